@@ -1,0 +1,11 @@
+# Finds the 8-bit PCRE2 library. Defines Pcre2::pcre2.
+find_path(Pcre2_INCLUDE_DIR pcre2.h)
+find_library(Pcre2_LIBRARY pcre2-8)
+include(FindPackageHandleStandardArgs)
+find_package_handle_standard_args(Pcre2 REQUIRED_VARS Pcre2_LIBRARY Pcre2_INCLUDE_DIR)
+if(Pcre2_FOUND AND NOT TARGET Pcre2::pcre2)
+  add_library(Pcre2::pcre2 INTERFACE IMPORTED)
+  target_include_directories(Pcre2::pcre2 SYSTEM INTERFACE "${Pcre2_INCLUDE_DIR}")
+  target_link_libraries(Pcre2::pcre2 INTERFACE "${Pcre2_LIBRARY}")
+endif()
+mark_as_advanced(Pcre2_INCLUDE_DIR Pcre2_LIBRARY)

@@ -1,0 +1,15 @@
+// Stopping in an orderly way: SIGINT and SIGTERM set a flag that long work asks for.
+#pragma once
+
+namespace ctq {
+
+/// From now on SIGINT and SIGTERM only mark the run as cancelled; a second signal ends the process at once.
+void install_signal_handlers();
+
+/// True once a signal arrived.
+bool cancelled();
+
+/// Throws Error(kInterrupted or kTerminated) once a signal arrived. Call between pieces of work that last under a second.
+void throw_if_cancelled();
+
+}  // namespace ctq
