@@ -14,7 +14,7 @@ add_library(ctq_torch INTERFACE)
 add_library(ctq::torch ALIAS ctq_torch)
 target_include_directories(ctq_torch SYSTEM BEFORE INTERFACE "${PROJECT_BINARY_DIR}/fmt-first")
 target_link_libraries(ctq_torch INTERFACE LibTorch::cpu)
-target_compile_definitions(ctq_torch INTERFACE CTQ_TORCH_LIBRARY_DIR="${LibTorch_LIBRARY_DIR}")
+target_compile_definitions(ctq_torch INTERFACE CTQ_TORCH_LIBRARY_DIR="${LibTorch_ROOT_DIR}/lib")
 
 file(WRITE "${PROJECT_BINARY_DIR}/ctq_pch.cpp" "// Compiled once; every target that uses ATen reuses its precompiled header.\n")
 add_library(ctq_pch STATIC "${PROJECT_BINARY_DIR}/ctq_pch.cpp")

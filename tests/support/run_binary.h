@@ -1,0 +1,36 @@
+// Runs the program as a user would.
+#pragma once
+
+#include <sys/wait.h>
+
+#include <cstdlib>
+#include <string>
+#include <vector>
+
+#include "temp_dir.h"
+
+namespace ctq::test {
+
+struct Outcome {
+  int code = 0;
+  std::string out;
+  std::string err;
+};
+
+inline std::string shell_quoted(const std::string& word) {
+  std::string quoted = "'";
+  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
+  return quoted + "'";
+}
+
+/// Exit code, standard output and standard error of `convert_to_quant args...`. `prefix` may set variables or wrap the call.
+inline Outcome run_binary(const std::vector<std::string>& args, const std::string& prefix = "") {
+  const TempDir streams;
+  std::string command = prefix + " " + shell_quoted(CTQ_BINARY);
+  for (const std::string& arg : args) command += " " + shell_quoted(arg);
+  command += " >" + shell_quoted(streams / "out") + " 2>" + shell_quoted(streams / "err") + " </dev/null";
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(streams / "out"), read_file(streams / "err")};
+}
+
+}  // namespace ctq::test
