@@ -1,0 +1,64 @@
+// A checkpoint as a whole: one file, a sharded set or a folder, as one list of tensors.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "ctq/safetensors/reader.h"
+
+namespace ctq::model {
+
+/// Reads headers when opened and tensor bytes on demand. Safe to use from several threads.
+class Checkpoint {
+ public:
+  /// One tensor: where it lies and what its header says.
+  struct Entry {
+    const safetensors::Reader* file;
+    const safetensors::TensorInfo* info;
+
+    const std::string& name() const { return info->name; }
+    /// "blocks.0.to_q" for a name that ends in ".weight", otherwise empty.
+    std::string_view layer() const;
+  };
+
+  /// path: a .safetensors file, a .safetensors.index.json or a folder that holds one of them.
+  /// throws  Error(kBadInput): see safetensors::Reader and safetensors::resolve_checkpoint; a tensor in two shards, a listed tensor
+  ///         that its shard lacks. A tensor that the index does not list, or a wrong total size, is logged as a warning.
+  static Checkpoint open(const std::string& path);
+
+  const std::string& path() const { return path_; }
+  /// Sorted by name, in byte order.
+  std::span<const Entry> entries() const { return entries_; }
+  const Entry* find(std::string_view name) const;
+  std::vector<std::string> names() const;
+  /// Header metadata of all files; of keys that differ the first file's value.
+  const safetensors::Metadata& metadata() const { return metadata_; }
+  /// Files that hold the tensors, absolute or as given: nothing may be written over them.
+  std::vector<std::string> files() const;
+  /// Sum of the file sizes.
+  uint64_t bytes() const { return bytes_; }
+
+ private:
+  std::string path_;
+  std::vector<safetensors::Reader> readers_;
+  std::vector<Entry> entries_;
+  safetensors::Metadata metadata_;
+  uint64_t bytes_ = 0;
+};
+
+/// The tensor's values on the CPU: a view of the mapped file where its bytes are aligned to the element, else a copy.
+/// The view is read-only memory; it is valid as long as the checkpoint.
+/// throws  Error(kBadInput) for an element type without arithmetic here (F4, F6, E8M0 ...)
+at::Tensor load(const Checkpoint::Entry& entry);
+
+/// LibTorch's type of an element type; throws Error(kBadInput) naming the tensor when there is none.
+at::ScalarType scalar_type(const safetensors::TensorInfo& info);
+/// The container's name of a LibTorch type that we write.
+safetensors::Dtype container_dtype(at::ScalarType type);
+
+}  // namespace ctq::model
