@@ -15,7 +15,8 @@ class Pattern {
 
   const std::string& text() const { return expression_; }
   /// Python's re.search: true when the expression matches anywhere in the subject.
-  /// throws  Error(kUsage) when matching exceeds PCRE2's limits (catastrophic backtracking), naming the expression
+  /// throws  Error(kUsage) when matching exceeds PCRE2's limits (catastrophic backtracking), naming the
+  /// expression
   bool search(std::string_view subject) const;
   /// Python's re.fullmatch.
   bool full_match(std::string_view subject) const;

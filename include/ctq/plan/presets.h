@@ -1,4 +1,4 @@
-// Layer presets: which tensors of a model family stay unquantized. Data compiled in (src/plan/presets_data.cpp).
+// Layer presets: which tensors of a model family stay unquantized. The data is in src/plan/presets_data.cpp.
 #pragma once
 
 #include <cstdint>
@@ -15,9 +15,16 @@ enum class FilterSet : uint8_t { kSeed, kPeer, kUnion };
 
 /// Case-sensitive substrings of the full tensor name.
 struct PatternLists {
-  std::span<const std::string_view> exclude;
-  std::span<const std::string_view> highprec;
-  std::span<const std::string_view> remove;
+  std::span<const std::string_view> exclude = {};
+  std::span<const std::string_view> highprec = {};
+  std::span<const std::string_view> remove = {};
+};
+
+/// Where --output-dtype is given, protected tensors whose names the regular expression finds get this dtype
+/// ("float32") instead, but never a wider one than they had.
+struct PreservedDtype {
+  std::string_view dtype;
+  std::string_view expression;
 };
 
 struct Preset {
@@ -26,10 +33,11 @@ struct Preset {
   std::string_view category;  ///< key of preset_categories()
   bool from_seed = false;     ///< in a seed (else only in the peer); decides the default variant
   bool text_encoder = false;
-  std::string_view alias_for; ///< another preset under an old name; empty otherwise
+  std::string_view alias_for = {};  ///< the preset that this is an old name of, which has the lists; or empty
   bool exclude_final_language_layer = false;
-  std::optional<PatternLists> seed;
-  std::optional<PatternLists> peer;
+  std::span<const PreservedDtype> preserve_dtype = {};
+  std::optional<PatternLists> seed = {};
+  std::optional<PatternLists> peer = {};
 };
 
 struct PresetCategory {
@@ -46,16 +54,17 @@ const Preset* find_preset(std::string_view name);
 
 /// What an active preset does to one tensor name.
 struct PresetHit {
-  std::string preset;
+  std::string preset;  ///< as it was asked for, so an alias keeps its name
   std::string pattern;
-  std::string list;  ///< "exclude" or "highprec"
+  std::string list;  ///< "exclude", "highprec" or "remove"
 };
 
-/// The active presets, resolved against the names of a checkpoint. Counts what hit, so that unused presets can be named.
+/// The active presets, resolved against the names of a checkpoint. Notes what hit, to name unused presets.
 class ActivePresets {
  public:
-  /// names       presets in any order; they are tested in registry order
+  /// names         presets in any order, tested in registry order; an alias beside its target counts once
   /// tensor_names  all names of the checkpoint (the last language layer depends on them)
+  /// throws        Error(kUsage) when there is no preset of a name
   ActivePresets(std::span<const std::string> names, FilterSet set, std::span<const std::string> tensor_names);
 
   bool empty() const { return active_.empty(); }
@@ -63,19 +72,20 @@ class ActivePresets {
   std::optional<PresetHit> protects(std::string_view tensor_name);
   /// The preset and pattern that drop the tensor from the output, whatever its rank.
   std::optional<PresetHit> removes(std::string_view tensor_name);
-  /// Presets that neither protected nor removed anything so far.
+  /// Presets with patterns of which none hit so far, even behind another preset's hit.
   std::vector<std::string> unused() const;
 
  private:
   struct Active {
-    const Preset* preset;
+    const Preset* preset;  ///< as asked for; the lists are its target's when it is an alias
     std::vector<std::string> exclude, highprec, remove;
     bool used = false;
   };
   std::vector<Active> active_;
 };
 
-/// The preset that suits a checkpoint with these tensor names, judged by names that only that family has; empty when none is certain.
+/// The preset that suits a checkpoint with these tensor names, judged by names that only that family has;
+/// empty when none is certain.
 std::string_view recognise_preset(std::span<const std::string> tensor_names);
 
 }  // namespace ctq::plan

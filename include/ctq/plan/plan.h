@@ -1,0 +1,116 @@
+// One decision per tensor, with its reason, from headers alone. A dry run is a plan printed.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "ctq/format/codec.h"
+#include "ctq/format/layout.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/plan/pattern.h"
+#include "ctq/plan/presets.h"
+#include "ctq/safetensors/header.h"
+
+namespace ctq::plan {
+
+/// What becomes of a tensor.
+enum class Decision : uint8_t {
+  kQuantize,  ///< codes, scales and a marker take its place
+  kCast,      ///< stored as float16
+  kKeep,      ///< copied byte by byte
+  kRemove,    ///< left out of the output
+};
+
+/// "quantize", "cast", "keep", "remove".
+std::string_view decision_name(Decision decision);
+
+/// A format with its parameter. A null codec stands for float16, which has neither scales nor marker.
+struct Target {
+  const format::Codec* codec = nullptr;
+  int64_t block_size = 0;  ///< 0 where the format has no blocks
+
+  /// "int8_blockwise (block 128)", "float16".
+  std::string label() const;
+};
+
+/// What to do with a layer that the block size does not divide.
+enum class BlockFallback : uint8_t {
+  kRow,    ///< one scale per row instead
+  kSkip,   ///< keep it
+  kError,  ///< refuse the whole run
+};
+
+struct Options {
+  Target target;
+  BlockFallback block_fallback = BlockFallback::kRow;
+  bool heuristic = false;            ///< leave out layers that suit quantization badly (docs/cli.md, --heur)
+  std::vector<std::string> presets;  ///< active ones, by name
+  FilterSet filter_set = FilterSet::kSeed;
+  std::optional<Pattern> exclude_layers;
+  std::optional<format::Layout> layout;  ///< nothing: legacy, unless the content needs the comfy layout
+  bool full_precision_matrix_mult = false;
+  bool save_quant_metadata = false;
+  bool allow_empty = false;
+  uint64_t max_shard_bytes = 0;  ///< 0: one file
+};
+
+/// Tensors that cannot be quantized because of their values, which only reading them shows: name -> reason.
+using ValueFindings = std::map<std::string, std::string>;
+
+struct TensorPlan {
+  const model::Checkpoint::Entry* source = nullptr;
+  Decision decision = Decision::kKeep;
+  std::string reason;
+  Target target;  ///< for kQuantize and kCast
+  std::vector<safetensors::TensorInfo> outputs;  ///< what is written for it: offsets not yet set, the weight first
+  bool shape_fallback = false;   ///< the target's blocks do not divide it
+  bool value_fallback = false;   ///< kept because of its values
+
+  uint64_t bytes_in() const { return source->info->bytes(); }
+  uint64_t bytes_out() const;
+};
+
+/// A tensor that is known without reading a weight: a marker.
+struct Generated {
+  safetensors::TensorInfo info;
+  std::string bytes;
+};
+
+/// One output file.
+struct OutputFile {
+  std::string name;  ///< without folder
+  std::vector<safetensors::TensorInfo> tensors;  ///< laid out
+  uint64_t bytes = 0;  ///< of the whole file
+};
+
+struct Plan {
+  std::vector<TensorPlan> tensors;  ///< sorted by name
+  std::vector<Generated> generated;
+  format::Layout layout = format::Layout::kLegacy;
+  safetensors::Metadata metadata;   ///< of the output
+  std::vector<OutputFile> files;    ///< one, or the shards in order
+  std::vector<std::string> notes;   ///< what the user should know about the choices, one line each
+  std::vector<std::string> unused;  ///< patterns and presets that matched nothing, as sentences
+  std::string suggested_preset;     ///< recognised from the names but not given; empty otherwise
+  uint64_t bytes_in = 0;            ///< of the input's tensors
+  uint64_t bytes_out = 0;           ///< of all output files
+
+  size_t count(Decision decision) const;
+  const TensorPlan* find(std::string_view name) const;
+};
+
+/// Decides on every tensor. Order of the rules: removed by a preset; not a candidate (rank, dtype, size, embedding table); excluded
+/// by pattern; protected by a preset; target; then shape rules (heuristic, block fallback) and `findings`.
+///
+/// output_name  the file's name without folder; shards are named after it
+/// throws  Error(kBadInput): the checkpoint holds quantized layers already, or no tensor at all.
+///         Error(kUsage): a shard size below the largest tensor; the legacy layout asked for where it cannot tell formats apart.
+///         Error(kFailure): nothing to quantize (without allow_empty), or a misfit with BlockFallback::kError.
+Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, const std::string& output_name,
+               const ValueFindings& findings = {});
+
+}  // namespace ctq::plan

@@ -1,0 +1,93 @@
+#include "layout_choice.h"
+
+#include <array>
+#include <set>
+
+#include "ctq/base/error.h"
+
+namespace ctq::plan {
+namespace {
+
+using format::Layout;
+
+std::set<const format::Codec*> codecs_in_use(const Plan& plan) {
+  std::set<const format::Codec*> codecs;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision == Decision::kQuantize) codecs.insert(tensor.target.codec);
+  }
+  return codecs;
+}
+
+/// Why legacy readers would misread the content; empty when they would not.
+std::string legacy_obstacle(const Plan& plan) {
+  const auto codecs = codecs_in_use(plan);
+  if (codecs.size() > 1) return "the run mixes quantized formats, which the legacy layout cannot tell apart";
+  for (const format::Codec* codec : codecs) {
+    if (codec->grid().code() == linalg::Code::kInt8) continue;
+    // Readers of the legacy layout take every layer for float8_e4m3fn with one scale.
+    if (codec->grid().code() == linalg::Code::kE5M2) return "legacy readers take every weight for float8_e4m3fn";
+    if (codec->granularity != format::Granularity::kTensor) return "legacy readers know one FP8 scale per weight";
+  }
+  return "";
+}
+
+/// The prefixes under which ComfyUI looks for a diffusion model inside a checkpoint.
+constexpr std::array<std::string_view, 3> kModelPrefixes = {"model.diffusion_model.", "model.model.", "net."};
+
+std::set<std::string_view> prefixes_in_use(const Plan& plan) {
+  std::set<std::string_view> prefixes;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    std::string_view found;
+    for (const std::string_view prefix : kModelPrefixes) {
+      if (tensor.source->name().starts_with(prefix)) found = prefix;
+    }
+    prefixes.insert(found);
+  }
+  return prefixes;
+}
+
+void add(Plan& plan, std::string name, safetensors::Dtype dtype, std::string bytes) {
+  Generated generated;
+  generated.info.name = std::move(name);
+  generated.info.dtype = dtype;
+  generated.info.shape = {static_cast<int64_t>(bytes.size())};
+  generated.bytes = std::move(bytes);
+  plan.generated.push_back(std::move(generated));
+}
+
+}  // namespace
+
+void choose_layout(Plan& plan, const Options& options) {
+  plan.layout = options.layout.value_or(Layout::kLegacy);
+  if (plan.layout == Layout::kComfy || codecs_in_use(plan).empty()) return;
+  const std::string obstacle = legacy_obstacle(plan);
+  if (obstacle.empty()) return;
+  if (options.layout) fail(ErrorCode::kUsage, "argument --comfy_quant: cannot be off: {} (got 'false')", obstacle);
+  plan.layout = Layout::kComfy;
+  plan.notes.push_back("--comfy_quant switched on: " + obstacle);
+}
+
+void add_markers(Plan& plan, const Options& options) {
+  bool fp8 = false, int8 = false;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    (tensor.target.codec->grid().code() == linalg::Code::kInt8 ? int8 : fp8) = true;
+    if (plan.layout == Layout::kLegacy) continue;
+    add(plan, format::side_name(tensor.source->layer(), "comfy_quant", plan.layout), safetensors::Dtype::kU8,
+        format::marker_json(*tensor.target.codec, tensor.target.block_size,
+                            {.full_precision_matrix_mult = options.full_precision_matrix_mult}));
+  }
+  if (plan.layout == Layout::kComfy) return;
+  if (fp8) {
+    // Two elements mean full-precision matrix products, none or one lets the loader multiply in FP8; the values mean nothing.
+    const std::string zeros(options.full_precision_matrix_mult ? 2 : 1, '\0');
+    for (const std::string_view prefix : prefixes_in_use(plan)) {
+      add(plan, std::string(prefix) + "scaled_fp8", safetensors::Dtype::kF8E4M3, zeros);
+    }
+  } else if (int8 && options.full_precision_matrix_mult) {
+    plan.notes.push_back("--full_precision_matrix_mult has no effect: the legacy INT8 layout cannot say it");
+  }
+}
+
+}  // namespace ctq::plan

@@ -1,0 +1,138 @@
+#include "router.h"
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+
+namespace ctq::plan {
+namespace {
+
+using safetensors::Dtype;
+
+/// Last components of the names of lookup tables: clients read them as embeddings, for which few formats have a loader.
+constexpr std::array<std::string_view, 12> kEmbeddingTables = {
+    "embed_tokens",        "shared",          "wte",
+    "wpe",                 "word_embeddings", "position_embeddings",
+    "token_type_embeddings", "token_embedding", "position_embedding",
+    "tok_embeddings",      "relative_attention_bias", "relative_position_bias",
+};
+
+bool is_embedding_table(std::string_view layer) {
+  const size_t dot = layer.rfind('.');
+  return std::ranges::count(kEmbeddingTables, dot == std::string_view::npos ? layer : layer.substr(dot + 1)) > 0;
+}
+
+/// Why a tensor is no candidate for quantization; empty when it is one.
+std::string not_a_candidate(const model::Checkpoint::Entry& entry) {
+  const safetensors::TensorInfo& info = *entry.info;
+  if (entry.layer().empty()) return "not a weight";
+  if (info.shape.size() != 2) return fmt::format("{}-D", info.shape.size());
+  if (info.bytes() == 0) return "no elements";
+  if (!safetensors::is_float(info.dtype)) return fmt::format("element type {}", safetensors::dtype_name(info.dtype));
+  if (std::ranges::min(info.shape) < 2) return "a vector in 2-D shape";
+  if (is_embedding_table(entry.layer())) return "embedding table";
+  return "";
+}
+
+/// Why --heur leaves a layer out; empty when it does not.
+std::string unsuitable(const TensorPlan& plan) {
+  const int64_t rows = plan.source->info->shape[0], columns = plan.source->info->shape[1];
+  const int64_t block = plan.target.block_size;
+  if (plan.source->name().find("lora_") != std::string::npos) return "";
+  if (block > 0) {
+    if (std::min(rows, columns) < block) return fmt::format("heuristic: a dimension smaller than block size {}", block);
+    if (rows % block != 0 || columns % block != 0) return fmt::format("heuristic: not divisible by block size {}", block);
+  } else if (std::min(rows, columns) < 16 || rows * columns < 1024) {
+    return "heuristic: too small";
+  }
+  return "";
+}
+
+/// The format with one scale per row that stands in for a block format.
+const format::Codec* row_codec(const format::Codec& blocks) {
+  const bool int8 = blocks.grid().code() == linalg::Code::kInt8;
+  const format::Codec* codec =
+      format::find_codec(int8 ? "int8_tensorwise" : "float8_e4m3fn_rowwise", format::Granularity::kRow);
+  TORCH_INTERNAL_ASSERT(codec != nullptr);
+  return codec;
+}
+
+}  // namespace
+
+Router::Router(const Options& options, const ValueFindings& findings, std::span<const std::string> names)
+    : options_(options), findings_(findings), presets_(options.presets, options.filter_set, names) {}
+
+TensorPlan Router::keep(const model::Checkpoint::Entry& entry, std::string reason) const {
+  TensorPlan plan;
+  plan.source = &entry;
+  plan.decision = Decision::kKeep;
+  plan.reason = std::move(reason);
+  return plan;
+}
+
+TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
+  if (const auto hit = presets_.removes(entry.name())) {
+    TensorPlan plan = keep(entry, fmt::format("preset {}: '{}'", hit->preset, hit->pattern));
+    plan.decision = Decision::kRemove;
+    return plan;
+  }
+  if (std::string reason = not_a_candidate(entry); !reason.empty()) return keep(entry, std::move(reason));
+  // Both are asked, so that a pattern which only repeats a preset does not count as unused.
+  const bool excluded = options_.exclude_layers && options_.exclude_layers->search(entry.name());
+  exclude_used_ |= excluded;
+  const auto hit = presets_.protects(entry.name());
+  if (excluded) return keep(entry, "excluded by pattern");
+  if (hit) return keep(entry, fmt::format("preset {}: '{}'", hit->preset, hit->pattern));
+
+  TensorPlan plan = keep(entry, "target");
+  plan.decision = options_.target.codec ? Decision::kQuantize : Decision::kCast;
+  plan.target = options_.target;
+  plan = fit_to_shape(std::move(plan));
+  if (plan.decision == Decision::kKeep) return plan;
+  if (const auto finding = findings_.find(entry.name()); finding != findings_.end()) {
+    plan = keep(entry, finding->second);
+    plan.value_fallback = true;
+  }
+  return plan;
+}
+
+TensorPlan Router::fit_to_shape(TensorPlan plan) const {
+  const model::Checkpoint::Entry& entry = *plan.source;
+  if (options_.heuristic) {
+    if (std::string reason = unsuitable(plan); !reason.empty()) return keep(entry, std::move(reason));
+  }
+  if (plan.decision == Decision::kCast) {
+    return entry.info->dtype == Dtype::kF16 ? keep(entry, "is F16 already") : plan;
+  }
+  const auto misfit =
+      format::misfit(*plan.target.codec, entry.info->shape[0], entry.info->shape[1], plan.target.block_size);
+  if (!misfit) return plan;
+  switch (options_.block_fallback) {
+    case BlockFallback::kSkip: plan = keep(entry, *misfit); break;
+    case BlockFallback::kError:
+      fail(ErrorCode::kFailure, "tensor '{}': {}; choose another --block_size, or --block-fallback row or skip",
+           printable(entry.name()), *misfit);
+    case BlockFallback::kRow:
+      plan.target = {row_codec(*plan.target.codec), 0};
+      plan.reason = "scales per row: " + *misfit;
+      break;
+  }
+  plan.shape_fallback = true;
+  return plan;
+}
+
+std::vector<std::string> Router::unused() const {
+  std::vector<std::string> sentences;
+  if (options_.exclude_layers && !exclude_used_) {
+    sentences.push_back(fmt::format("--exclude-layers '{}' matches no candidate", options_.exclude_layers->text()));
+  }
+  for (const std::string& preset : presets_.unused()) {
+    sentences.push_back(fmt::format("preset --{} protects nothing in this file", preset));
+  }
+  return sentences;
+}
+
+}  // namespace ctq::plan
