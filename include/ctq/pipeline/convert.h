@@ -1,0 +1,67 @@
+// Runs a plan: reads ahead, converts, and writes behind, a few tensors in memory at a time.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <c10/core/Device.h>
+
+#include "ctq/metrics/error.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/plan/plan.h"
+
+namespace ctq::pipeline {
+
+struct RunOptions {
+  std::string output;                ///< final path of the file, or of the file the shards are named after
+  at::Device device = at::kCPU;
+  uint64_t byte_budget = 256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
+  bool measure_quality = false;
+  bool strict = false;               ///< non-finite weights end the run
+};
+
+/// A tensor of the plan that is done.
+struct TensorDone {
+  const plan::TensorPlan* tensor = nullptr;
+  size_t index = 0;  ///< from 1, in the order of work
+  size_t count = 0;
+  double seconds = 0;
+  std::optional<metrics::WeightError> error;  ///< of the stored tensors, when measured
+  uint64_t bytes_done = 0;   ///< of the input
+  uint64_t bytes_total = 0;
+};
+
+/// What a caller can follow. Called from one thread, in the order of work.
+class Events {
+ public:
+  virtual ~Events() = default;
+  virtual void started(const plan::Plan&, const RunOptions&) {}
+  virtual void tensor_done(const TensorDone&) {}
+  /// Weights turned out not to be quantizable; the run starts again with them kept.
+  virtual void restarted(const plan::ValueFindings&) {}
+};
+
+/// The error of one layer.
+struct LayerError {
+  std::string name;    ///< of the weight
+  std::string format;  ///< label
+  metrics::WeightError error;
+};
+
+struct Result {
+  plan::Plan plan;                  ///< as carried out
+  plan::ValueFindings findings;     ///< weights kept because of their values
+  std::vector<LayerError> quality;  ///< when measured, sorted by name
+  std::string written;              ///< the file, or the index of the shards
+  double seconds = 0;
+  uint64_t peak_memory_bytes = 0;   ///< most resident memory seen, without mapped files
+};
+
+/// Plans and converts. On return the output is whole under its final name. On any exception nothing of it is left, and an older
+/// output is as it was.
+/// throws  what make_plan, the reader and the writer throw; Error(kInterrupted) after a signal
+Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run, Events& events);
+
+}  // namespace ctq::pipeline

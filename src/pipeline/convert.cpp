@@ -1,0 +1,181 @@
+#include "ctq/pipeline/convert.h"
+
+#include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "ctq/base/cancel.h"
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+#include "ctq/format/codec.h"
+#include "ctq/linalg/tiles.h"
+#include "memory.h"
+#include "output_set.h"
+#include "read_ahead.h"
+#include "write_behind.h"
+
+namespace ctq::pipeline {
+namespace {
+
+using plan::Decision;
+using plan::TensorPlan;
+using Clock = std::chrono::steady_clock;
+
+constexpr float kLargestHalf = 65504.0f;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
+  return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
+}
+
+/// Why a weight cannot be quantized as planned because of its values; empty when it can. Reads the whole weight.
+std::string value_finding(const TensorPlan& tensor) {
+  const linalg::Extent extent = linalg::extent(model::load(*tensor.source));
+  if (!extent.finite()) return fmt::format("{} NaN and {} infinite values", extent.nan_count, extent.inf_count);
+  if (tensor.decision == Decision::kCast && extent.amax > kLargestHalf) {
+    return fmt::format("largest magnitude {:.6g} is beyond float16's {}", extent.amax, kLargestHalf);
+  }
+  return "";
+}
+
+/// Tensors in the order of their bytes: reading is sequential, writing goes to known offsets anyway.
+std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan) {
+  std::vector<const TensorPlan*> order;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kRemove) order.push_back(&tensor);
+  }
+  std::ranges::sort(order, {}, [](const TensorPlan* tensor) {
+    return std::pair<std::string_view, uint64_t>(tensor->source->file->path(), tensor->source->info->begin);
+  });
+  return order;
+}
+
+/// One pass over a plan.
+class Run {
+ public:
+  Run(const plan::Plan& plan, const RunOptions& options, Events& events)
+      : plan_(plan), options_(options), events_(events), outputs_(plan, options.output), writes_(options.byte_budget) {}
+
+  /// False when a weight turned out not to be quantizable: the run is then worthless.
+  bool carry_out(Result& result) {
+    const std::vector<const TensorPlan*> order = in_reading_order(plan_);
+    ReadAhead read_ahead(order, options_.byte_budget);
+    uint64_t total = 0;
+    for (const TensorPlan* tensor : order) total += tensor->bytes_in();
+    uint64_t done = 0;
+    for (size_t i = 0; i < order.size(); ++i) {
+      throw_if_cancelled();
+      read_ahead.advance(i);
+      const Clock::time_point start = Clock::now();
+      TensorDone event;
+      event.tensor = order[i], event.index = i + 1, event.count = order.size(), event.bytes_total = total;
+      if (!convert_tensor(*order[i], event)) return false;
+      event.seconds = seconds_since(start);
+      event.bytes_done = done += order[i]->bytes_in();
+      result.peak_memory_bytes = std::max(result.peak_memory_bytes, resident_bytes());
+      if (event.error) result.quality.push_back({order[i]->source->name(), order[i]->target.label(), *event.error});
+      events_.tensor_done(event);
+    }
+    writes_.drain();
+    throw_if_cancelled();
+    result.written = outputs_.commit();
+    return true;
+  }
+
+ private:
+  bool convert_tensor(const TensorPlan& tensor, TensorDone& event) {
+    switch (tensor.decision) {
+      case Decision::kKeep:
+        writes_.add(0, [this, source = tensor.source] {
+          outputs_.copy(*source);
+          source->file->release(*source->info);
+        });
+        return true;
+      case Decision::kCast: return cast(tensor);
+      case Decision::kQuantize: return quantize(tensor, event);
+      case Decision::kRemove: return true;
+    }
+    return true;
+  }
+
+  bool cast(const TensorPlan& tensor) {
+    if (!value_finding(tensor).empty()) return false;
+    store(tensor, {model::load(*tensor.source).to(options_.device).to(at::kHalf).cpu()});
+    return true;
+  }
+
+  bool quantize(const TensorPlan& tensor, TensorDone& event) {
+    try {
+      const at::Tensor weight = model::load(*tensor.source).to(options_.device);
+      const auto encoded = format::encode_nearest(*tensor.target.codec, weight, tensor.target.block_size);
+      if (!encoded) return false;
+      if (options_.measure_quality) event.error = metrics::weight_error(weight, format::decode(*encoded));
+      store(tensor, {encoded->codes.cpu(), encoded->scales.cpu()});
+    } catch (const c10::OutOfMemoryError&) {
+      fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu", printable(tensor.source->name()),
+           options_.device.str());
+    }
+    return true;
+  }
+
+  /// Hands finished tensors to the writing thread, in the order of the plan's outputs.
+  void store(const TensorPlan& tensor, std::vector<at::Tensor> tensors) {
+    TORCH_INTERNAL_ASSERT(tensors.size() == tensor.outputs.size());
+    uint64_t bytes = 0;
+    for (const at::Tensor& stored : tensors) bytes += stored.nbytes();
+    writes_.add(bytes, [this, &tensor, tensors = std::move(tensors)] {
+      for (size_t i = 0; i < tensors.size(); ++i) outputs_.write(tensor.outputs[i].name, bytes_of(tensors[i]));
+      tensor.source->file->release(*tensor.source->info);
+    });
+  }
+
+  const plan::Plan& plan_;
+  const RunOptions& options_;
+  Events& events_;
+  OutputSet outputs_;
+  WriteBehind writes_;
+};
+
+/// Values are only seen while reading, after the header is written: the first surprise has all weights looked at, once.
+plan::ValueFindings look_at_values(const plan::Plan& plan) {
+  plan::ValueFindings findings;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize && tensor.decision != Decision::kCast) continue;
+    throw_if_cancelled();
+    if (std::string finding = value_finding(tensor); !finding.empty()) findings[tensor.source->name()] = std::move(finding);
+    tensor.source->file->release(*tensor.source->info);
+  }
+  return findings;
+}
+
+}  // namespace
+
+Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run, Events& events) {
+  const Clock::time_point start = Clock::now();
+  const std::string name = std::filesystem::path(run.output).filename().string();
+  Result result;
+  result.plan = plan::make_plan(checkpoint, options, name);
+  events.started(result.plan, run);
+  bool done = Run(result.plan, run, events).carry_out(result);
+  if (!done) {
+    result.findings = look_at_values(result.plan);
+    if (run.strict && !result.findings.empty()) {
+      const auto& [tensor, finding] = *result.findings.begin();
+      fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized", printable(tensor), finding);
+    }
+    events.restarted(result.findings);
+    result.quality.clear();
+    result.plan = plan::make_plan(checkpoint, options, name, result.findings);
+    done = Run(result.plan, run, events).carry_out(result);
+  }
+  if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint.path());
+  std::ranges::sort(result.quality, {}, &LayerError::name);
+  result.seconds = seconds_since(start);
+  return result;
+}
+
+}  // namespace ctq::pipeline

@@ -1,0 +1,34 @@
+// The output of a run: one file, or shards with their index, all or nothing.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "ctq/plan/plan.h"
+#include "ctq/safetensors/writer.h"
+
+namespace ctq::pipeline {
+
+/// Temporary files until commit(). Tensors may be written from one other thread.
+class OutputSet {
+ public:
+  /// Creates the files in `output`'s folder and writes what is known already: headers and markers.
+  OutputSet(const plan::Plan& plan, const std::string& output);
+
+  void write(const std::string& name, std::span<const std::byte> bytes) { file_of(name).write(name, bytes); }
+  void copy(const model::Checkpoint::Entry& source) {
+    file_of(source.name()).copy(source.name(), *source.file, *source.info);
+  }
+  /// Renames all files into place, the index last; returns the path a user opens.
+  std::string commit();
+
+ private:
+  safetensors::Writer& file_of(const std::string& name);
+
+  std::string output_;
+  std::vector<safetensors::Writer> files_;
+  std::map<std::string, size_t, std::less<>> file_of_tensor_;
+};
+
+}  // namespace ctq::pipeline
