@@ -1,0 +1,22 @@
+// A plan for people and for programs: what a dry run prints.
+#pragma once
+
+#include <string>
+
+#include "ctq/plan/plan.h"
+
+namespace ctq::report {
+
+struct PlanNames {
+  std::string input;
+  std::string output;
+};
+
+/// One line per 2-D weight with decision, reason, format, scale shape and bytes before and after; then totals.
+std::string plan_table(const plan::Plan& plan, const PlanNames& names);
+
+/// The same for every tensor, as JSON: {"input", "output", "layout", "tensors": [...], "files": [...], "totals": {...}, "notes": [...],
+/// "unused": [...], "suggested_preset"}. docs/cli.md, "Dry run", has the fields.
+std::string plan_json(const plan::Plan& plan, const PlanNames& names);
+
+}  // namespace ctq::report
