@@ -49,6 +49,7 @@ function(ctq_room_test name)
   endforeach()
   if(ARG_TORCH)
     target_precompile_headers(${name}_test REUSE_FROM ctq_pch)
+    target_compile_options(${name}_test PRIVATE -fPIC)  # as the precompiled header, where a program would get -fPIE
   endif()
   target_link_libraries(${name}_test PRIVATE ctq::warnings ctq::sanitize)
   catch_discover_tests(${name}_test TEST_PREFIX "${name}: " PROPERTIES SKIP_REGULAR_EXPRESSION "\\[skipped\\]")
