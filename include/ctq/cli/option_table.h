@@ -10,15 +10,16 @@
 namespace ctq::cli {
 
 enum class Kind : unsigned char {
-  kSwitch,       ///< --x, --no-x, --x=true, --x=false
+  kSwitch,  ///< --x, --no-x, --x=true, --x=false
   kInteger,
   kNumber,
   kText,
   kChoice,
   kPath,
-  kPathList,     ///< repeatable, adds up
-  kBytes,        ///< "4GB"
-  kPattern,      ///< a regular expression
+  kPathList,  ///< one or more paths, repeatable, adds up
+  kBytes,     ///< "4GB"
+  kPattern,   ///< a regular expression
+  kDevice,    ///< auto, cpu, cuda, cuda:N
 };
 
 /// Where an option is printed. One page each.
@@ -30,19 +31,30 @@ struct Bound {
   bool inclusive;
 };
 
+/// A spelling that stands for the option with a value: -vv for --verbose DEBUG.
+struct Shortcut {
+  std::string spelling;
+  std::string value;
+};
+
 struct Option {
   std::string name;                  ///< the seed's spelling with its dashes: "--scaling_mode"
   std::vector<std::string> aliases;  ///< "-i", "--group_size", "-fpmm"
+  std::vector<Shortcut> shortcuts;
   Kind kind = Kind::kText;
-  std::string default_text;          ///< as printed; empty when there is none. The true default: parsing starts from it
-  std::vector<std::string> choices;  ///< kChoice: the words; an option with `optional_value` takes its first when bare
-  bool optional_value = false;       ///< --dry-run and --dry-run=analyze
-  std::optional<Bound> low, high;    ///< kInteger, kNumber
+  std::string default_text;  ///< as printed; empty when there is none. Parsing starts from it
+  std::string default_note;  ///< printed where the default follows from other options; never parsed
+  std::vector<std::string>
+      choices;  ///< kChoice: the words; an option with `optional_value` takes its first when bare
+  std::vector<std::string>
+      unbuilt_choices;             ///< of `choices`: known, refused with "not available in this version"
+  bool optional_value = false;     ///< --dry-run and --dry-run=analyze
+  std::optional<Bound> low, high;  ///< kInteger, kNumber, kBytes
   Page page = Page::kStandard;
-  std::string group;                 ///< heading on the page
-  std::string help;                  ///< one line, without default and choices
-  bool available = true;             ///< false: known, refused with "not available in this version"
-  bool hidden = false;               ///< accepted or refused, but on no page
+  std::string group;       ///< heading on the page
+  std::string help;        ///< one line, without default and choices
+  bool available = false;  ///< false: known, refused with "not available in this version"
+  bool hidden = false;     ///< accepted or refused, but on no page
 };
 
 /// All options of the conversion, presets included, in the order of the pages.

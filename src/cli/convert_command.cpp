@@ -1,0 +1,99 @@
+#include "ctq/cli/convert_command.h"
+
+#include <algorithm>
+#include <exception>
+
+#include <fmt/format.h>
+
+#include "ctq/base/cancel.h"
+#include "ctq/base/error.h"
+#include "ctq/cli/arguments.h"
+#include "ctq/report/plan_report.h"
+#include "ctq/report/quality_report.h"
+#include "ctq/report/run_summary.h"
+#include "ctq/safetensors/writer.h"
+#include "output_path.h"
+#include "progress.h"
+#include "settings.h"
+
+namespace ctq::cli {
+namespace {
+
+void print_remarks(const plan::Plan& plan, const Settings& settings) {
+  for (const std::string& note : settings.notes) spdlog::info("note: {}", note);
+  for (const std::string& note : plan.notes) spdlog::info("note: {}", note);
+  if (!plan.suggested_preset.empty()) {
+    spdlog::info("note: the tensor names look like --{}, which keeps its sensitive layers; it was not given",
+                 plan.suggested_preset);
+  }
+  for (const std::string& sentence : plan.unused) warn("{}", sentence);
+  if (settings.strict && !plan.unused.empty())
+    fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
+}
+
+/// Says what the plan decided before the work begins, then follows the work.
+class Followed final : public pipeline::Events {
+ public:
+  explicit Followed(const Settings& settings) : settings_(settings), progress_(settings.progress) {}
+
+  void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
+    print_remarks(plan, settings_);
+    progress_.started(plan, run);
+  }
+  void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
+  void restarted(const plan::ValueFindings& findings) override { progress_.restarted(findings); }
+
+ private:
+  const Settings& settings_;
+  Progress progress_;
+};
+
+int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
+  const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
+  const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
+  print_remarks(plan, settings);
+  const report::PlanNames names{.input = settings.input, .output = settings.output};
+  fmt::print("{}", settings.json ? report::plan_json(plan, names) : report::plan_table(plan, names));
+  return 0;
+}
+
+int report_quality(const pipeline::Result& result, const Settings& settings) {
+  const double threshold = settings.quality_threshold_db;
+  fmt::print("\n{}", report::quality_table(result, threshold));
+  if (!settings.quality_json.empty()) {
+    safetensors::write_text_file(settings.quality_json, report::quality_json(result, threshold));
+  }
+  const auto summary = report::summarize(result.quality, result.findings.size(), threshold);
+  if (summary.below_threshold == 0) return 0;
+  warn("{} of {} layers are below {:.1f} dB", summary.below_threshold, summary.layers, threshold);
+  return settings.threshold_is_binding ? static_cast<int>(ErrorCode::kQuality) : 0;
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& args) {
+  if (print_requested_page(args)) return 0;
+  check_command(args);
+  const Settings settings = make_settings(Arguments::parse(args));
+  start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
+  install_signal_handlers();
+
+  check_output_path(settings.output, settings.input, settings.no_clobber);
+  spdlog::info("Processing: {}", settings.input);
+  const model::Checkpoint checkpoint = model::Checkpoint::open(settings.input);
+  check_output_is_no_input(settings.output, checkpoint);
+  if (settings.dry_run) return dry_run(checkpoint, settings);
+
+  spdlog::info("Output will be saved to: {}", settings.output);
+  spdlog::info("Target format: {}, round to nearest, on {}", settings.plan.target.label(),
+               settings.run.device.str());
+  pipeline::Result result;
+  {
+    Followed events(settings);
+    result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
+  }
+  fmt::print("{}", report::run_summary(result));
+  return settings.report_quality ? report_quality(result, settings) : 0;
+}
+
+}  // namespace ctq::cli

@@ -1,0 +1,24 @@
+// The texts that the help switches print.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ctq/cli/option_table.h"
+
+namespace ctq::cli {
+
+std::string help_page(Page page);
+/// All options and commands, for front ends and tests.
+std::string help_json();
+std::string version_text();
+/// The presets with the patterns of both origins.
+std::string filter_list();
+/// The registry of formats.
+std::string format_list();
+
+/// What print_requested_page() prints; nothing when the arguments ask for no page.
+std::optional<std::string> requested_page(const std::vector<std::string>& args);
+
+}  // namespace ctq::cli

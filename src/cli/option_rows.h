@@ -1,0 +1,99 @@
+// Words to write the option table with: toggle("--simple", "Round to nearest").built().
+#pragma once
+
+#include <initializer_list>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "ctq/cli/option_table.h"
+
+namespace ctq::cli {
+
+/// An option under construction. Options are refused as not available unless built().
+class Row {
+ public:
+  Row(Kind kind, std::string name, std::string help) {
+    option_.kind = kind;
+    option_.name = std::move(name);
+    option_.help = std::move(help);
+  }
+
+  Row&& alias(std::string spelling) && {
+    return option_.aliases.push_back(std::move(spelling)), std::move(*this);
+  }
+  Row&& shortcut(std::string spelling, std::string value) && {
+    return option_.shortcuts.push_back({std::move(spelling), std::move(value)}), std::move(*this);
+  }
+  Row&& standard(std::string text) && { return option_.default_text = std::move(text), std::move(*this); }
+  /// A default that is described, because it follows from other options.
+  Row&& otherwise(std::string note) && { return option_.default_note = std::move(note), std::move(*this); }
+  Row&& choose(std::vector<std::string> words) && {
+    return option_.choices = std::move(words), std::move(*this);
+  }
+  Row&& unbuilt(std::vector<std::string> words) && {
+    return option_.unbuilt_choices = std::move(words), std::move(*this);
+  }
+  Row&& at_least(double value) && { return option_.low = Bound{value, true}, std::move(*this); }
+  Row&& above(double value) && { return option_.low = Bound{value, false}, std::move(*this); }
+  Row&& at_most(double value) && { return option_.high = Bound{value, true}, std::move(*this); }
+  Row&& below(double value) && { return option_.high = Bound{value, false}, std::move(*this); }
+  Row&& value_optional() && { return option_.optional_value = true, std::move(*this); }
+  Row&& built() && { return option_.available = true, std::move(*this); }
+  Row&& hide() && { return option_.hidden = true, std::move(*this); }
+
+  const Option& option() const { return option_; }
+
+ private:
+  Option option_;
+};
+
+inline Row toggle(std::string name, std::string help) {
+  return Row(Kind::kSwitch, std::move(name), std::move(help)).standard("off");
+}
+inline Row integer(std::string name, std::string help) {
+  return {Kind::kInteger, std::move(name), std::move(help)};
+}
+inline Row number(std::string name, std::string help) {
+  return {Kind::kNumber, std::move(name), std::move(help)};
+}
+inline Row text(std::string name, std::string help) {
+  return {Kind::kText, std::move(name), std::move(help)};
+}
+inline Row choice(std::string name, std::string help) {
+  return {Kind::kChoice, std::move(name), std::move(help)};
+}
+inline Row path(std::string name, std::string help) {
+  return {Kind::kPath, std::move(name), std::move(help)};
+}
+inline Row paths(std::string name, std::string help) {
+  return {Kind::kPathList, std::move(name), std::move(help)};
+}
+inline Row size(std::string name, std::string help) {
+  return {Kind::kBytes, std::move(name), std::move(help)};
+}
+inline Row pattern(std::string name, std::string help) {
+  return {Kind::kPattern, std::move(name), std::move(help)};
+}
+inline Row device(std::string name, std::string help) {
+  return {Kind::kDevice, std::move(name), std::move(help)};
+}
+
+/// Appends a group of rows.
+inline void add(std::vector<Option>& table, Page page, const std::string& group,
+                std::initializer_list<Row> rows) {
+  for (const Row& row : rows) {
+    Option& option = table.emplace_back(row.option());
+    option.page = page;
+    option.group = group;
+  }
+}
+
+// One function per source file of the table; each appends its pages.
+void add_standard_options(std::vector<Option>& table);
+void add_filter_options(std::vector<Option>& table);
+void add_experimental_options(std::vector<Option>& table);
+void add_learned_options(std::vector<Option>& table);  ///< with the advanced page
+void add_mode_options(std::vector<Option>& table);     ///< with the LoRA extraction page
+
+}  // namespace ctq::cli

@@ -1,0 +1,76 @@
+#include "cli/option_spelling.h"
+
+#include <algorithm>
+#include <map>
+#include <vector>
+
+#include "ctq/base/text.h"
+
+namespace ctq::cli {
+namespace {
+
+/// Every '-' behind the leading dashes becomes '_'.
+std::string folded(std::string_view spelling) {
+  const size_t dashes = std::min<size_t>(spelling.starts_with("--") ? 2 : 1, spelling.size());
+  std::string text(spelling);
+  std::replace(text.begin() + static_cast<std::ptrdiff_t>(dashes), text.end(), '-', '_');
+  return text;
+}
+
+using Index = std::map<std::string, Spelling, std::less<>>;
+
+void index_option(Index& index, const Option& option) {
+  auto add = [&](std::string text, bool negated, std::string_view implied) {
+    std::string key = folded(text);
+    index.try_emplace(std::move(key), Spelling{std::move(text), &option, negated, implied});
+  };
+  std::vector<std::string> names = option.aliases;
+  names.insert(names.begin(), option.name);
+  for (const std::string& name : names) {
+    add(name, false, {});
+    if (option.kind != Kind::kSwitch || !name.starts_with("--")) continue;
+    add("--no-" + name.substr(2), true, {});
+    if (name.starts_with("--no-")) add("--" + name.substr(5), true, {});
+  }
+  for (const Shortcut& shortcut : option.shortcuts) add(shortcut.spelling, false, shortcut.value);
+}
+
+const Index& spellings() {
+  static const Index index = [] {
+    Index made;
+    for (const Option& option : option_table()) index_option(made, option);
+    return made;
+  }();
+  return index;
+}
+
+}  // namespace
+
+const Spelling* find_spelling(std::string_view typed) {
+  const auto found = spellings().find(folded(typed));
+  return found == spellings().end() ? nullptr : &found->second;
+}
+
+std::string_view nearest_spelling(std::string_view typed) {
+  std::vector<std::string_view> words;
+  for (const auto& [key, spelling] : spellings()) {
+    if (!spelling.option->hidden) words.push_back(key);
+  }
+  const std::string_view near = nearest_word(folded(typed), words);
+  return near.empty() ? near : std::string_view(spellings().find(near)->second.text);
+}
+
+std::string option_key(std::string_view name) {
+  name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
+  std::string key(name);
+  std::replace(key.begin(), key.end(), '-', '_');
+  return key;
+}
+
+bool looks_like_option(std::string_view word) {
+  if (word.size() < 2 || word[0] != '-') return false;
+  const char next = word[1] == '.' && word.size() > 2 ? word[2] : word[1];
+  return next < '0' || next > '9';
+}
+
+}  // namespace ctq::cli

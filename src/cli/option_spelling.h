@@ -1,0 +1,33 @@
+// From what stands on the command line to the option that is meant.
+#pragma once
+
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "ctq/cli/option_table.h"
+
+namespace ctq::cli {
+
+/// One way to write an option.
+struct Spelling {
+  std::string text;  ///< as the help prints it: "--scaling_mode", "-lm", "--no-simple"
+  const Option* option;
+  bool negated = false;      ///< --no-x of a switch
+  std::string_view implied;  ///< value of a shortcut; empty otherwise
+};
+
+/// The spelling that `typed` (dashes included, without "=value") is, with '-' and '_' in any mix; null when
+/// there is none.
+const Spelling* find_spelling(std::string_view typed);
+
+/// The spelling nearest to an unknown one, for "did you mean"; empty when none is near.
+std::string_view nearest_spelling(std::string_view typed);
+
+/// "scaling_mode" from "--scaling-mode".
+std::string option_key(std::string_view name);
+
+/// True for what can only be an option: a leading '-', unless a digit follows, and not '-' alone.
+bool looks_like_option(std::string_view word);
+
+}  // namespace ctq::cli

@@ -1,0 +1,44 @@
+#include "ctq/cli/option_table.h"
+
+#include <array>
+
+#include "cli/option_rows.h"
+
+namespace ctq::cli {
+
+const std::vector<Option>& option_table() {
+  static const std::vector<Option> table = [] {
+    std::vector<Option> rows;
+    add_standard_options(rows);
+    add_filter_options(rows);
+    add_experimental_options(rows);
+    add_learned_options(rows);
+    add_mode_options(rows);
+    return rows;
+  }();
+  return table;
+}
+
+std::span<const Command> commands() {
+  static constexpr std::array kCommands{
+      Command{"convert", "Quantize a checkpoint; the command when no word is given", true},
+      Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", false},
+      Command{"fp8", "Scaled FP8 with learned rounding", false},
+      Command{"calibrate", "Gather statistics of each layer's input", false},
+      Command{"batch", "Convert many files", false},
+      Command{"inspect", "List tensors, formats and metadata of a file", false},
+      Command{"analyze", "Show what would be quantized, and how well", false},
+      Command{"compare", "Measure the error of a quantized file against its original", false},
+      Command{"edit", "Edit the per-layer metadata of a quantized file", false},
+      Command{"migrate", "Rewrite legacy layouts", false},
+      Command{"extract-lora", "Make a LoRA from the quantization error", false},
+      Command{"gui", "Open the graphical front end", false},
+      Command{"verify", "Check that a client would load a file with the right meaning", false},
+      Command{"dequantize", "Write a quantized file back as plain weights", false},
+      Command{"assemble", "Join the parts that --partition wrote", false},
+      Command{"completion", "Print a shell's completion script", false},
+  };
+  return kCommands;
+}
+
+}  // namespace ctq::cli

@@ -1,0 +1,45 @@
+#include "output_path.h"
+
+#include <filesystem>
+
+#include "ctq/base/error.h"
+
+namespace ctq::cli {
+namespace {
+
+namespace fs = std::filesystem;
+
+/// The same file, after links, by device and inode; also where the output does not exist but its name
+/// resolves to the input's.
+bool is_same_file(const std::string& a, const std::string& b) {
+  std::error_code error;
+  if (fs::equivalent(a, b, error)) return true;
+  const fs::path left = fs::weakly_canonical(a, error), right = fs::weakly_canonical(b, error);
+  return !error && left == right;
+}
+
+[[noreturn]] void refuse_same(const std::string& output, const std::string& input) {
+  fail(ErrorCode::kUsage, "argument --output: is the input file '{}'; choose another name (got '{}')", input,
+       output);
+}
+
+}  // namespace
+
+void check_output_path(const std::string& output, const std::string& input, bool no_clobber) {
+  if (is_same_file(output, input)) refuse_same(output, input);
+  std::error_code error;
+  if (fs::is_directory(output, error)) {
+    fail(ErrorCode::kFailure, "{}: is a directory; name the file to write with --output", output);
+  }
+  if (no_clobber && fs::exists(fs::symlink_status(output, error))) {
+    fail(ErrorCode::kFailure, "{}: exists already (--no-clobber)", output);
+  }
+}
+
+void check_output_is_no_input(const std::string& output, const model::Checkpoint& checkpoint) {
+  for (const std::string& file : checkpoint.files()) {
+    if (is_same_file(output, file)) refuse_same(output, file);
+  }
+}
+
+}  // namespace ctq::cli

@@ -1,0 +1,17 @@
+// Is the output a place we may write to? Asked before any work.
+#pragma once
+
+#include <string>
+
+#include "ctq/model/checkpoint.h"
+
+namespace ctq::cli {
+
+/// throws  Error(kUsage): the output is one of the inputs, also through a link.
+///         Error(kFailure): it exists and --no-clobber is on; it is a directory.
+void check_output_path(const std::string& output, const std::string& input, bool no_clobber);
+
+/// The same for the files of a sharded input, which are known once it is open.
+void check_output_is_no_input(const std::string& output, const model::Checkpoint& checkpoint);
+
+}  // namespace ctq::cli

@@ -1,0 +1,128 @@
+#include "progress.h"
+
+#include <cstdio>
+
+#include <nlohmann/json.hpp>
+
+#include "ctq/base/log.h"
+#include "ctq/base/text.h"
+
+namespace ctq::cli {
+namespace {
+
+using nlohmann::ordered_json;
+using plan::Decision;
+
+constexpr std::chrono::milliseconds kLineInterval{100};
+constexpr std::chrono::seconds kPlainInterval{10};
+
+/// "INT8", "FP8", "FP16": the family, as the log lines of this field's programs name it.
+std::string_view family(const plan::Target& target) {
+  if (!target.codec) return "FP16";
+  return target.codec->grid().code() == linalg::Code::kInt8 ? "INT8" : "FP8";
+}
+
+/// The log's line about one tensor; existing log readers know its beginning.
+std::string tensor_line(const pipeline::TensorDone& done) {
+  const plan::TensorPlan& tensor = *done.tensor;
+  const std::string name = printable(tensor.source->name());
+  const std::string number = fmt::format("({}/{})", done.index, done.count);
+  if (tensor.decision == Decision::kKeep)
+    return fmt::format("{} Skipping tensor: {} (Reason: {})", number, name, tensor.reason);
+  std::string line =
+      fmt::format("{} Processing ({}): {} -> {}", number, family(tensor.target), name, tensor.target.label());
+  if (done.error) line += fmt::format(", {:.2f} dB", done.error->sqnr_db);
+  if (tensor.shape_fallback) line += fmt::format(" ({})", tensor.reason);
+  return line + fmt::format(", {}", human_duration(done.seconds));
+}
+
+void print_json_line(const ordered_json& json) {
+  fmt::print(stderr, "{}\n", json.dump(-1, ' ', false, ordered_json::error_handler_t::replace));
+}
+
+}  // namespace
+
+void Progress::started(const plan::Plan& plan, const pipeline::RunOptions& run) {
+  started_ = last_shown_ = Clock::now();
+  if (mode_ == ProgressMode::kJson) {
+    print_json_line({{"event", "start"},
+                     {"n", plan.tensors.size()},
+                     {"bytes_total", plan.bytes_in},
+                     {"output", run.output}});
+  }
+}
+
+void Progress::tensor_done(const pipeline::TensorDone& done) {
+  const plan::TensorPlan& tensor = *done.tensor;
+  const bool is_weight = tensor.source->info->shape.size() == 2 && !tensor.source->layer().empty();
+  const auto level = is_weight && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
+  if (spdlog::default_logger_raw()->should_log(level)) {
+    clear_line();
+    spdlog::log(level, tensor_line(done));
+  }
+  switch (mode_) {
+    case ProgressMode::kBar: draw_line(done); break;
+    case ProgressMode::kJson: print_json(done); break;
+    case ProgressMode::kPlain:
+      if (Clock::now() - last_shown_ < kPlainInterval) break;
+      last_shown_ = Clock::now();
+      spdlog::info(status(done));
+      break;
+    case ProgressMode::kNone: break;
+  }
+}
+
+void Progress::restarted(const plan::ValueFindings& findings) {
+  clear_line();
+  for (const auto& [name, reason] : findings)
+    warn("tensor '{}' has {}: it is copied unquantized", printable(name), reason);
+  started_ = last_shown_ = Clock::now();
+}
+
+double Progress::eta_seconds(const pipeline::TensorDone& done) const {
+  if (done.bytes_done == 0) return 0;
+  const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
+  return elapsed * static_cast<double>(done.bytes_total - done.bytes_done) /
+         static_cast<double>(done.bytes_done);
+}
+
+std::string Progress::status(const pipeline::TensorDone& done) const {
+  return fmt::format("{:3.0f} %  {}/{} tensors  {} of {}  ETA {}",
+                     100.0 * static_cast<double>(done.bytes_done) /
+                         static_cast<double>(std::max<uint64_t>(done.bytes_total, 1)),
+                     done.index, done.count, human_bytes(done.bytes_done), human_bytes(done.bytes_total),
+                     human_duration(eta_seconds(done)));
+}
+
+void Progress::draw_line(const pipeline::TensorDone& done) {
+  if (Clock::now() - last_shown_ < kLineInterval && done.index != done.count) return;
+  last_shown_ = Clock::now();
+  fmt::print(stderr, "\r\x1b[K{}", status(done));
+  std::fflush(stderr);
+  line_on_screen_ = true;
+}
+
+void Progress::clear_line() {
+  if (!line_on_screen_) return;
+  fmt::print(stderr, "\r\x1b[K");
+  std::fflush(stderr);
+  line_on_screen_ = false;
+}
+
+void Progress::print_json(const pipeline::TensorDone& done) const {
+  const plan::TensorPlan& tensor = *done.tensor;
+  ordered_json json = {{"event", "tensor"},
+                       {"i", done.index},
+                       {"n", done.count},
+                       {"key", tensor.source->name()},
+                       {"decision", plan::decision_name(tensor.decision)}};
+  if (tensor.decision != Decision::kKeep)
+    json["format"] = tensor.target.codec ? tensor.target.codec->format : "float16";
+  if (done.error) json["sqnr"] = done.error->sqnr_db;
+  json["bytes_done"] = done.bytes_done;
+  json["bytes_total"] = done.bytes_total;
+  json["eta_s"] = eta_seconds(done);
+  print_json_line(json);
+}
+
+}  // namespace ctq::cli

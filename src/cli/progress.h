@@ -1,0 +1,37 @@
+// A conversion's progress: a live line on a terminal, plain lines otherwise, or JSON lines for other
+// programs.
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "ctq/pipeline/convert.h"
+#include "settings.h"
+
+namespace ctq::cli {
+
+class Progress final : public pipeline::Events {
+ public:
+  explicit Progress(ProgressMode mode) : mode_(mode) {}
+  ~Progress() override { clear_line(); }
+
+  void started(const plan::Plan& plan, const pipeline::RunOptions& run) override;
+  void tensor_done(const pipeline::TensorDone& done) override;
+  void restarted(const plan::ValueFindings& findings) override;
+
+ private:
+  using Clock = std::chrono::steady_clock;
+
+  void draw_line(const pipeline::TensorDone& done);
+  void clear_line();
+  void print_json(const pipeline::TensorDone& done) const;
+  std::string status(const pipeline::TensorDone& done) const;
+  double eta_seconds(const pipeline::TensorDone& done) const;
+
+  const ProgressMode mode_;
+  Clock::time_point started_;
+  Clock::time_point last_shown_;
+  bool line_on_screen_ = false;
+};
+
+}  // namespace ctq::cli

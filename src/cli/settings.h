@@ -1,0 +1,41 @@
+// From the parsed command line to what the rooms below take.
+#pragma once
+
+#include <string>
+
+#include "ctq/base/log.h"
+#include "ctq/cli/arguments.h"
+#include "ctq/pipeline/convert.h"
+#include "ctq/plan/plan.h"
+
+namespace ctq::cli {
+
+enum class ProgressMode : unsigned char { kBar, kPlain, kJson, kNone };
+
+/// Everything a conversion needs to know, checked against each other, before any file is opened.
+struct Settings {
+  std::string input;
+  std::string output;  ///< given, or derived from the input's name
+  plan::Options plan;
+  pipeline::RunOptions run;
+  bool dry_run = false;
+  bool json = false;
+  bool no_clobber = false;
+  bool strict = false;
+  bool report_quality = false;
+  double quality_threshold_db = 30;
+  bool threshold_is_binding = false;  ///< given explicitly: a layer below it gives exit code 3
+  std::string quality_json;
+  ProgressMode progress = ProgressMode::kNone;
+  Verbosity verbosity = Verbosity::kNormal;
+  std::vector<std::string> notes;  ///< about options that have no effect in this combination
+};
+
+/// throws  Error(kUsage) for a conflict between options; Error(kFailure) for a device that does not work
+Settings make_settings(const Arguments& arguments);
+
+/// "model" + "_simple_int8_bs128.safetensors": the output's name when none is given (docs/cli.md, "Output
+/// names").
+std::string derived_output(const std::string& input, const plan::Options& options);
+
+}  // namespace ctq::cli

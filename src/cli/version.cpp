@@ -1,0 +1,11 @@
+#include "cli/version.h"
+
+#ifndef CTQ_VERSION
+#define CTQ_VERSION "0.1.0"
+#endif
+
+namespace ctq::cli {
+
+const char* version() { return CTQ_VERSION; }
+
+}  // namespace ctq::cli
