@@ -125,11 +125,11 @@ class Run {
   /// Hands finished tensors to the writing thread, in the order of the plan's outputs.
   void store(const TensorPlan& tensor, std::vector<at::Tensor> tensors) {
     TORCH_INTERNAL_ASSERT(tensors.size() == tensor.outputs.size());
+    tensor.source->file->release(*tensor.source->info);
     uint64_t bytes = 0;
     for (const at::Tensor& stored : tensors) bytes += stored.nbytes();
     writes_.add(bytes, [this, &tensor, tensors = std::move(tensors)] {
       for (size_t i = 0; i < tensors.size(); ++i) outputs_.write(tensor.outputs[i].name, bytes_of(tensors[i]));
-      tensor.source->file->release(*tensor.source->info);
     });
   }
 

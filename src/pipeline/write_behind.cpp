@@ -27,7 +27,7 @@ void WriteBehind::add(uint64_t bytes, std::function<void()> job) {
 
 void WriteBehind::drain() {
   std::unique_lock lock(mutex_);
-  changed_.wait(lock, [&] { return failure_ || (jobs_.empty() && held_bytes_ == 0); });
+  changed_.wait(lock, [&] { return failure_ || (jobs_.empty() && !running_); });
   rethrow_locked();
 }
 
@@ -42,6 +42,7 @@ void WriteBehind::work() {
     if (jobs_.empty() || failure_) return;
     Job job = std::move(jobs_.front());
     jobs_.pop_front();
+    running_ = true;
     lock.unlock();
     std::exception_ptr failure;
     try {
@@ -52,6 +53,7 @@ void WriteBehind::work() {
     job.run = nullptr;  // frees the tensor before its bytes count as free
     lock.lock();
     held_bytes_ -= job.bytes;
+    running_ = false;
     failure_ = failure;
     changed_.notify_all();
     if (failure_) return;

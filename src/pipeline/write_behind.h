@@ -36,6 +36,7 @@ class WriteBehind {
   std::condition_variable changed_;
   std::deque<Job> jobs_;
   uint64_t held_bytes_ = 0;  ///< of waiting jobs and of the one that runs
+  bool running_ = false;     ///< a job has left the queue and is not done
   bool stopping_ = false;
   std::exception_ptr failure_;
   std::thread thread_;
