@@ -13,10 +13,13 @@
 namespace ctq {
 namespace {
 
-/// Length of the well-formed UTF-8 sequence at the start of `text` (Unicode 15, table 3-7), 0 when there is none.
+/// Length of the well-formed UTF-8 sequence at the start of `text` (Unicode 15, table 3-7), 0 when there is
+/// none.
 size_t utf8_sequence(std::string_view text) {
   auto byte = [&](size_t i) { return i < text.size() ? static_cast<unsigned char>(text[i]) : 0u; };
-  auto tail = [&](size_t i, unsigned low = 0x80, unsigned high = 0xBF) { return byte(i) >= low && byte(i) <= high; };
+  auto tail = [&](size_t i, unsigned low = 0x80, unsigned high = 0xBF) {
+    return byte(i) >= low && byte(i) <= high;
+  };
   const unsigned lead = byte(0);
   if (text.empty()) return 0;
   if (lead < 0x80) return 1;
@@ -106,7 +109,8 @@ std::optional<uint64_t> parse_bytes(std::string_view text) {
   if (!unit.empty() && unit != "b" && unit != "bytes") {
     const size_t power = kPrefixes.find(unit[0]);
     const std::string rest = unit.substr(1);
-    if (power == std::string_view::npos || (rest != "" && rest != "b" && rest != "ib" && rest != "i")) return std::nullopt;
+    if (power == std::string_view::npos || (rest != "" && rest != "b" && rest != "ib" && rest != "i"))
+      return std::nullopt;
     factor = std::pow(rest == "b" ? 1000.0 : 1024.0, static_cast<double>(power + 1));
   }
   const double bytes = value * factor;

@@ -23,18 +23,29 @@ struct TypePair {
 };
 
 constexpr TypePair kTypes[] = {
-    {Dtype::kU64, at::kUInt64},          {Dtype::kI64, at::kLong},
-    {Dtype::kF64, at::kDouble},          {Dtype::kC64, at::kComplexFloat},
-    {Dtype::kF32, at::kFloat},           {Dtype::kU32, at::kUInt32},
-    {Dtype::kI32, at::kInt},             {Dtype::kBF16, at::kBFloat16},
-    {Dtype::kF16, at::kHalf},            {Dtype::kU16, at::kUInt16},
-    {Dtype::kI16, at::kShort},           {Dtype::kF8E4M3, at::kFloat8_e4m3fn},
-    {Dtype::kF8E5M2, at::kFloat8_e5m2},  {Dtype::kF8E4M3FNUZ, at::kFloat8_e4m3fnuz},
-    {Dtype::kI8, at::kChar},             {Dtype::kF8E5M2FNUZ, at::kFloat8_e5m2fnuz},
-    {Dtype::kU8, at::kByte},             {Dtype::kBool, at::kBool},
+    {Dtype::kU64, at::kUInt64},
+    {Dtype::kI64, at::kLong},
+    {Dtype::kF64, at::kDouble},
+    {Dtype::kC64, at::kComplexFloat},
+    {Dtype::kF32, at::kFloat},
+    {Dtype::kU32, at::kUInt32},
+    {Dtype::kI32, at::kInt},
+    {Dtype::kBF16, at::kBFloat16},
+    {Dtype::kF16, at::kHalf},
+    {Dtype::kU16, at::kUInt16},
+    {Dtype::kI16, at::kShort},
+    {Dtype::kF8E4M3, at::kFloat8_e4m3fn},
+    {Dtype::kF8E5M2, at::kFloat8_e5m2},
+    {Dtype::kF8E4M3FNUZ, at::kFloat8_e4m3fnuz},
+    {Dtype::kI8, at::kChar},
+    {Dtype::kF8E5M2FNUZ, at::kFloat8_e5m2fnuz},
+    {Dtype::kU8, at::kByte},
+    {Dtype::kBool, at::kBool},
 };
 
-bool aligned_to(const std::byte* data, size_t bytes) { return reinterpret_cast<uintptr_t>(data) % bytes == 0; }
+bool aligned_to(const std::byte* data, size_t bytes) {
+  return reinterpret_cast<uintptr_t>(data) % bytes == 0;
+}
 
 /// Compares what the index says with what the shards hold.
 void check_index(const safetensors::ShardIndex& index, const Checkpoint& checkpoint) {
@@ -46,20 +57,23 @@ void check_index(const safetensors::ShardIndex& index, const Checkpoint& checkpo
     const auto listed = index.weight_map.find(entry.name());
     if (listed == index.weight_map.end()) {
       if (unlisted++ == 0) example = entry.name();
-    } else if (std::filesystem::path(entry.file->path()).filename() != std::filesystem::path(listed->second).filename()) {
-      fail(ErrorCode::kBadInput, "{}: tensor '{}' is listed in '{}' but lies in '{}'; the index does not belong to these files",
+    } else if (std::filesystem::path(entry.file->path()).filename() !=
+               std::filesystem::path(listed->second).filename()) {
+      fail(ErrorCode::kBadInput,
+           "{}: tensor '{}' is listed in '{}' but lies in '{}'; the index does not belong to these files",
            index.path, printable(entry.name()), printable(listed->second), entry.file->path());
     }
   }
   for (const auto& [name, shard] : index.weight_map) {
     if (!checkpoint.find(name)) {
-      fail(ErrorCode::kBadInput, "{}: tensor '{}' is listed in '{}', which does not hold it; is the download complete?", index.path,
+      fail(ErrorCode::kBadInput,
+           "{}: tensor '{}' is listed in '{}', which does not hold it; is the download complete?", index.path,
            printable(name), printable(shard));
     }
   }
   if (unlisted > 0) {
-    warn("{}: {} tensors of the shards are not listed in the index, for example '{}'; they are converted too", index.path, unlisted,
-         printable(example));
+    warn("{}: {} tensors of the shards are not listed in the index, for example '{}'; they are converted too",
+         index.path, unlisted, printable(example));
   }
   if (index.total_size != 0 && index.total_size != total) {
     warn("{}: total_size is {}, the tensors have {} bytes", index.path, index.total_size, total);
@@ -82,21 +96,24 @@ Checkpoint Checkpoint::open(const std::string& path) {
   for (const safetensors::Reader& reader : checkpoint.readers_) {
     checkpoint.bytes_ += reader.file_bytes();
     checkpoint.metadata_.insert(reader.header().metadata.begin(), reader.header().metadata.end());
-    for (const safetensors::TensorInfo& info : reader.header().tensors) checkpoint.entries_.push_back({&reader, &info});
+    for (const safetensors::TensorInfo& info : reader.header().tensors)
+      checkpoint.entries_.push_back({&reader, &info});
   }
   auto& entries = checkpoint.entries_;
   std::ranges::sort(entries, {}, [](const Entry& entry) -> const std::string& { return entry.name(); });
-  const auto twice = std::ranges::adjacent_find(entries, {}, [](const Entry& entry) -> const std::string& { return entry.name(); });
+  const auto twice = std::ranges::adjacent_find(
+      entries, {}, [](const Entry& entry) -> const std::string& { return entry.name(); });
   if (twice != entries.end()) {
-    fail(ErrorCode::kBadInput, "{}: tensor '{}' lies in two shards, '{}' and '{}'; remove the stale one", path,
-         printable(twice->name()), twice->file->path(), std::next(twice)->file->path());
+    fail(ErrorCode::kBadInput, "{}: tensor '{}' lies in two shards, '{}' and '{}'; remove the stale one",
+         path, printable(twice->name()), twice->file->path(), std::next(twice)->file->path());
   }
   if (!files.index.empty()) check_index(safetensors::read_index(files.index), checkpoint);
   return checkpoint;
 }
 
 const Checkpoint::Entry* Checkpoint::find(std::string_view name) const {
-  const auto at = std::ranges::lower_bound(entries_, name, {}, [](const Entry& entry) -> std::string_view { return entry.name(); });
+  const auto at = std::ranges::lower_bound(
+      entries_, name, {}, [](const Entry& entry) -> std::string_view { return entry.name(); });
   return at != entries_.end() && at->name() == name ? &*at : nullptr;
 }
 
@@ -116,8 +133,8 @@ std::vector<std::string> Checkpoint::files() const {
 at::ScalarType scalar_type(const safetensors::TensorInfo& info) {
   const auto* pair = std::ranges::find(kTypes, info.dtype, &TypePair::container);
   if (pair == std::end(kTypes)) {
-    fail(ErrorCode::kBadInput, "tensor '{}' has element type {}, which can be copied but not computed with", printable(info.name),
-         safetensors::dtype_name(info.dtype));
+    fail(ErrorCode::kBadInput, "tensor '{}' has element type {}, which can be copied but not computed with",
+         printable(info.name), safetensors::dtype_name(info.dtype));
   }
   return pair->torch;
 }
@@ -132,7 +149,8 @@ at::Tensor load(const Checkpoint::Entry& entry) {
   const at::ScalarType type = scalar_type(*entry.info);
   const std::span<const std::byte> bytes = entry.file->bytes(*entry.info);
   const auto options = at::TensorOptions(type);
-  // from_blob wants a pointer to non-const; the pages are mapped read-only and no caller writes to a loaded tensor.
+  // from_blob wants a pointer to non-const; the pages are mapped read-only and no caller writes to a loaded
+  // tensor.
   auto* data = const_cast<std::byte*>(bytes.data());
   if (bytes.empty()) return at::empty(entry.info->shape, options);
   if (aligned_to(data, c10::elementSize(type))) return at::from_blob(data, entry.info->shape, options);

@@ -26,16 +26,20 @@ using Clock = std::chrono::steady_clock;
 
 constexpr float kLargestHalf = 65504.0f;
 
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double seconds_since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
 std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
 }
 
-/// Why a weight cannot be quantized as planned because of its values; empty when it can. Reads the whole weight.
+/// Why a weight cannot be quantized as planned because of its values; empty when it can. Reads the whole
+/// weight.
 std::string value_finding(const TensorPlan& tensor) {
   const linalg::Extent extent = linalg::extent(model::load(*tensor.source));
-  if (!extent.finite()) return fmt::format("{} NaN and {} infinite values", extent.nan_count, extent.inf_count);
+  if (!extent.finite())
+    return fmt::format("{} NaN and {} infinite values", extent.nan_count, extent.inf_count);
   if (tensor.decision == Decision::kCast && extent.amax > kLargestHalf) {
     return fmt::format("largest magnitude {:.6g} is beyond float16's {}", extent.amax, kLargestHalf);
   }
@@ -58,7 +62,11 @@ std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan) {
 class Run {
  public:
   Run(const plan::Plan& plan, const RunOptions& options, Events& events)
-      : plan_(plan), options_(options), events_(events), outputs_(plan, options.output), writes_(options.byte_budget) {}
+      : plan_(plan),
+        options_(options),
+        events_(events),
+        outputs_(plan, options.output),
+        writes_(options.byte_budget) {}
 
   /// False when a weight turned out not to be quantizable: the run is then worthless.
   bool carry_out(Result& result) {
@@ -77,7 +85,8 @@ class Run {
       event.seconds = seconds_since(start);
       event.bytes_done = done += order[i]->bytes_in();
       result.peak_memory_bytes = std::max(result.peak_memory_bytes, resident_bytes());
-      if (event.error) result.quality.push_back({order[i]->source->name(), order[i]->target.label(), *event.error});
+      if (event.error)
+        result.quality.push_back({order[i]->source->name(), order[i]->target.label(), *event.error});
       events_.tensor_done(event);
     }
     writes_.drain();
@@ -116,8 +125,8 @@ class Run {
       if (options_.measure_quality) event.error = metrics::weight_error(weight, format::decode(*encoded));
       store(tensor, {encoded->codes.cpu(), encoded->scales.cpu()});
     } catch (const c10::OutOfMemoryError&) {
-      fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu", printable(tensor.source->name()),
-           options_.device.str());
+      fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
+           printable(tensor.source->name()), options_.device.str());
     }
     return true;
   }
@@ -129,7 +138,8 @@ class Run {
     uint64_t bytes = 0;
     for (const at::Tensor& stored : tensors) bytes += stored.nbytes();
     writes_.add(bytes, [this, &tensor, tensors = std::move(tensors)] {
-      for (size_t i = 0; i < tensors.size(); ++i) outputs_.write(tensor.outputs[i].name, bytes_of(tensors[i]));
+      for (size_t i = 0; i < tensors.size(); ++i)
+        outputs_.write(tensor.outputs[i].name, bytes_of(tensors[i]));
     });
   }
 
@@ -140,13 +150,15 @@ class Run {
   WriteBehind writes_;
 };
 
-/// Values are only seen while reading, after the header is written: the first surprise has all weights looked at, once.
+/// Values are only seen while reading, after the header is written: the first surprise has all weights looked
+/// at, once.
 plan::ValueFindings look_at_values(const plan::Plan& plan) {
   plan::ValueFindings findings;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize && tensor.decision != Decision::kCast) continue;
     throw_if_cancelled();
-    if (std::string finding = value_finding(tensor); !finding.empty()) findings[tensor.source->name()] = std::move(finding);
+    if (std::string finding = value_finding(tensor); !finding.empty())
+      findings[tensor.source->name()] = std::move(finding);
     tensor.source->file->release(*tensor.source->info);
   }
   return findings;
@@ -154,7 +166,8 @@ plan::ValueFindings look_at_values(const plan::Plan& plan) {
 
 }  // namespace
 
-Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run, Events& events) {
+Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
+               Events& events) {
   const Clock::time_point start = Clock::now();
   const std::string name = std::filesystem::path(run.output).filename().string();
   Result result;
@@ -165,7 +178,8 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
     result.findings = look_at_values(result.plan);
     if (run.strict && !result.findings.empty()) {
       const auto& [tensor, finding] = *result.findings.begin();
-      fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized", printable(tensor), finding);
+      fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized",
+           printable(tensor), finding);
     }
     events.restarted(result.findings);
     result.quality.clear();

@@ -10,7 +10,8 @@ OutputSet::OutputSet(const plan::Plan& plan, const std::string& output) : output
   const std::filesystem::path folder = std::filesystem::path(output).parent_path();
   for (const plan::OutputFile& file : plan.files) {
     files_.emplace_back((folder / file.name).string(), file.tensors, plan.metadata);
-    for (const safetensors::TensorInfo& tensor : file.tensors) file_of_tensor_[tensor.name] = files_.size() - 1;
+    for (const safetensors::TensorInfo& tensor : file.tensors)
+      file_of_tensor_[tensor.name] = files_.size() - 1;
   }
   for (const plan::Generated& generated : plan.generated) {
     write(generated.info.name, std::as_bytes(std::span(generated.bytes)));

@@ -18,7 +18,8 @@ class WriteBehind {
   /// Drops jobs that have not begun.
   ~WriteBehind();
 
-  /// Waits until the waiting jobs leave room for `bytes` more (or none is left), then adds the job. Rethrows what an earlier job threw.
+  /// Waits until the waiting jobs leave room for `bytes` more (or none is left), then adds the job. Rethrows
+  /// what an earlier job threw.
   void add(uint64_t bytes, std::function<void()> job);
   /// Waits for all jobs; rethrows what one of them threw.
   void drain();

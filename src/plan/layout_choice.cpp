@@ -25,8 +25,10 @@ std::string legacy_obstacle(const Plan& plan) {
   for (const format::Codec* codec : codecs) {
     if (codec->grid().code() == linalg::Code::kInt8) continue;
     // Readers of the legacy layout take every layer for float8_e4m3fn with one scale.
-    if (codec->grid().code() == linalg::Code::kE5M2) return "legacy readers take every weight for float8_e4m3fn";
-    if (codec->granularity != format::Granularity::kTensor) return "legacy readers know one FP8 scale per weight";
+    if (codec->grid().code() == linalg::Code::kE5M2)
+      return "legacy readers take every weight for float8_e4m3fn";
+    if (codec->granularity != format::Granularity::kTensor)
+      return "legacy readers know one FP8 scale per weight";
   }
   return "";
 }
@@ -63,7 +65,8 @@ void choose_layout(Plan& plan, const Options& options) {
   if (plan.layout == Layout::kComfy || codecs_in_use(plan).empty()) return;
   const std::string obstacle = legacy_obstacle(plan);
   if (obstacle.empty()) return;
-  if (options.layout) fail(ErrorCode::kUsage, "argument --comfy_quant: cannot be off: {} (got 'false')", obstacle);
+  if (options.layout)
+    fail(ErrorCode::kUsage, "argument --comfy_quant: cannot be off: {} (got 'false')", obstacle);
   plan.layout = Layout::kComfy;
   plan.notes.push_back("--comfy_quant switched on: " + obstacle);
 }
@@ -80,7 +83,8 @@ void add_markers(Plan& plan, const Options& options) {
   }
   if (plan.layout == Layout::kComfy) return;
   if (fp8) {
-    // Two elements mean full-precision matrix products, none or one lets the loader multiply in FP8; the values mean nothing.
+    // Two elements mean full-precision matrix products, none or one lets the loader multiply in FP8; the
+    // values mean nothing.
     const std::string zeros(options.full_precision_matrix_mult ? 2 : 1, '\0');
     for (const std::string_view prefix : prefixes_in_use(plan)) {
       add(plan, std::string(prefix) + "scaled_fp8", safetensors::Dtype::kF8E4M3, zeros);

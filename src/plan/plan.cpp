@@ -21,7 +21,8 @@ void refuse_quantized(const model::Checkpoint& checkpoint) {
   if (quantized.empty()) return;
   const auto& [layer, evidence] = *quantized.begin();
   fail(ErrorCode::kBadInput,
-       "{}: already quantized: '{}' {}{}; start from the original, unquantized file (--requantize is not available in this version)",
+       "{}: already quantized: '{}' {}{}; start from the original, unquantized file (--requantize is not "
+       "available in this version)",
        checkpoint.path(), printable(layer), evidence,
        quantized.size() > 1 ? fmt::format(", and {} more", quantized.size() - 1) : "");
 }
@@ -44,20 +45,23 @@ std::vector<safetensors::TensorInfo> outputs_of(const TensorPlan& plan, format::
   const std::string layer(plan.source->layer());
   for (const format::StoredTensor& stored :
        format::stored_tensors(*plan.target.codec, source.shape[0], source.shape[1], plan.target.block_size)) {
-    outputs.push_back(output(format::side_name(layer, stored.role, layout), model::container_dtype(stored.dtype), stored.shape));
+    outputs.push_back(output(format::side_name(layer, stored.role, layout),
+                             model::container_dtype(stored.dtype), stored.shape));
   }
   return outputs;
 }
 
-safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, const Plan& plan, const Options& options) {
+safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, const Plan& plan,
+                                  const Options& options) {
   safetensors::Metadata metadata = checkpoint.metadata();
   metadata.emplace("format", "pt");
   if (!options.save_quant_metadata) return metadata;
   std::map<std::string, std::string> markers;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
-    markers[std::string(tensor.source->layer())] = format::marker_json(
-        *tensor.target.codec, tensor.target.block_size, {.full_precision_matrix_mult = options.full_precision_matrix_mult});
+    markers[std::string(tensor.source->layer())] =
+        format::marker_json(*tensor.target.codec, tensor.target.block_size,
+                            {.full_precision_matrix_mult = options.full_precision_matrix_mult});
   }
   metadata["_quantization_metadata"] = format::quantization_metadata_json(markers);
   return metadata;
@@ -71,14 +75,17 @@ void add_loader_notes(Plan& plan) {
   }
   for (const format::Codec& codec : format::registry()) {
     if (!codecs.contains(&codec) || codec.stock) continue;
-    plan.notes.push_back(fmt::format("{} is not loaded by stock ComfyUI (it is read by {}); {} gives a file that is", codec.label(),
-                                     codec.reader, codec.stock_equivalent));
+    plan.notes.push_back(
+        fmt::format("{} is not loaded by stock ComfyUI (it is read by {}); {} gives a file that is",
+                    codec.label(), codec.reader, codec.stock_equivalent));
   }
-  const bool int8 = std::ranges::any_of(codecs, [](auto* codec) { return codec->grid().code() == linalg::Code::kInt8; });
+  const bool int8 =
+      std::ranges::any_of(codecs, [](auto* codec) { return codec->grid().code() == linalg::Code::kInt8; });
   if (codecs.empty()) return;
   if (plan.layout == format::Layout::kLegacy && int8) {
     plan.notes.push_back(
-        "the legacy layout has no mark for INT8: stock ComfyUI takes the codes for plain numbers; --comfy_quant writes what it loads");
+        "the legacy layout has no mark for INT8: stock ComfyUI takes the codes for plain numbers; "
+        "--comfy_quant writes what it loads");
   } else if (plan.layout == format::Layout::kLegacy) {
     plan.notes.push_back("legacy scaled_fp8 layout; --comfy_quant writes the layout of current ComfyUI");
   }
@@ -98,12 +105,15 @@ std::string_view decision_name(Decision decision) {
 
 std::string Target::label() const {
   if (!codec) return "float16";
-  return block_size > 0 ? fmt::format("{} ({} {})", codec->format, granularity_name(codec->granularity), block_size) : codec->label();
+  return block_size > 0
+             ? fmt::format("{} ({} {})", codec->format, granularity_name(codec->granularity), block_size)
+             : codec->label();
 }
 
 uint64_t TensorPlan::bytes_out() const {
   uint64_t bytes = 0;
-  for (const safetensors::TensorInfo& output : outputs) bytes += safetensors::tensor_bytes(output.dtype, output.shape).value_or(0);
+  for (const safetensors::TensorInfo& output : outputs)
+    bytes += safetensors::tensor_bytes(output.dtype, output.shape).value_or(0);
   return bytes;
 }
 
@@ -112,8 +122,8 @@ size_t Plan::count(Decision decision) const {
 }
 
 const TensorPlan* Plan::find(std::string_view name) const {
-  const auto at =
-      std::ranges::lower_bound(tensors, name, {}, [](const TensorPlan& tensor) -> std::string_view { return tensor.source->name(); });
+  const auto at = std::ranges::lower_bound(
+      tensors, name, {}, [](const TensorPlan& tensor) -> std::string_view { return tensor.source->name(); });
   return at != tensors.end() && at->source->name() == name ? &*at : nullptr;
 }
 
@@ -130,8 +140,11 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
   }
   const size_t changed = plan.count(Decision::kQuantize) + plan.count(Decision::kCast);
   if (changed == 0 && !options.allow_empty) {
-    fail(ErrorCode::kFailure, "{}: nothing to quantize: none of {} tensors is a 2-D weight that the filters leave; see --dry-run, or "
-         "add --allow-empty to copy the file", checkpoint.path(), plan.tensors.size());
+    fail(ErrorCode::kFailure,
+         "{}: nothing to quantize: none of {} tensors is a 2-D weight that the filters leave; see --dry-run, "
+         "or "
+         "add --allow-empty to copy the file",
+         checkpoint.path(), plan.tensors.size());
   }
   plan.unused = router.unused();
   choose_layout(plan, options);
@@ -140,7 +153,8 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
   plan.metadata = metadata_of(checkpoint, plan, options);
   add_loader_notes(plan);
   const std::string_view recognised = recognise_preset(names);
-  if (!recognised.empty() && std::ranges::count(options.presets, recognised) == 0) plan.suggested_preset = recognised;
+  if (!recognised.empty() && std::ranges::count(options.presets, recognised) == 0)
+    plan.suggested_preset = recognised;
   plan.files = lay_out_files(plan, output_name, options.max_shard_bytes);
   for (const OutputFile& file : plan.files) plan.bytes_out += file.bytes;
   return plan;

@@ -12,17 +12,27 @@ namespace {
 
 using safetensors::Dtype;
 
-/// Last components of the names of lookup tables: clients read them as embeddings, for which few formats have a loader.
+/// Last components of the names of lookup tables: clients read them as embeddings, for which few formats have
+/// a loader.
 constexpr std::array<std::string_view, 12> kEmbeddingTables = {
-    "embed_tokens",        "shared",          "wte",
-    "wpe",                 "word_embeddings", "position_embeddings",
-    "token_type_embeddings", "token_embedding", "position_embedding",
-    "tok_embeddings",      "relative_attention_bias", "relative_position_bias",
+    "embed_tokens",
+    "shared",
+    "wte",
+    "wpe",
+    "word_embeddings",
+    "position_embeddings",
+    "token_type_embeddings",
+    "token_embedding",
+    "position_embedding",
+    "tok_embeddings",
+    "relative_attention_bias",
+    "relative_position_bias",
 };
 
 bool is_embedding_table(std::string_view layer) {
   const size_t dot = layer.rfind('.');
-  return std::ranges::count(kEmbeddingTables, dot == std::string_view::npos ? layer : layer.substr(dot + 1)) > 0;
+  return std::ranges::count(kEmbeddingTables, dot == std::string_view::npos ? layer : layer.substr(dot + 1)) >
+         0;
 }
 
 /// Why a tensor is no candidate for quantization; empty when it is one.
@@ -31,7 +41,8 @@ std::string not_a_candidate(const model::Checkpoint::Entry& entry) {
   if (entry.layer().empty()) return "not a weight";
   if (info.shape.size() != 2) return fmt::format("{}-D", info.shape.size());
   if (info.bytes() == 0) return "no elements";
-  if (!safetensors::is_float(info.dtype)) return fmt::format("element type {}", safetensors::dtype_name(info.dtype));
+  if (!safetensors::is_float(info.dtype))
+    return fmt::format("element type {}", safetensors::dtype_name(info.dtype));
   if (std::ranges::min(info.shape) < 2) return "a vector in 2-D shape";
   if (is_embedding_table(entry.layer())) return "embedding table";
   return "";
@@ -43,8 +54,10 @@ std::string unsuitable(const TensorPlan& plan) {
   const int64_t block = plan.target.block_size;
   if (plan.source->name().find("lora_") != std::string::npos) return "";
   if (block > 0) {
-    if (std::min(rows, columns) < block) return fmt::format("heuristic: a dimension smaller than block size {}", block);
-    if (rows % block != 0 || columns % block != 0) return fmt::format("heuristic: not divisible by block size {}", block);
+    if (std::min(rows, columns) < block)
+      return fmt::format("heuristic: a dimension smaller than block size {}", block);
+    if (rows % block != 0 || columns % block != 0)
+      return fmt::format("heuristic: not divisible by block size {}", block);
   } else if (std::min(rows, columns) < 16 || rows * columns < 1024) {
     return "heuristic: too small";
   }
@@ -113,7 +126,8 @@ TensorPlan Router::fit_to_shape(TensorPlan plan) const {
   switch (options_.block_fallback) {
     case BlockFallback::kSkip: plan = keep(entry, *misfit); break;
     case BlockFallback::kError:
-      fail(ErrorCode::kFailure, "tensor '{}': {}; choose another --block_size, or --block-fallback row or skip",
+      fail(ErrorCode::kFailure,
+           "tensor '{}': {}; choose another --block_size, or --block-fallback row or skip",
            printable(entry.name()), *misfit);
     case BlockFallback::kRow:
       plan.target = {row_codec(*plan.target.codec), 0};
@@ -127,7 +141,8 @@ TensorPlan Router::fit_to_shape(TensorPlan plan) const {
 std::vector<std::string> Router::unused() const {
   std::vector<std::string> sentences;
   if (options_.exclude_layers && !exclude_used_) {
-    sentences.push_back(fmt::format("--exclude-layers '{}' matches no candidate", options_.exclude_layers->text()));
+    sentences.push_back(
+        fmt::format("--exclude-layers '{}' matches no candidate", options_.exclude_layers->text()));
   }
   for (const std::string& preset : presets_.unused()) {
     sentences.push_back(fmt::format("preset --{} protects nothing in this file", preset));

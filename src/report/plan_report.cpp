@@ -25,10 +25,12 @@ std::string format_of(const TensorPlan& tensor) {
 
 std::string tensor_row(const TensorPlan& tensor) {
   const safetensors::TensorInfo* scale = scale_of(tensor);
-  return fmt::format("{:<9} {:<60} {:<16} {:<5} -> {:<32} {:<12} {:>12} -> {:<12} {}\n", plan::decision_name(tensor.decision),
-                     printable(tensor.source->name(), 60), shape_text(tensor.source->info->shape),
-                     safetensors::dtype_name(tensor.source->info->dtype), format_of(tensor), scale ? shape_text(scale->shape) : "-",
-                     tensor.bytes_in(), tensor.bytes_out(), tensor.reason);
+  return fmt::format("{:<9} {:<60} {:<16} {:<5} -> {:<32} {:<12} {:>12} -> {:<12} {}\n",
+                     plan::decision_name(tensor.decision), printable(tensor.source->name(), 60),
+                     shape_text(tensor.source->info->shape),
+                     safetensors::dtype_name(tensor.source->info->dtype), format_of(tensor),
+                     scale ? shape_text(scale->shape) : "-", tensor.bytes_in(), tensor.bytes_out(),
+                     tensor.reason);
 }
 
 struct FormatTotal {
@@ -72,13 +74,15 @@ ordered_json tensor_json(const TensorPlan& tensor) {
 }
 
 /// Invalid UTF-8 cannot occur in names (the header is checked), but reasons may quote other files.
-std::string dump(const ordered_json& json) { return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n"; }
+std::string dump(const ordered_json& json) {
+  return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
 
 }  // namespace
 
 std::string plan_table(const plan::Plan& plan, const PlanNames& names) {
-  std::string text = fmt::format("Plan: {} -> {} ({} layout), nothing is written\n", names.input, names.output,
-                                 plan.layout == format::Layout::kComfy ? "comfy" : "legacy");
+  std::string text = fmt::format("Plan: {} -> {} ({} layout), nothing is written\n", names.input,
+                                 names.output, plan.layout == format::Layout::kComfy ? "comfy" : "legacy");
   size_t other = 0;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.source->info->shape.size() == 2 && !tensor.source->layer().empty()) {
@@ -92,11 +96,11 @@ std::string plan_table(const plan::Plan& plan, const PlanNames& names) {
   if (other > 0) text += fmt::format("{:<9} {} tensors that are not 2-D weights, unchanged\n", "keep", other);
   text += "\nTotals:\n";
   for (const auto& [format, total] : totals_by_format(plan)) {
-    text += fmt::format("  {:<34} {:>6} tensors  {:>10} -> {}\n", format, total.tensors, human_bytes(total.bytes_in),
-                        human_bytes(total.bytes_out));
+    text += fmt::format("  {:<34} {:>6} tensors  {:>10} -> {}\n", format, total.tensors,
+                        human_bytes(total.bytes_in), human_bytes(total.bytes_out));
   }
-  text += fmt::format("  output size: {} bytes ({}) in {} file{}\n", plan.bytes_out, human_bytes(plan.bytes_out), plan.files.size(),
-                      plan.files.size() == 1 ? "" : "s");
+  text += fmt::format("  output size: {} bytes ({}) in {} file{}\n", plan.bytes_out,
+                      human_bytes(plan.bytes_out), plan.files.size(), plan.files.size() == 1 ? "" : "s");
   return text;
 }
 

@@ -23,11 +23,13 @@ bool is_below(const metrics::WeightError& error, double threshold_db) {
 
 std::string row(const LayerError& layer, double threshold_db) {
   const metrics::WeightError& e = layer.error;
-  return fmt::format("{:<50} | {:>12.8f} | {:>9.2f} | {:>10.6f} | {:>9.4f}{}\n", printable(layer.name, 50), e.mse, e.sqnr_db,
-                     e.weight_rel, e.max_error, is_below(e, threshold_db) ? "  <" : "");
+  return fmt::format("{:<50} | {:>12.8f} | {:>9.2f} | {:>10.6f} | {:>9.4f}{}\n", printable(layer.name, 50),
+                     e.mse, e.sqnr_db, e.weight_rel, e.max_error, is_below(e, threshold_db) ? "  <" : "");
 }
 
-ordered_json number(double value) { return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr); }
+ordered_json number(double value) {
+  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
+}
 
 }  // namespace
 
@@ -55,9 +57,12 @@ QualitySummary summarize(const std::vector<LayerError>& layers, size_t findings,
 std::string quality_table(const pipeline::Result& result, double threshold_db) {
   const std::string rule = std::string(kRuleWidth, '-') + "\n";
   std::string text = "Quantization quality (of the tensors as stored)\n" + rule;
-  text += fmt::format("{:<50} | {:>12} | {:>9} | {:>10} | {:>9}\n", "Layer", "MSE", "SQNR (dB)", "weight_rel", "Max Error") + rule;
+  text += fmt::format("{:<50} | {:>12} | {:>9} | {:>10} | {:>9}\n", "Layer", "MSE", "SQNR (dB)", "weight_rel",
+                      "Max Error") +
+          rule;
   for (const LayerError& layer : result.quality) text += row(layer, threshold_db);
-  for (const auto& [name, reason] : result.findings) text += fmt::format("{:<50} | kept unquantized: {}\n", printable(name, 50), reason);
+  for (const auto& [name, reason] : result.findings)
+    text += fmt::format("{:<50} | kept unquantized: {}\n", printable(name, 50), reason);
   text += rule;
 
   std::vector<LayerError> worst = result.quality;
@@ -70,14 +75,16 @@ std::string quality_table(const pipeline::Result& result, double threshold_db) {
   }
   const QualitySummary summary = summarize(result.quality, result.findings.size(), threshold_db);
   text += "Summary:\n";
-  text += fmt::format("  mean SQNR {:.2f} dB, mean weight_rel {:.5f}, all weights together {:.2f} dB\n", summary.mean_sqnr_db,
-                      summary.mean_weight_rel, summary.total_sqnr_db);
-  text += fmt::format("  Layers below {:.1f} dB: {} / {}\n", threshold_db, summary.below_threshold, summary.layers);
+  text += fmt::format("  mean SQNR {:.2f} dB, mean weight_rel {:.5f}, all weights together {:.2f} dB\n",
+                      summary.mean_sqnr_db, summary.mean_weight_rel, summary.total_sqnr_db);
+  text += fmt::format("  Layers below {:.1f} dB: {} / {}\n", threshold_db, summary.below_threshold,
+                      summary.layers);
   return text;
 }
 
 std::string quality_json(const pipeline::Result& result, double threshold_db) {
-  ordered_json json = {{"threshold_db", threshold_db}, {"layers", ordered_json::array()}, {"kept", ordered_json::array()}};
+  ordered_json json = {
+      {"threshold_db", threshold_db}, {"layers", ordered_json::array()}, {"kept", ordered_json::array()}};
   for (const LayerError& layer : result.quality) {
     const metrics::WeightError& e = layer.error;
     json["layers"].push_back({{"name", layer.name},
@@ -90,7 +97,8 @@ std::string quality_json(const pipeline::Result& result, double threshold_db) {
                               {"max_error", number(e.max_error)},
                               {"non_finite", e.non_finite}});
   }
-  for (const auto& [name, reason] : result.findings) json["kept"].push_back({{"name", name}, {"reason", reason}});
+  for (const auto& [name, reason] : result.findings)
+    json["kept"].push_back({{"name", name}, {"reason", reason}});
   const QualitySummary summary = summarize(result.quality, result.findings.size(), threshold_db);
   json["summary"] = {{"layers", summary.layers},
                      {"below_threshold", summary.below_threshold},

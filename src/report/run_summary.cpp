@@ -17,23 +17,29 @@ std::string run_summary(const pipeline::Result& result) {
   std::map<std::string, size_t> formats;
   size_t by_shape = 0;
   for (const TensorPlan& tensor : plan.tensors) {
-    if (tensor.decision == Decision::kQuantize || tensor.decision == Decision::kCast) ++formats[tensor.target.label()];
+    if (tensor.decision == Decision::kQuantize || tensor.decision == Decision::kCast)
+      ++formats[tensor.target.label()];
     if (tensor.shape_fallback) ++by_shape;
   }
   std::string text = fmt::format("Written: {}\n", result.written);
   for (const auto& [format, count] : formats) text += fmt::format("  {:<36} {:>6} weights\n", format, count);
   text += fmt::format("  {:<36} {:>6} tensors\n", "kept as they are", plan.count(Decision::kKeep));
-  if (const size_t removed = plan.count(Decision::kRemove)) text += fmt::format("  {:<36} {:>6} tensors\n", "removed", removed);
-  if (by_shape > 0) text += fmt::format("  {:<36} {:>6} weights\n", "of these, block size does not divide", by_shape);
+  if (const size_t removed = plan.count(Decision::kRemove))
+    text += fmt::format("  {:<36} {:>6} tensors\n", "removed", removed);
+  if (by_shape > 0)
+    text += fmt::format("  {:<36} {:>6} weights\n", "of these, block size does not divide", by_shape);
   if (!result.findings.empty()) {
-    text += fmt::format("  {:<36} {:>6} weights\n", "of these, kept for their values", result.findings.size());
+    text +=
+        fmt::format("  {:<36} {:>6} weights\n", "of these, kept for their values", result.findings.size());
   }
-  text += fmt::format("  {} -> {} ({:.1f} %), {}, peak memory {} without mapped files\n", human_bytes(plan.bytes_in),
-                      human_bytes(plan.bytes_out),
-                      100.0 * static_cast<double>(plan.bytes_out) / static_cast<double>(std::max<uint64_t>(plan.bytes_in, 1)),
-                      human_duration(result.seconds), human_bytes(result.peak_memory_bytes));
+  text += fmt::format(
+      "  {} -> {} ({:.1f} %), {}, peak memory {} without mapped files\n", human_bytes(plan.bytes_in),
+      human_bytes(plan.bytes_out),
+      100.0 * static_cast<double>(plan.bytes_out) / static_cast<double>(std::max<uint64_t>(plan.bytes_in, 1)),
+      human_duration(result.seconds), human_bytes(result.peak_memory_bytes));
   if (!result.quality.empty()) {
-    const auto worst = std::ranges::min_element(result.quality, {}, [](const auto& layer) { return layer.error.sqnr_db; });
+    const auto worst =
+        std::ranges::min_element(result.quality, {}, [](const auto& layer) { return layer.error.sqnr_db; });
     text += fmt::format("  worst layer: {} ({:.2f} dB)\n", printable(worst->name), worst->error.sqnr_db);
   }
   return text;

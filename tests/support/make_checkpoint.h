@@ -31,7 +31,8 @@ std::string elements(int64_t count, Function value) {
   return bytes;
 }
 
-inline TestTensor tensor(std::string name, safetensors::Dtype dtype, std::vector<int64_t> shape, std::string bytes) {
+inline TestTensor tensor(std::string name, safetensors::Dtype dtype, std::vector<int64_t> shape,
+                         std::string bytes) {
   TestTensor made;
   made.info.name = std::move(name), made.info.dtype = dtype, made.info.shape = std::move(shape);
   made.bytes = std::move(bytes);
@@ -68,10 +69,12 @@ inline TestTensor f32_weight(std::string name, int64_t rows, int64_t columns) {
 }
 
 inline TestTensor bf16_vector(std::string name, int64_t size) {
-  return tensor(std::move(name), safetensors::Dtype::kBF16, {size}, elements<uint16_t>(size, [](int64_t i) { return bf16(weight_value(i)); }));
+  return tensor(std::move(name), safetensors::Dtype::kBF16, {size},
+                elements<uint16_t>(size, [](int64_t i) { return bf16(weight_value(i)); }));
 }
 
-inline void make_checkpoint(const std::string& path, const std::vector<TestTensor>& tensors, const safetensors::Metadata& metadata = {}) {
+inline void make_checkpoint(const std::string& path, const std::vector<TestTensor>& tensors,
+                            const safetensors::Metadata& metadata = {}) {
   std::vector<safetensors::TensorInfo> infos;
   for (const TestTensor& made : tensors) infos.push_back(made.info);
   safetensors::Writer writer(path, safetensors::lay_out(infos), metadata);

@@ -23,14 +23,16 @@ inline std::string shell_quoted(const std::string& word) {
   return quoted + "'";
 }
 
-/// Exit code, standard output and standard error of `convert_to_quant args...`. `prefix` may set variables or wrap the call.
+/// Exit code, standard output and standard error of `convert_to_quant args...`. `prefix` may set variables or
+/// wrap the call.
 inline Outcome run_binary(const std::vector<std::string>& args, const std::string& prefix = "") {
   const TempDir streams;
   std::string command = prefix + " " + shell_quoted(CTQ_BINARY);
   for (const std::string& arg : args) command += " " + shell_quoted(arg);
   command += " >" + shell_quoted(streams / "out") + " 2>" + shell_quoted(streams / "err") + " </dev/null";
   const int status = std::system(command.c_str());
-  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(streams / "out"), read_file(streams / "err")};
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(streams / "out"),
+          read_file(streams / "err")};
 }
 
 }  // namespace ctq::test

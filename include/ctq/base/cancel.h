@@ -9,7 +9,8 @@ void install_signal_handlers();
 /// True once a signal arrived.
 bool cancelled();
 
-/// Throws Error(kInterrupted or kTerminated) once a signal arrived. Call between pieces of work that last under a second.
+/// Throws Error(kInterrupted or kTerminated) once a signal arrived. Call between pieces of work that last
+/// under a second.
 void throw_if_cancelled();
 
 }  // namespace ctq

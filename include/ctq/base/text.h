@@ -15,12 +15,14 @@ std::string human_bytes(uint64_t bytes);
 /// "0.42 s", "2 min 05 s", "1 h 02 min".
 std::string human_duration(double seconds);
 
-/// The text with control characters, quotes and invalid UTF-8 written as escapes (\n, \x1f), so that a tensor name of any
-/// content stays on one line of a message. Valid non-ASCII UTF-8 is left as it is. Cut after `max_bytes` with "...".
+/// The text with control characters, quotes and invalid UTF-8 written as escapes (\n, \x1f), so that a tensor
+/// name of any content stays on one line of a message. Valid non-ASCII UTF-8 is left as it is. Cut after
+/// `max_bytes` with "...".
 std::string printable(std::string_view text, size_t max_bytes = 200);
 
-/// Reads "4GB", "500 MiB", "123": decimal units (kB, MB, GB, TB) are powers of 1000, binary ones (KiB ...) powers of 1024, a
-/// bare letter (K, M, G, T) is binary. Nothing when the text is no such size or exceeds 2^63.
+/// Reads "4GB", "500 MiB", "123": decimal units (kB, MB, GB, TB) are powers of 1000, binary ones (KiB ...)
+/// powers of 1024, a bare letter (K, M, G, T) is binary. Nothing when the text is no such size or exceeds
+/// 2^63.
 std::optional<uint64_t> parse_bytes(std::string_view text);
 
 /// True when the bytes are well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF).
@@ -29,7 +31,8 @@ bool is_utf8(std::string_view text);
 /// "[3, 4]", "[]" for a scalar.
 std::string shape_text(std::span<const int64_t> shape);
 
-/// The word of `words` nearest to `text` (edit distance at most a third of its length), for "did you mean"; empty when none is near.
+/// The word of `words` nearest to `text` (edit distance at most a third of its length), for "did you mean";
+/// empty when none is near.
 std::string_view nearest_word(std::string_view text, std::span<const std::string_view> words);
 
 }  // namespace ctq

@@ -36,19 +36,23 @@ enum class ScaleShape : uint8_t {
 
 /// A row of the registry: everything that is fixed about a format. Plain data.
 struct Codec {
-  std::string_view format;   ///< the client's own word, as in the marker: "int8_tensorwise"
-  Granularity granularity;   ///< with `format` the key of the row
+  std::string_view format;  ///< the client's own word, as in the marker: "int8_tensorwise"
+  Granularity granularity;  ///< with `format` the key of the row
   ScaleShape scale_shape;
   const Grid& (*grid)();
-  bool divide;               ///< codes come from w / scale (kitchen's INT8) rather than w * (1 / scale) (its FP8)
-  linalg::ScaleRule absmax;  ///< decode scale and factor from the largest magnitude, with the format's own zero convention
-  bool stock;                ///< stock ComfyUI loads it
-  std::string_view reader;   ///< who reads it, when stock ComfyUI does not
-  std::string_view stock_equivalent;  ///< what to choose instead, as command-line flags; empty for stock formats
+  bool divide;  ///< codes come from w / scale (kitchen's INT8) rather than w * (1 / scale) (its FP8)
+  linalg::ScaleRule
+      absmax;  ///< decode scale and factor from the largest magnitude, with the format's own zero convention
+  bool stock;  ///< stock ComfyUI loads it
+  std::string_view reader;  ///< who reads it, when stock ComfyUI does not
+  std::string_view
+      stock_equivalent;  ///< what to choose instead, as command-line flags; empty for stock formats
 
   /// "int8_tensorwise (row)": for people.
   std::string label() const;
-  bool has_blocks() const { return granularity == Granularity::kBlock || granularity == Granularity::kBlock3d; }
+  bool has_blocks() const {
+    return granularity == Granularity::kBlock || granularity == Granularity::kBlock3d;
+  }
 };
 
 /// All codecs, in the order in which --list-formats prints them.
@@ -75,16 +79,18 @@ struct StoredTensor {
 /// Tiles of a weight of that shape.
 linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_features, int64_t block_size);
 
-/// Why a weight of that shape cannot be stored in the format ("in_features 2000 is not a multiple of block size 128");
-/// nothing when it can. No reader of a block format knows partial tiles.
-std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int64_t in_features, int64_t block_size);
+/// Why a weight of that shape cannot be stored in the format ("in_features 2000 is not a multiple of block
+/// size 128"); nothing when it can. No reader of a block format knows partial tiles.
+std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int64_t in_features,
+                                  int64_t block_size);
 
 /// The tensors of a layer in the file, without marker: known from the shape alone.
-std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_features, int64_t in_features, int64_t block_size);
+std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_features, int64_t in_features,
+                                         int64_t block_size);
 
-/// Absmax scales and nearest codes in one pass over the weight. weight: [out_features, in_features], contiguous, any float
-/// type and device; the result is on the same device.
-/// returns  nothing when the weight holds a NaN or an infinity
+/// Absmax scales and nearest codes in one pass over the weight. weight: [out_features, in_features],
+/// contiguous, any float type and device; the result is on the same device. returns  nothing when the weight
+/// holds a NaN or an infinity
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weight, int64_t block_size);
 
 /// The float32 weight that a loader gets. [out_features, in_features].

@@ -18,7 +18,8 @@ enum class Layout : uint8_t {
 /// "blocks.0.to_q.weight" -> "blocks.0.to_q". The name must end in ".weight".
 std::string layer_of(std::string_view weight_name);
 
-/// The name of a layer's tensor: side_name("blocks.0.to_q", "weight_scale", kLegacy) == "blocks.0.to_q.scale_weight".
+/// The name of a layer's tensor: side_name("blocks.0.to_q", "weight_scale", kLegacy) ==
+/// "blocks.0.to_q.scale_weight".
 std::string side_name(std::string_view layer, std::string_view role, Layout layout);
 
 /// What a layer's marker says beyond its format.
@@ -30,8 +31,8 @@ struct MarkerOptions {
 /// {"format": "int8_blockwise", "group_size": 128}.
 std::string marker_json(const Codec& codec, int64_t block_size, MarkerOptions options);
 
-/// The value of the header's `_quantization_metadata`: {"format_version": "1.0", "layers": {"<layer>": <marker>, ...}}.
-/// markers: layer -> marker_json().
+/// The value of the header's `_quantization_metadata`: {"format_version": "1.0", "layers": {"<layer>":
+/// <marker>, ...}}. markers: layer -> marker_json().
 std::string quantization_metadata_json(const std::map<std::string, std::string>& markers);
 
 }  // namespace ctq::format

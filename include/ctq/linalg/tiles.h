@@ -1,13 +1,15 @@
 // Fused one-pass kernels over tiles of a matrix: largest magnitude; scale, round and pack; and back.
 //
-// A tile is what shares one scale: the whole matrix, a row, a run of columns of a row, or a square block. On the CPU these are
-// our own vectorised kernels, chosen at run time by instruction set; on other devices the same arithmetic in ATen operations.
-// Both give the same bits, for any number of threads.
+// A tile is what shares one scale: the whole matrix, a row, a run of columns of a row, or a square block. On
+// the CPU these are our own vectorised kernels, chosen at run time by instruction set; on other devices the
+// same arithmetic in ATen operations. Both give the same bits, for any number of threads.
 #pragma once
 
 #include <cstdint>
 
 #include <ATen/core/Tensor.h>
+
+#include "ctq/linalg/code.h"
 
 namespace ctq::linalg {
 
@@ -20,14 +22,8 @@ struct Tiling {
   int64_t count_across(int64_t in_features) const { return (in_features + cols - 1) / cols; }
 };
 
-/// What a code of one byte stands for before scaling (docs/formats/).
-enum class Code : uint8_t {
-  kInt8,  ///< -127..127, nearest, ties to even
-  kE4M3,  ///< float8_e4m3fn, saturating at 448
-  kE5M2,  ///< float8_e5m2, saturating at 57344
-};
-
-/// Scale of one tile. The value of a code is `code * decode`; the number that is rounded is `w * factor`, or `w / factor`.
+/// Scale of one tile. The value of a code is `code * decode`; the number that is rounded is `w * factor`, or
+/// `w / factor`.
 struct TileScale {
   float decode;
   float factor;
@@ -39,7 +35,7 @@ using ScaleRule = TileScale (*)(float amax);
 /// How weights become codes.
 struct TileCoding {
   Code code;
-  bool divide;     ///< w / factor instead of w * factor; the two differ in the last bit and so in ties
+  bool divide;  ///< w / factor instead of w * factor; the two differ in the last bit and so in ties
   ScaleRule rule;
 };
 
@@ -50,28 +46,32 @@ struct TileCodes {
 
 /// Largest magnitude and number of non-finite values of a tensor.
 struct Extent {
-  float amax = 0;          ///< of the finite values; 0 for an empty tensor
+  float amax = 0;  ///< of the finite values; 0 for an empty tensor
   int64_t nan_count = 0;
   int64_t inf_count = 0;
   bool finite() const { return nan_count == 0 && inf_count == 0; }
 };
 
-/// Largest magnitude and non-finite values. weight: any shape, float64, float32, float16 or bfloat16, any device, contiguous.
-/// Works on the magnitudes' bit patterns, so it costs one read of the data; non-finite values are counted only where there are some.
+/// Largest magnitude and non-finite values. weight: any shape, float64, float32, float16 or bfloat16, any
+/// device, contiguous. Works on the magnitudes' bit patterns, so it costs one read of the data; non-finite
+/// values are counted only where there are some. Float64 values are taken as what they round to in float32.
 Extent extent(const at::Tensor& weight);
 
-/// Largest magnitude per tile: [count_down, count_across] float32, on the weight's device. weight: [out_features, in_features],
-/// contiguous, any float type. A tile that holds a NaN or an infinity gives a non-finite magnitude.
+/// Largest magnitude per tile: [count_down, count_across] float32, on the weight's device. weight:
+/// [out_features, in_features], contiguous, any float type. A tile that holds a NaN or an infinity gives a
+/// non-finite magnitude.
 at::Tensor tile_amax(const at::Tensor& weight, Tiling tiling);
 
-/// Scales by absmax and rounds to nearest in one go. weight: [out_features, in_features], contiguous, any float type, any device.
-/// Float64 is rounded to float32 first; all arithmetic is float32.
+/// Scales by absmax and rounds to nearest in one go. weight: [out_features, in_features], contiguous, any
+/// float type, any device. Float64 is rounded to float32 first; all arithmetic is float32.
 ///
 /// `finite` becomes false when a tile holds a non-finite value; codes and scales are then meaningless.
 TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding coding, bool* finite);
 
-/// Rounds to nearest with scales that are given. factor: [count_down, count_across] float32. Returns the codes.
-at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool divide, const at::Tensor& factor);
+/// Rounds to nearest with scales that are given. factor: [count_down, count_across] float32. Returns the
+/// codes.
+at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool divide,
+                        const at::Tensor& factor);
 
 /// code * decode, float32, [out_features, in_features].
 at::Tensor decode_tiles(const at::Tensor& codes, Tiling tiling, const at::Tensor& decode);

@@ -1,4 +1,5 @@
-// How far a decoded weight is from its original. Pure functions; names are those of docs/ARCHITECTURE.md, "Error figures".
+// How far a decoded weight is from its original. Pure functions; names are those of docs/ARCHITECTURE.md,
+// "Error figures".
 #pragma once
 
 #include <cstdint>
@@ -14,8 +15,9 @@ struct WeightError {
   double max_error = 0;   ///< max |E|
   double sqnr_db = 0;     ///< -20 log10(weight_rel); +infinity for an exact copy
   double weight_rel = 0;  ///< ||E||_F / ||W||_F; 0 when both are 0, +infinity when only W is
-  double variance_db = 0; ///< 10 log10(var W / var E), unbiased: the seed's "SQNR", blind to a constant offset
-  int64_t non_finite = 0; ///< decoded values that are NaN or infinite; the other figures are then NaN
+  double variance_db =
+      0;  ///< 10 log10(var W / var E), unbiased: the seed's "SQNR", blind to a constant offset
+  int64_t non_finite = 0;  ///< decoded values that are NaN or infinite; the other figures are then NaN
 };
 
 /// original, decoded: same shape and device, any float types.

@@ -27,8 +27,10 @@ class Checkpoint {
   };
 
   /// path: a .safetensors file, a .safetensors.index.json or a folder that holds one of them.
-  /// throws  Error(kBadInput): see safetensors::Reader and safetensors::resolve_checkpoint; a tensor in two shards, a listed tensor
-  ///         that its shard lacks. A tensor that the index does not list, or a wrong total size, is logged as a warning.
+  /// throws  Error(kBadInput): see safetensors::Reader and safetensors::resolve_checkpoint; a tensor in two
+  /// shards, a listed tensor
+  ///         that its shard lacks. A tensor that the index does not list, or a wrong total size, is logged as
+  ///         a warning.
   static Checkpoint open(const std::string& path);
 
   const std::string& path() const { return path_; }
@@ -51,9 +53,9 @@ class Checkpoint {
   uint64_t bytes_ = 0;
 };
 
-/// The tensor's values on the CPU: a view of the mapped file where its bytes are aligned to the element, else a copy.
-/// The view is read-only memory; it is valid as long as the checkpoint.
-/// throws  Error(kBadInput) for an element type without arithmetic here (F4, F6, E8M0 ...)
+/// The tensor's values on the CPU: a view of the mapped file where its bytes are aligned to the element, else
+/// a copy. The view is read-only memory; it is valid as long as the checkpoint. throws  Error(kBadInput) for
+/// an element type without arithmetic here (F4, F6, E8M0 ...)
 at::Tensor load(const Checkpoint::Entry& entry);
 
 /// LibTorch's type of an element type; throws Error(kBadInput) naming the tensor when there is none.

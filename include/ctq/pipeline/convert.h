@@ -15,11 +15,12 @@
 namespace ctq::pipeline {
 
 struct RunOptions {
-  std::string output;                ///< final path of the file, or of the file the shards are named after
+  std::string output;  ///< final path of the file, or of the file the shards are named after
   at::Device device = at::kCPU;
-  uint64_t byte_budget = 256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
+  uint64_t byte_budget =
+      256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
   bool measure_quality = false;
-  bool strict = false;               ///< non-finite weights end the run
+  bool strict = false;  ///< non-finite weights end the run
 };
 
 /// A tensor of the plan that is done.
@@ -29,7 +30,7 @@ struct TensorDone {
   size_t count = 0;
   double seconds = 0;
   std::optional<metrics::WeightError> error;  ///< of the stored tensors, when measured
-  uint64_t bytes_done = 0;   ///< of the input
+  uint64_t bytes_done = 0;                    ///< of the input
   uint64_t bytes_total = 0;
 };
 
@@ -56,12 +57,13 @@ struct Result {
   std::vector<LayerError> quality;  ///< when measured, sorted by name
   std::string written;              ///< the file, or the index of the shards
   double seconds = 0;
-  uint64_t peak_memory_bytes = 0;   ///< most resident memory seen, without mapped files
+  uint64_t peak_memory_bytes = 0;  ///< most resident memory seen, without mapped files
 };
 
-/// Plans and converts. On return the output is whole under its final name. On any exception nothing of it is left, and an older
-/// output is as it was.
-/// throws  what make_plan, the reader and the writer throw; Error(kInterrupted) after a signal
-Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run, Events& events);
+/// Plans and converts. On return the output is whole under its final name. On any exception nothing of it is
+/// left, and an older output is as it was. throws  what make_plan, the reader and the writer throw;
+/// Error(kInterrupted) after a signal
+Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
+               Events& events);
 
 }  // namespace ctq::pipeline

@@ -66,9 +66,10 @@ struct TensorPlan {
   Decision decision = Decision::kKeep;
   std::string reason;
   Target target;  ///< for kQuantize and kCast
-  std::vector<safetensors::TensorInfo> outputs;  ///< what is written for it: offsets not yet set, the weight first
-  bool shape_fallback = false;   ///< the target's blocks do not divide it
-  bool value_fallback = false;   ///< kept because of its values
+  std::vector<safetensors::TensorInfo>
+      outputs;                  ///< what is written for it: offsets not yet set, the weight first
+  bool shape_fallback = false;  ///< the target's blocks do not divide it
+  bool value_fallback = false;  ///< kept because of its values
 
   uint64_t bytes_in() const { return source->info->bytes(); }
   uint64_t bytes_out() const;
@@ -82,9 +83,9 @@ struct Generated {
 
 /// One output file.
 struct OutputFile {
-  std::string name;  ///< without folder
+  std::string name;                              ///< without folder
   std::vector<safetensors::TensorInfo> tensors;  ///< laid out
-  uint64_t bytes = 0;  ///< of the whole file
+  uint64_t bytes = 0;                            ///< of the whole file
 };
 
 struct Plan {
@@ -103,13 +104,15 @@ struct Plan {
   const TensorPlan* find(std::string_view name) const;
 };
 
-/// Decides on every tensor. Order of the rules: removed by a preset; not a candidate (rank, dtype, size, embedding table); excluded
-/// by pattern; protected by a preset; target; then shape rules (heuristic, block fallback) and `findings`.
+/// Decides on every tensor. Order of the rules: removed by a preset; not a candidate (rank, dtype, size,
+/// embedding table); excluded by pattern; protected by a preset; target; then shape rules (heuristic, block
+/// fallback) and `findings`.
 ///
 /// output_name  the file's name without folder; shards are named after it
 /// throws  Error(kBadInput): the checkpoint holds quantized layers already, or no tensor at all.
-///         Error(kUsage): a shard size below the largest tensor; the legacy layout asked for where it cannot tell formats apart.
-///         Error(kFailure): nothing to quantize (without allow_empty), or a misfit with BlockFallback::kError.
+///         Error(kUsage): a shard size below the largest tensor; the legacy layout asked for where it cannot
+///         tell formats apart. Error(kFailure): nothing to quantize (without allow_empty), or a misfit with
+///         BlockFallback::kError.
 Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, const std::string& output_name,
                const ValueFindings& findings = {});
 

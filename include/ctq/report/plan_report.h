@@ -12,11 +12,13 @@ struct PlanNames {
   std::string output;
 };
 
-/// One line per 2-D weight with decision, reason, format, scale shape and bytes before and after; then totals.
+/// One line per 2-D weight with decision, reason, format, scale shape and bytes before and after; then
+/// totals.
 std::string plan_table(const plan::Plan& plan, const PlanNames& names);
 
-/// The same for every tensor, as JSON: {"input", "output", "layout", "tensors": [...], "files": [...], "totals": {...}, "notes": [...],
-/// "unused": [...], "suggested_preset"}. docs/cli.md, "Dry run", has the fields.
+/// The same for every tensor, as JSON: {"input", "output", "layout", "tensors": [...], "files": [...],
+/// "totals": {...}, "notes": [...], "unused": [...], "suggested_preset"}. docs/cli.md, "Dry run", has the
+/// fields.
 std::string plan_json(const plan::Plan& plan, const PlanNames& names);
 
 }  // namespace ctq::report

@@ -18,12 +18,14 @@ struct QualitySummary {
 };
 
 /// `findings` count as layers below the threshold: they were to be quantized and could not be.
-QualitySummary summarize(const std::vector<pipeline::LayerError>& layers, size_t findings, double threshold_db);
+QualitySummary summarize(const std::vector<pipeline::LayerError>& layers, size_t findings,
+                         double threshold_db);
 
 /// Table sorted by name, worst layers, summary.
 std::string quality_table(const pipeline::Result& result, double threshold_db);
 
-/// {"threshold_db", "layers": [{"name", "format", "mse", "sqnr_db", "variance_db", "weight_rel", "max_error", "numel"}], "kept":
+/// {"threshold_db", "layers": [{"name", "format", "mse", "sqnr_db", "variance_db", "weight_rel", "max_error",
+/// "numel"}], "kept":
 /// [{"name", "reason"}], "summary": {...}}. Infinite values are null.
 std::string quality_json(const pipeline::Result& result, double threshold_db);
 

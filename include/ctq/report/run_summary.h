@@ -7,7 +7,8 @@
 
 namespace ctq::report {
 
-/// Layers by decision and format, fallbacks, bytes in and out, time, peak memory, worst layer when it was measured.
+/// Layers by decision and format, fallbacks, bytes in and out, time, peak memory, worst layer when it was
+/// measured.
 std::string run_summary(const pipeline::Result& result);
 
 }  // namespace ctq::report

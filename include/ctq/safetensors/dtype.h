@@ -8,11 +8,31 @@
 
 namespace ctq::safetensors {
 
-/// In the order in which the reference writer lays tensors out (docs/formats/safetensors.md), so that every tensor is aligned
-/// to its element. Types that we cannot compute with (F6, FNUZ, ...) are read and copied.
+/// In the order in which the reference writer lays tensors out (docs/formats/safetensors.md), so that every
+/// tensor is aligned to its element. Types that we cannot compute with (F6, FNUZ, ...) are read and copied.
 enum class Dtype : uint8_t {
-  kU64, kI64, kF64, kC64, kF32, kU32, kI32, kBF16, kF16, kU16, kI16,
-  kF8E5M2FNUZ, kF8E4M3FNUZ, kF8E8M0, kF8E4M3, kF8E5M2, kI8, kU8, kF6E3M2, kF6E2M3, kF4, kBool,
+  kU64,
+  kI64,
+  kF64,
+  kC64,
+  kF32,
+  kU32,
+  kI32,
+  kBF16,
+  kF16,
+  kU16,
+  kI16,
+  kF8E5M2FNUZ,
+  kF8E4M3FNUZ,
+  kF8E8M0,
+  kF8E4M3,
+  kF8E5M2,
+  kI8,
+  kU8,
+  kF6E3M2,
+  kF6E2M3,
+  kF4,
+  kBool,
 };
 
 /// "F8_E4M3", as in the header.

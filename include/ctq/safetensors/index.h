@@ -16,7 +16,8 @@ struct ShardIndex {
   std::vector<std::string> shards() const;        ///< distinct shard names, sorted
 };
 
-/// throws Error(kBadInput): unreadable, not JSON, a key twice, no weight_map, or a shard name that leaves the index's folder.
+/// throws Error(kBadInput): unreadable, not JSON, a key twice, no weight_map, or a shard name that leaves the
+/// index's folder.
 ShardIndex read_index(const std::string& path);
 
 /// The text of an index file, indented by 2, keys sorted.
@@ -28,8 +29,9 @@ struct CheckpointFiles {
   std::vector<std::string> files;  ///< the safetensors files, in reading order
 };
 
-/// A file is itself; an index stands for its shards; a folder for its one index or its one *.safetensors file.
-/// throws Error(kBadInput): missing path, missing shard, a folder with none or with several candidates (named).
+/// A file is itself; an index stands for its shards; a folder for its one index or its one *.safetensors
+/// file. throws Error(kBadInput): missing path, missing shard, a folder with none or with several candidates
+/// (named).
 CheckpointFiles resolve_checkpoint(const std::string& path);
 
 }  // namespace ctq::safetensors

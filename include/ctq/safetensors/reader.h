@@ -34,7 +34,8 @@ class Reader {
 
   /// Starts reading the tensor's pages in the background.
   void prefetch(const TensorInfo& tensor) const;
-  /// Tells the kernel that the tensor's pages are not needed in this process any more; they may stay in the page cache.
+  /// Tells the kernel that the tensor's pages are not needed in this process any more; they may stay in the
+  /// page cache.
   void release(const TensorInfo& tensor) const;
 
  private:

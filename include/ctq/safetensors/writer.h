@@ -14,16 +14,18 @@
 
 namespace ctq::safetensors {
 
-/// Sorts tensors as the reference writer does (dtype order, then name in byte order) and assigns their offsets.
-/// throws  Error(kFailure) on a duplicate name or an overflowing shape.
+/// Sorts tensors as the reference writer does (dtype order, then name in byte order) and assigns their
+/// offsets. throws  Error(kFailure) on a duplicate name or an overflowing shape.
 std::vector<TensorInfo> lay_out(std::vector<TensorInfo> tensors);
 
-/// One output file: written beside its final name under a hidden temporary name, renamed by commit(). A writer that is
-/// destroyed without commit() leaves nothing behind, and an older file of the final name as it was.
+/// One output file: written beside its final name under a hidden temporary name, renamed by commit(). A
+/// writer that is destroyed without commit() leaves nothing behind, and an older file of the final name as it
+/// was.
 class Writer {
  public:
-  /// Creates the temporary file, reserves its space and writes the header. Missing parent folders are created.
-  /// throws  Error(kFailure): folder not creatable or not writable, `path` is a directory, not enough space.
+  /// Creates the temporary file, reserves its space and writes the header. Missing parent folders are
+  /// created. throws  Error(kFailure): folder not creatable or not writable, `path` is a directory, not
+  /// enough space.
   Writer(const std::string& path, std::vector<TensorInfo> laid_out, const Metadata& metadata);
   ~Writer();
   Writer(Writer&&) noexcept;
@@ -37,13 +39,15 @@ class Writer {
   /// throws  Error(kFailure): unknown name, wrong size, written twice, disk full or another system error.
   void write(std::string_view name, std::span<const std::byte> bytes);
 
-  /// Copies a tensor from another file without passing it through this process where the system can. `source_name` is its name there.
+  /// Copies a tensor from another file without passing it through this process where the system can.
+  /// `source_name` is its name there.
   void copy(std::string_view name, const Reader& source, const TensorInfo& source_tensor);
 
-  /// First half of the end: checks that every tensor was written, gives the file its permissions and syncs it to the disk.
-  /// throws  Error(kFailure) naming the first tensor that is missing.
+  /// First half of the end: checks that every tensor was written, gives the file its permissions and syncs it
+  /// to the disk. throws  Error(kFailure) naming the first tensor that is missing.
   void finish();
-  /// Second half: finish() if it was not called, then renames the file to its final name and syncs the folder.
+  /// Second half: finish() if it was not called, then renames the file to its final name and syncs the
+  /// folder.
   void commit();
 
  private:
