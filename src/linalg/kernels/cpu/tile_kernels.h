@@ -1,0 +1,55 @@
+// The CPU kernels behind ctq/linalg/tiles.h: one table of functions per instruction set, all with the same
+// bits.
+#pragma once
+
+#include <cstdint>
+
+#include "ctq/linalg/code.h"
+
+namespace ctq::linalg::cpu {
+
+/// Element type of a weight in memory. Everything is computed in float32; float64 is rounded to it first.
+enum class Source : uint8_t { kFloat32, kFloat16, kBFloat16, kFloat64 };
+
+/// A band: `rows` consecutive rows of `cols` contiguous elements, cut into tiles of `tile_cols` columns (the
+/// last may be narrower) that are as high as the band. Per-tile arrays have ceil(cols / tile_cols) elements.
+struct Band {
+  int64_t rows;
+  int64_t cols;
+  int64_t tile_cols;
+};
+
+struct TileKernels {
+  /// "avx512", "avx2" or "baseline".
+  const char* isa;
+  /// bits[t] = float32 bit pattern of the largest magnitude of tile t; at least kInfinityBits when the tile
+  /// holds a NaN or an infinity.
+  void (*amax)(Source source, const void* weight, Band band, uint32_t* bits);
+  /// codes = round(w * factor[t]) or round(w / factor[t]).
+  void (*encode)(Source source, Code code, bool divide, const void* weight, Band band, const float* factor,
+                 void* codes);
+  /// values = code * decode[t].
+  void (*decode)(Code code, const void* codes, Band band, const float* decode, float* values);
+};
+
+inline constexpr uint32_t kInfinityBits = 0x7F800000;
+
+namespace baseline {
+extern const TileKernels kKernels;
+}
+#ifdef CTQ_X86_KERNELS
+namespace avx2 {
+extern const TileKernels kKernels;
+}
+namespace avx512 {
+extern const TileKernels kKernels;
+}
+#endif
+
+/// The table named `isa`; null when it was not compiled in or this machine cannot run it.
+const TileKernels* find_kernels(const char* isa);
+
+/// The fastest table that this machine can run and CTQ_KERNELS does not forbid; chosen once.
+const TileKernels& kernels();
+
+}  // namespace ctq::linalg::cpu

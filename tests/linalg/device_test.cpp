@@ -1,0 +1,51 @@
+// The device that is named is the device that is used; on a GPU the bits are the CPU's.
+#include "ctq/linalg/device.h"
+
+#include <optional>
+
+#include <ATen/ATen.h>
+#include <catch2/catch.hpp>
+
+#include "ctq/base/error.h"
+#include "ctq/linalg/tiles.h"
+#include "support/matchers.h"
+
+using namespace ctq;
+using namespace ctq::linalg;
+
+namespace {
+
+/// Nothing where this machine has no working GPU.
+std::optional<at::Device> gpu() {
+  try {
+    return open_device("cuda");
+  } catch (const Error& error) {
+    WARN("[skipped] " << error.what());
+    return std::nullopt;
+  }
+}
+
+TileScale absmax_int8(float amax) { return {amax / 127.0f, amax / 127.0f}; }
+TileScale absmax_e4m3(float amax) { return {amax / 448.0f, 1.0f / (amax / 448.0f)}; }
+
+}  // namespace
+
+TEST_CASE("open_device: the CPU is always there", "[linalg]") { CHECK(open_device("cpu").is_cpu()); }
+
+TEST_CASE("open_device: a device that is missing is an error, never another device", "[linalg]") {
+  CHECK_THROWS_MATCHES(open_device("cuda:99"), Error, test::HasCode(ErrorCode::kFailure, "cuda:99"));
+}
+
+TEST_CASE("quantize_tiles: a GPU gives the CPU's bits", "[linalg][cuda]") {
+  const auto device = gpu();
+  if (!device) return;
+  const at::Tensor weight = at::randn({96, 384}).mul(0.02).to(at::kBFloat16);
+  const auto tiling = GENERATE(values<Tiling>({{96, 384}, {1, 384}, {32, 32}, {1, 64}}));
+  for (const TileCoding coding : {TileCoding{Code::kInt8, true, absmax_int8}, TileCoding{Code::kE4M3, false, absmax_e4m3}}) {
+    bool finite = false;
+    const TileCodes cpu = quantize_tiles(weight, tiling, coding, &finite);
+    const TileCodes there = quantize_tiles(weight.to(*device), tiling, coding, &finite);
+    CHECK(at::equal(there.codes.cpu().view(at::kChar), cpu.codes.view(at::kChar)));
+    CHECK(at::equal(there.decode.cpu(), cpu.decode));
+  }
+}
