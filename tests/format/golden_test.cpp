@@ -1,0 +1,70 @@
+// The bytes that the clients' own libraries make, reproduced.
+#include <catch2/catch.hpp>
+
+#include <ATen/ATen.h>
+
+#include "ctq/format/codec.h"
+#include "linalg/golden.h"
+
+namespace ctq::format {
+namespace {
+
+using test::Golden;
+using test::same_bits;
+
+struct Vector {
+  const char* file;
+  const char* input;
+  const char* weight;
+  const char* scale;
+  const char* decoded;  ///< null where the file has none
+  const char* format;
+  Granularity granularity;
+  int64_t block_size;
+};
+
+constexpr Vector kVectors[] = {
+    {"fp8_scaled", "in.w", "out.e4m3fn.weight", "out.e4m3fn.weight_scale", "deq.e4m3fn", "float8_e4m3fn",
+     Granularity::kTensor, 0},
+    {"fp8_scaled", "in.w_bf16", "out.bf16src.e4m3fn.weight", "out.bf16src.e4m3fn.weight_scale", nullptr,
+     "float8_e4m3fn", Granularity::kTensor, 0},
+    {"fp8_scaled", "in.w", "out.e5m2.weight", "out.e5m2.weight_scale", "deq.e5m2", "float8_e5m2",
+     Granularity::kTensor, 0},
+    {"fp8_scaled", "in.w_bf16", "out.bf16src.e5m2.weight", "out.bf16src.e5m2.weight_scale", nullptr,
+     "float8_e5m2", Granularity::kTensor, 0},
+    {"fp8_scaled", "in.v", "out.row.weight", "out.row.weight_scale", "deq.row", "float8_e4m3fn_rowwise",
+     Granularity::kRow, 0},
+    {"fp8_scaled", "in.v", "out.block16.weight", "out.block16.weight_scale", "deq.block16",
+     "float8_e4m3fn_blockwise", Granularity::kBlock, 16},
+    {"fp8_scaled", "in.v", "out.block3d16.weight", "out.block3d16.weight_scale", "deq.block3d16",
+     "float8_e4m3fn_block3d", Granularity::kBlock3d, 16},
+    {"int8_tensorwise", "in.w", "out.tensor.weight", "out.tensor.weight_scale", "deq.tensor",
+     "int8_tensorwise", Granularity::kTensor, 0},
+    {"int8_tensorwise", "in.w", "out.row.weight", "out.row.weight_scale", "deq.row", "int8_tensorwise",
+     Granularity::kRow, 0},
+    {"int8_tensorwise", "in.zero", "out.zero.tensor.weight", "out.zero.tensor.weight_scale", nullptr,
+     "int8_tensorwise", Granularity::kTensor, 0},
+    {"int8_tensorwise", "in.zero", "out.zero.row.weight", "out.zero.row.weight_scale", nullptr,
+     "int8_tensorwise", Granularity::kRow, 0},
+    {"int8_blockwise", "in.w", "out.round.weight", "out.weight_scale", "deq.round", "int8_blockwise",
+     Granularity::kBlock, 32},
+};
+
+TEST_CASE("golden: codes, scales and decoded weights are the clients' own", "[format]") {
+  for (const Vector& vector : kVectors) {
+    CAPTURE(vector.file, vector.weight);
+    const Golden golden(vector.file);
+    const Codec* codec = find_codec(vector.format, vector.granularity);
+    REQUIRE(codec != nullptr);
+    const std::optional<Encoded> encoded = encode_nearest(*codec, golden[vector.input], vector.block_size);
+    REQUIRE(encoded.has_value());
+    CHECK(same_bits(encoded->codes, golden[vector.weight]));
+    CHECK(same_bits(encoded->scales, golden[vector.scale]));
+    if (vector.decoded != nullptr) {
+      CHECK(at::allclose(decode(*encoded), golden[vector.decoded], /*rtol=*/1e-6, /*atol=*/0));
+    }
+  }
+}
+
+}  // namespace
+}  // namespace ctq::format
