@@ -1,0 +1,148 @@
+#include "ctq/metrics/error.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+namespace ctq::metrics {
+namespace {
+
+// Elements whose sums are formed together. Fixed, so that no sum depends on the number of threads; two chunks
+// in float64 fit in a second-level cache.
+constexpr int64_t kChunk = int64_t{1} << 15;
+constexpr int64_t kDeviceChunk = int64_t{1} << 22;  // fewer, larger steps where each one is a kernel launch
+
+enum Sum { kErrors, kErrorSquares, kWeights, kWeightSquares };
+constexpr size_t kSums = kWeightSquares + 1;
+
+struct ChunkSums {
+  std::array<double, kSums> sum{};
+  double max_error = 0;
+  int64_t numel = 0;
+};
+
+template <typename T>
+ChunkSums sums_of(const T* original, const T* decoded, size_t n) {
+  constexpr size_t kLanes = 4;  // independent partial sums, as many as fit in the registers of any machine
+  double lane[kSums][kLanes] = {}, most[kLanes] = {};
+  const auto add = [&](size_t i, size_t j) {
+    const double weight = static_cast<double>(original[i]), error = static_cast<double>(decoded[i]) - weight;
+    const double magnitude = std::abs(error);
+    lane[kErrors][j] += error;
+    lane[kErrorSquares][j] += error * error;
+    lane[kWeights][j] += weight;
+    lane[kWeightSquares][j] += weight * weight;
+    most[j] = magnitude > most[j] ? magnitude : most[j];
+  };
+  size_t i = 0;
+  for (; i + kLanes <= n; i += kLanes) {
+    for (size_t j = 0; j < kLanes; ++j) add(i + j, j);
+  }
+  for (; i < n; ++i) add(i, 0);
+  ChunkSums sums;
+  for (size_t s = 0; s < kSums; ++s) {
+    for (double x : lane[s]) sums.sum[s] += x;
+  }
+  sums.max_error = *std::max_element(std::begin(most), std::end(most));
+  return sums;
+}
+
+ChunkSums sums_on_cpu(const at::Tensor& original, const at::Tensor& decoded) {
+  const auto run = [&]<typename T>(at::ScalarType type, T) {
+    const at::Tensor w = original.to(type), d = decoded.to(type);
+    return sums_of(w.const_data_ptr<T>(), d.const_data_ptr<T>(), static_cast<size_t>(w.numel()));
+  };
+  const bool wide = original.scalar_type() == at::kDouble || decoded.scalar_type() == at::kDouble;
+  return wide ? run(at::kDouble, double{})
+              : run(at::kFloat, float{});  // float32 holds every other type exactly
+}
+
+ChunkSums sums_on_device(const at::Tensor& original, const at::Tensor& decoded) {
+  const at::Tensor w = original.to(at::kDouble), e = decoded.to(at::kDouble) - w;
+  const at::Tensor all =
+      at::stack({e.sum(), e.square().sum(), w.sum(), w.square().sum(), e.abs().max()}).cpu();
+  const double* values = all.const_data_ptr<double>();
+  ChunkSums sums;
+  std::copy_n(values, kSums, sums.sum.begin());
+  sums.max_error = values[kSums];
+  return sums;
+}
+
+std::vector<ChunkSums> chunk_sums(const at::Tensor& original, const at::Tensor& decoded) {
+  const at::Tensor w = original.reshape(-1), d = decoded.reshape(-1);
+  const bool on_cpu = w.is_cpu();
+  const int64_t chunk = on_cpu ? kChunk : kDeviceChunk, chunks = (w.numel() + chunk - 1) / chunk;
+  std::vector<ChunkSums> parts(static_cast<size_t>(chunks));
+  const auto run = [&](int64_t begin, int64_t end) {
+    for (int64_t c = begin; c < end; ++c) {
+      const int64_t start = c * chunk, n = std::min(chunk, w.numel() - start);
+      const at::Tensor wc = w.narrow(0, start, n), dc = d.narrow(0, start, n);
+      ChunkSums& part = parts[static_cast<size_t>(c)];
+      part = on_cpu ? sums_on_cpu(wc, dc) : sums_on_device(wc, dc);
+      part.numel = n;
+    }
+  };
+  if (on_cpu) {
+    at::parallel_for(0, chunks, /*grain_size=*/2, run);
+  } else {
+    run(0, chunks);
+  }
+  return parts;
+}
+
+/// Mean and sum of squared deviations from it, chunk by chunk: Chan, Golub and LeVeque, "Updating formulae
+/// and a pairwise algorithm for computing sample variances", 1979.
+struct Moments {
+  double n = 0;
+  double mean = 0;
+  double squares = 0;
+
+  void add(double chunk_n, double sum, double sum_of_squares) {
+    const double chunk_mean = sum / chunk_n, gap = chunk_mean - mean, together = n + chunk_n;
+    squares += std::max(0.0, sum_of_squares - sum * chunk_mean) + gap * gap * n * chunk_n / together;
+    mean += gap * chunk_n / together;
+    n = together;
+  }
+};
+
+}  // namespace
+
+WeightError weight_error(const at::Tensor& original, const at::Tensor& decoded) {
+  TORCH_INTERNAL_ASSERT(original.sizes() == decoded.sizes());
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  WeightError result;
+  result.numel = original.numel();
+  result.sqnr_db = result.variance_db = kInfinity;
+  if (result.numel == 0) return result;
+
+  double error_squares = 0, weight_squares = 0;
+  Moments error, weight;
+  for (const ChunkSums& part : chunk_sums(original, decoded)) {
+    const double n = static_cast<double>(part.numel);
+    error_squares += part.sum[kErrorSquares];
+    weight_squares += part.sum[kWeightSquares];
+    error.add(n, part.sum[kErrors], part.sum[kErrorSquares]);
+    weight.add(n, part.sum[kWeights], part.sum[kWeightSquares]);
+    result.max_error = std::max(result.max_error, part.max_error);
+  }
+  if (!std::isfinite(error_squares))
+    result.non_finite = decoded.isfinite().logical_not().sum().item<int64_t>();
+  if (result.non_finite > 0 || std::isnan(error_squares)) {
+    result.mse = result.max_error = result.sqnr_db = result.weight_rel = result.variance_db = kNaN;
+    return result;
+  }
+  result.mse = error_squares / static_cast<double>(result.numel);
+  if (error_squares > 0) result.weight_rel = std::sqrt(error_squares / weight_squares);
+  result.sqnr_db = -20 * std::log10(result.weight_rel);
+  // The divisors n - 1 of the two variances cancel.
+  if (error.squares > 0) result.variance_db = 10 * std::log10(weight.squares / error.squares);
+  return result;
+}
+
+}  // namespace ctq::metrics

@@ -1,0 +1,98 @@
+#include "ctq/metrics/error.h"
+
+#include <cmath>
+#include <limits>
+
+#include <catch2/catch.hpp>
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+
+namespace ctq::metrics {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+
+bool identical(const WeightError& a, const WeightError& b) {
+  return a.numel == b.numel && a.mse == b.mse && a.max_error == b.max_error && a.sqnr_db == b.sqnr_db &&
+         a.weight_rel == b.weight_rel && a.variance_db == b.variance_db && a.non_finite == b.non_finite;
+}
+
+TEST_CASE("weight_error: small numbers by hand", "[metrics]") {
+  const WeightError error = weight_error(at::tensor({3.0f, -4.0f}), at::tensor({3.5f, -4.0f}));
+  CHECK(error.numel == 2);
+  CHECK(error.mse == 0.125);
+  CHECK(error.max_error == 0.5);
+  CHECK(error.weight_rel == Approx(0.1));
+  CHECK(error.sqnr_db == Approx(20));
+  CHECK(error.variance_db ==
+        Approx(10 * std::log10(24.5 / 0.125)));  // var{3, -4} = 24.5, var{0.5, 0} = 0.125
+  CHECK(error.non_finite == 0);
+}
+
+TEST_CASE("weight_error: an exact copy has no error and infinite ratios", "[metrics]") {
+  for (const at::Tensor& weight : {at::randn({33, 7}), at::zeros({4, 4}), at::empty({0, 4})}) {
+    const WeightError error = weight_error(weight, weight);
+    CHECK(error.mse == 0);
+    CHECK(error.max_error == 0);
+    CHECK(error.weight_rel == 0);
+    CHECK(error.sqnr_db == kInfinity);
+    CHECK(error.variance_db == kInfinity);
+  }
+}
+
+TEST_CASE("weight_error: a zero weight with an error has an infinite relative error", "[metrics]") {
+  const WeightError error = weight_error(at::zeros({4}), at::tensor({0.0f, 1.0f, 0.0f, 0.0f}));
+  CHECK(error.weight_rel == kInfinity);
+  CHECK(error.sqnr_db == -kInfinity);
+}
+
+TEST_CASE("weight_error: variance_db does not see a constant offset, sqnr_db does", "[metrics]") {
+  const at::Tensor weight = at::randint(-50, 50, {300, 500}).to(at::kFloat);
+  const WeightError error = weight_error(weight, weight + 2);
+  CHECK(error.variance_db == kInfinity);
+  CHECK(error.mse == 4);
+  CHECK(error.sqnr_db < 40);
+}
+
+TEST_CASE("weight_error: agrees with float64 over several chunks and for all float types", "[metrics]") {
+  at::manual_seed(5);
+  for (at::ScalarType dtype : {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble}) {
+    const at::Tensor weight = (at::randn({301, 433}, at::kDouble) * 0.02 + 0.001).to(dtype);
+    const at::Tensor decoded = (weight.to(at::kFloat) * 50).round() / 50;
+    const at::Tensor w = weight.to(at::kDouble), e = decoded.to(at::kDouble) - w;
+    const WeightError error = weight_error(weight, decoded);
+    CHECK(error.mse == Approx(e.square().mean().item<double>()).epsilon(1e-12));
+    CHECK(error.max_error == e.abs().max().item<double>());
+    CHECK(error.weight_rel == Approx((e.norm() / w.norm()).item<double>()).epsilon(1e-12));
+    CHECK(error.sqnr_db == Approx(-20 * std::log10(error.weight_rel)).epsilon(1e-12));
+    CHECK(error.variance_db == Approx(10 * std::log10((w.var() / e.var()).item<double>())).epsilon(1e-10));
+  }
+}
+
+TEST_CASE("weight_error: decoded values that are not finite are counted", "[metrics]") {
+  at::Tensor decoded = at::zeros({70});
+  decoded[3] = std::numeric_limits<float>::quiet_NaN();
+  decoded[69] = -std::numeric_limits<float>::infinity();
+  const WeightError error = weight_error(at::ones({70}), decoded);
+  CHECK(error.non_finite == 2);
+  CHECK(std::isnan(error.mse));
+  CHECK(std::isnan(error.sqnr_db));
+  CHECK(std::isnan(error.max_error));
+}
+
+TEST_CASE("weight_error: does not depend on the number of threads or on strides", "[metrics]") {
+  at::manual_seed(6);
+  const at::Tensor weight = at::randn({600, 700}), decoded = weight + at::randn({600, 700}) * 0.01;
+  at::set_num_threads(1);
+  const WeightError one = weight_error(weight, decoded);
+  at::set_num_threads(2);
+  const WeightError two = weight_error(weight, decoded);
+  const WeightError strided = weight_error(weight.t().contiguous().t(), decoded);
+  at::set_num_threads(1);
+  CHECK(identical(one, two));
+  CHECK(identical(one, strided));
+}
+
+}  // namespace
+}  // namespace ctq::metrics
