@@ -52,7 +52,8 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
   const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
   print_remarks(plan, settings);
-  const report::PlanNames names{.input = settings.input, .output = settings.output};
+  const report::PlanNames names{
+      .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
   fmt::print("{}", settings.json ? report::plan_json(plan, names) : report::plan_table(plan, names));
   return 0;
 }

@@ -6,6 +6,8 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <xxhash.h>
 
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
@@ -128,6 +130,18 @@ std::vector<std::string> Checkpoint::files() const {
   std::vector<std::string> paths;
   for (const safetensors::Reader& reader : readers_) paths.push_back(reader.path());
   return paths;
+}
+
+std::string fingerprint(const Checkpoint& checkpoint) {
+  std::string text;
+  for (const Checkpoint::Entry& entry : checkpoint.entries()) {
+    text += entry.name();
+    text += '\0';
+    text += safetensors::dtype_name(entry.info->dtype);
+    text += shape_text(entry.info->shape);
+    text += '\0';
+  }
+  return fmt::format("{:016x}", XXH3_64bits(text.data(), text.size()));
 }
 
 at::ScalarType scalar_type(const safetensors::TensorInfo& info) {

@@ -106,6 +106,7 @@ std::string plan_table(const plan::Plan& plan, const PlanNames& names) {
 
 std::string plan_json(const plan::Plan& plan, const PlanNames& names) {
   ordered_json json = {{"input", names.input},
+                       {"fingerprint", names.fingerprint},
                        {"output", names.output},
                        {"layout", plan.layout == format::Layout::kComfy ? "comfy" : "legacy"},
                        {"tensors", ordered_json::array()},

@@ -53,6 +53,10 @@ class Checkpoint {
   uint64_t bytes_ = 0;
 };
 
+/// XXH3 over names, element types and shapes, as 16 hexadecimal digits: the same for a file and its shards, whatever the values.
+/// Tells whether data collected for one checkpoint belong to another.
+std::string fingerprint(const Checkpoint& checkpoint);
+
 /// The tensor's values on the CPU: a view of the mapped file where its bytes are aligned to the element, else
 /// a copy. The view is read-only memory; it is valid as long as the checkpoint. throws  Error(kBadInput) for
 /// an element type without arithmetic here (F4, F6, E8M0 ...)

@@ -10,13 +10,14 @@ namespace ctq::report {
 struct PlanNames {
   std::string input;
   std::string output;
+  std::string fingerprint;  ///< of the input, model::fingerprint()
 };
 
 /// One line per 2-D weight with decision, reason, format, scale shape and bytes before and after; then
 /// totals.
 std::string plan_table(const plan::Plan& plan, const PlanNames& names);
 
-/// The same for every tensor, as JSON: {"input", "output", "layout", "tensors": [...], "files": [...],
+/// The same for every tensor, as JSON: {"input", "fingerprint", "output", "layout", "tensors": [...], "files": [...],
 /// "totals": {...}, "notes": [...], "unused": [...], "suggested_preset"}. docs/cli.md, "Dry run", has the
 /// fields.
 std::string plan_json(const plan::Plan& plan, const PlanNames& names);
