@@ -14,6 +14,10 @@ add_library(ctq_torch INTERFACE)
 add_library(ctq::torch ALIAS ctq_torch)
 target_include_directories(ctq_torch SYSTEM BEFORE INTERFACE "${PROJECT_BINARY_DIR}/fmt-first")
 target_link_libraries(ctq_torch INTERFACE LibTorch::cpu)
+# at::parallel_for is a template in LibTorch's headers, and serial in code that is compiled without OpenMP. The run-time library is
+# LibTorch's own libgomp: it has the system's soname and its folder comes first.
+target_compile_options(ctq_torch INTERFACE -fopenmp)
+target_link_options(ctq_torch INTERFACE -fopenmp)
 target_compile_definitions(ctq_torch INTERFACE CTQ_TORCH_LIBRARY_DIR="${LibTorch_ROOT_DIR}/lib")
 
 file(WRITE "${PROJECT_BINARY_DIR}/ctq_pch.cpp" "// Compiled once; every target that uses ATen reuses its precompiled header.\n")

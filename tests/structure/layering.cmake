@@ -1,3 +1,4 @@
+cmake_minimum_required(VERSION 3.25)
 # Compares every #include "ctq/<room>/..." with what the room may include: cmake -DROOMS="base:|cli:base,plan|..." -DSOURCE=... -P
 set(faults "")
 string(REPLACE "|" ";" rooms "${ROOMS}")
