@@ -12,7 +12,9 @@ std::atomic<int> received_signal{0};
 
 void on_signal(int signal) {
   received_signal.store(signal, std::memory_order_relaxed);
-  std::signal(signal, SIG_DFL);  // a second one is for somebody who cannot wait
+  // A second one, of either kind, is for somebody who cannot wait.
+  std::signal(SIGINT, SIG_DFL);
+  std::signal(SIGTERM, SIG_DFL);
 }
 
 }  // namespace

@@ -62,8 +62,8 @@ std::string human_bytes(uint64_t bytes) {
 }
 
 std::string human_duration(double seconds) {
-  if (seconds < 10) return fmt::format("{:.2f} s", seconds);
-  if (seconds < 60) return fmt::format("{:.1f} s", seconds);
+  if (seconds < 9.995) return fmt::format("{:.2f} s", seconds);
+  if (seconds < 59.95) return fmt::format("{:.1f} s", seconds);
   const auto whole = static_cast<int64_t>(std::llround(seconds));
   if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
   return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
@@ -88,6 +88,8 @@ std::string printable(std::string_view text, size_t max_bytes) {
       out += "\\'";
     } else if (length == 0 || static_cast<unsigned char>(c) < 0x20 || c == 0x7f) {
       out += fmt::format("\\x{:02x}", static_cast<unsigned char>(c));
+    } else if (c == '\xc2' && static_cast<unsigned char>(text[at + 1]) < 0xa0) {  // U+0080 to U+009F
+      out += fmt::format("\\xc2\\x{:02x}", static_cast<unsigned char>(text[at + 1]));
     } else {
       out += text.substr(at, length);
     }

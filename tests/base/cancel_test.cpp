@@ -1,0 +1,91 @@
+#include "ctq/base/cancel.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <csignal>
+#include <functional>
+
+#include <catch2/catch.hpp>
+
+#include "ctq/base/error.h"
+
+namespace ctq {
+namespace {
+
+constexpr int kNotCancelled = 77, kOtherException = 78;
+
+/// The wait status of a process of its own in which `work` runs: a signal stays there.
+int status_of(const std::function<int()>& work) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) ::_exit(work());
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return status;
+}
+
+/// The code that throw_if_cancelled() throws.
+int thrown_code() {
+  try {
+    throw_if_cancelled();
+  } catch (const Error& error) {
+    return static_cast<int>(error.code());
+  } catch (...) {
+    return kOtherException;
+  }
+  return kNotCancelled;
+}
+
+int exit_code(int status) { return WIFEXITED(status) ? WEXITSTATUS(status) : -1; }
+int killed_by(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : -1; }
+
+}  // namespace
+
+TEST_CASE("cancel: nothing is thrown before a signal", "[base]") {
+  CHECK_FALSE(cancelled());
+  CHECK_NOTHROW(throw_if_cancelled());
+  CHECK(exit_code(status_of([] {
+          install_signal_handlers();
+          return cancelled() ? 1 : thrown_code();
+        })) == kNotCancelled);
+}
+
+TEST_CASE("cancel: SIGINT and SIGTERM mark the run, each with its code", "[base]") {
+  struct Row {
+    int signal;
+    ErrorCode code;
+  };
+  const auto row =
+      GENERATE(values<Row>({{SIGINT, ErrorCode::kInterrupted}, {SIGTERM, ErrorCode::kTerminated}}));
+  const int status = status_of([&] {
+    install_signal_handlers();
+    std::raise(row.signal);
+    return cancelled() ? thrown_code() : 1;
+  });
+  CHECK(exit_code(status) == static_cast<int>(row.code));
+}
+
+TEST_CASE("cancel: asking does not take the mark away", "[base]") {
+  const int status = status_of([] {
+    install_signal_handlers();
+    std::raise(SIGINT);
+    const int first = thrown_code();
+    return first == thrown_code() ? first : 1;
+  });
+  CHECK(exit_code(status) == static_cast<int>(ErrorCode::kInterrupted));
+}
+
+TEST_CASE("cancel: a second signal ends the process at once, whichever the first was", "[base]") {
+  const int first = GENERATE(SIGINT, SIGTERM), second = GENERATE(SIGINT, SIGTERM);
+  CAPTURE(first, second);
+  const int status = status_of([&] {
+    install_signal_handlers();
+    std::raise(first);
+    std::raise(second);
+    return 0;
+  });
+  CHECK(killed_by(status) == second);
+}
+
+}  // namespace ctq
