@@ -37,19 +37,20 @@ QualitySummary summarize(const std::vector<LayerError>& layers, size_t findings,
   QualitySummary summary;
   summary.layers = layers.size() + findings;
   summary.below_threshold = findings;
-  double signal = 0, noise = 0, db = 0;
-  size_t finite = 0;
+  double signal = 0, noise = 0, db = 0, weight_rel = 0;
+  size_t finite_db = 0, finite_rel = 0;
   for (const LayerError& layer : layers) {
     const metrics::WeightError& e = layer.error;
     if (is_below(e, threshold_db)) ++summary.below_threshold;
-    if (std::isfinite(e.sqnr_db)) db += e.sqnr_db, ++finite;
+    if (std::isfinite(e.sqnr_db)) db += e.sqnr_db, ++finite_db;
     if (!std::isfinite(e.weight_rel)) continue;
-    summary.mean_weight_rel += e.weight_rel / static_cast<double>(layers.size());
+    weight_rel += e.weight_rel, ++finite_rel;
     const double layer_noise = e.mse * static_cast<double>(e.numel);
     noise += layer_noise;
     if (e.weight_rel > 0) signal += layer_noise / (e.weight_rel * e.weight_rel);
   }
-  summary.mean_sqnr_db = finite > 0 ? db / static_cast<double>(finite) : 0;
+  summary.mean_sqnr_db = finite_db > 0 ? db / static_cast<double>(finite_db) : 0;
+  summary.mean_weight_rel = finite_rel > 0 ? weight_rel / static_cast<double>(finite_rel) : 0;
   summary.total_sqnr_db = noise > 0 ? 10 * std::log10(signal / noise) : INFINITY;
   return summary;
 }
@@ -66,7 +67,9 @@ std::string quality_table(const pipeline::Result& result, double threshold_db) {
   text += rule;
 
   std::vector<LayerError> worst = result.quality;
-  std::ranges::stable_sort(worst, {}, [](const LayerError& layer) { return layer.error.sqnr_db; });
+  std::ranges::stable_sort(worst, {}, [](const LayerError& layer) {
+    return std::isnan(layer.error.sqnr_db) ? -INFINITY : layer.error.sqnr_db;
+  });
   if (worst.size() > kWorstLayers) {
     worst.resize(kWorstLayers);
     text += "Worst layers:\n";

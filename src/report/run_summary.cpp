@@ -1,6 +1,7 @@
 #include "ctq/report/run_summary.h"
 
 #include <algorithm>
+#include <cmath>
 #include <map>
 
 #include <fmt/format.h>
@@ -38,8 +39,9 @@ std::string run_summary(const pipeline::Result& result) {
       100.0 * static_cast<double>(plan.bytes_out) / static_cast<double>(std::max<uint64_t>(plan.bytes_in, 1)),
       human_duration(result.seconds), human_bytes(result.peak_memory_bytes));
   if (!result.quality.empty()) {
-    const auto worst =
-        std::ranges::min_element(result.quality, {}, [](const auto& layer) { return layer.error.sqnr_db; });
+    const auto worst = std::ranges::min_element(result.quality, {}, [](const auto& layer) {
+      return std::isnan(layer.error.sqnr_db) ? -INFINITY : layer.error.sqnr_db;
+    });
     text += fmt::format("  worst layer: {} ({:.2f} dB)\n", printable(worst->name), worst->error.sqnr_db);
   }
   return text;

@@ -14,7 +14,7 @@ struct QualitySummary {
   size_t below_threshold = 0;  ///< SQNR below the threshold, or not finite values
   double mean_sqnr_db = 0;     ///< arithmetic mean of the finite dB values
   double total_sqnr_db = 0;    ///< of all layers' errors and weights taken together
-  double mean_weight_rel = 0;
+  double mean_weight_rel = 0;  ///< arithmetic mean of the finite values
 };
 
 /// `findings` count as layers below the threshold: they were to be quantized and could not be.

@@ -1,0 +1,488 @@
+#include "ctq/pipeline/convert.h"
+
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmath>
+#include <csignal>
+#include <functional>
+#include <map>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <catch2/catch.hpp>
+
+#include "ctq/base/cancel.h"
+#include "support/make_checkpoint.h"
+#include "support/matchers.h"
+
+namespace ctq::pipeline {
+namespace {
+
+using ctq::test::bf16_vector;
+using ctq::test::bf16_weight;
+using ctq::test::elements;
+using ctq::test::f32_weight;
+using ctq::test::HasCode;
+using ctq::test::TempDir;
+using ctq::test::tensor;
+using ctq::test::TestTensor;
+using ctq::test::weight_value;
+using format::Granularity;
+using safetensors::Dtype;
+using Names = std::vector<std::string>;
+
+plan::Options options_for(std::string_view format, Granularity granularity, int64_t block_size = 0) {
+  plan::Options options;
+  options.target = {format::find_codec(format, granularity), block_size};
+  REQUIRE(options.target.codec != nullptr);
+  options.layout = format::Layout::kComfy;
+  return options;
+}
+plan::Options int8_row() { return options_for("int8_tensorwise", Granularity::kRow); }
+plan::Options fp16() { return plan::Options(); }
+
+/// A float32 weight with one special value.
+TestTensor weight_with(std::string name, float special) {
+  return tensor(std::move(name), Dtype::kF32, {32, 32},
+                elements<float>(1024, [&](int64_t i) { return i == 700 ? special : weight_value(i); }));
+}
+
+/// Two layers of different types, a bias, a norm, a convolution and integers.
+std::vector<TestTensor> small_model() {
+  return {bf16_weight("blk.0.to_q.weight", 64, 32),
+          bf16_vector("blk.0.to_q.bias", 64),
+          f32_weight("blk.1.mlp.weight", 32, 48),
+          bf16_vector("norm.weight", 32),
+          tensor("conv.weight", Dtype::kF16, {2, 1, 3, 3}, std::string(36, 'c')),
+          tensor("ids", Dtype::kI64, {2}, std::string(16, 'i'))};
+}
+
+/// Writes down what it is told, and calls back.
+class Recorder : public Events {
+ public:
+  void started(const plan::Plan& plan, const RunOptions&) override {
+    said.push_back("started");
+    planned = plan.tensors.size();
+    if (on_started) on_started();
+  }
+  void tensor_done(const TensorDone& event) override {
+    said.push_back(event.tensor->source->name());
+    done.push_back(event);
+    if (on_tensor_done) on_tensor_done();
+  }
+  void restarted(const plan::ValueFindings& found) override {
+    said.push_back("restarted");
+    findings = found;
+    if (on_restarted) on_restarted();
+  }
+
+  Names said;
+  std::vector<TensorDone> done;  // their plans live only while the run does
+  size_t planned = 0;
+  plan::ValueFindings findings;
+  std::function<void()> on_started, on_tensor_done, on_restarted;
+};
+
+/// A checkpoint in one folder, converted into another.
+class Conversion {
+ public:
+  explicit Conversion(const std::vector<TestTensor>& tensors) {
+    test::make_checkpoint(in_ / "m.safetensors", tensors, {{"title", "x"}});
+    source_.emplace(model::Checkpoint::open(in_ / "m.safetensors"));
+    run.output = out / "o.safetensors";
+  }
+  Result convert(const plan::Options& options) { return pipeline::convert(*source_, options, run, events); }
+  /// Only the result's numbers may be used after a second conversion.
+  std::string bytes_after(const plan::Options& options) {
+    convert(options);
+    return test::read_file(run.output);
+  }
+  model::Checkpoint result() const { return model::Checkpoint::open(run.output); }
+  const model::Checkpoint& source() const { return *source_; }
+
+  RunOptions run;
+  Recorder events;
+  TempDir out;
+
+ private:
+  TempDir in_;
+  std::optional<model::Checkpoint> source_;
+};
+
+at::Tensor load(const model::Checkpoint& checkpoint, std::string_view name) {
+  const model::Checkpoint::Entry* entry = checkpoint.find(name);
+  REQUIRE(entry != nullptr);
+  return model::load(*entry).clone();
+}
+
+std::string bytes_of(const model::Checkpoint& checkpoint, std::string_view name) {
+  const model::Checkpoint::Entry* entry = checkpoint.find(name);
+  REQUIRE(entry != nullptr);
+  const auto bytes = entry->file->bytes(*entry->info);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+bool same_bits(const at::Tensor& a, const at::Tensor& b) {
+  return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
+         at::equal(a.view(at::kByte), b.view(at::kByte));
+}
+
+}  // namespace
+
+TEST_CASE("convert: codes and scales are those of the codec, for every format", "[pipeline]") {
+  Conversion made({bf16_weight("a.weight", 64, 32), f32_weight("b.weight", 32, 96)});
+  for (const format::Codec& codec : format::registry()) {
+    CAPTURE(codec.label());
+    const int64_t block = codec.has_blocks() ? 16 : 0;
+    const Result result = made.convert(options_for(codec.format, codec.granularity, block));
+    CHECK(result.written == made.run.output);
+    const model::Checkpoint written = made.result();
+    for (const std::string layer : {"a", "b"}) {
+      const auto encoded = format::encode_nearest(codec, load(made.source(), layer + ".weight"), block);
+      REQUIRE(encoded.has_value());
+      CHECK(same_bits(load(written, layer + ".weight"), encoded->codes));
+      CHECK(at::equal(load(written, layer + ".weight_scale"), encoded->scales));
+      CHECK(load(written, layer + ".weight_scale").sizes() == encoded->scales.sizes());
+      CHECK(bytes_of(written, layer + ".comfy_quant") == format::marker_json(codec, block, {}));
+    }
+    CHECK(written.entries().size() == 6);
+  }
+}
+
+TEST_CASE("convert: kept tensors are the same bytes, metadata follow", "[pipeline]") {
+  Conversion made(small_model());
+  made.convert(int8_row());
+  const model::Checkpoint written = made.result();
+  for (const char* name : {"blk.0.to_q.bias", "norm.weight", "conv.weight", "ids"}) {
+    CAPTURE(name);
+    CHECK(bytes_of(written, name) == bytes_of(made.source(), name));
+    CHECK(written.find(name)->info->dtype == made.source().find(name)->info->dtype);
+    CHECK(written.find(name)->info->shape == made.source().find(name)->info->shape);
+  }
+  CHECK(written.metadata() == safetensors::Metadata{{"format", "pt"}, {"title", "x"}});
+  CHECK(made.out.entries() == Names{"o.safetensors"});
+}
+
+TEST_CASE("convert: float16 values are those of at::Tensor::to", "[pipeline]") {
+  // Beside ordinary weights: ties, subnormal results, values that vanish, the largest.
+  const std::vector<double> edges = {65504,  -65504, 2049, 2051,         6.0e-8,
+                                     2.9e-8, 1e-9,   -0.0, 1.0009765625, 1.00048828125};
+  const auto value = [&](int64_t i) {
+    return i < static_cast<int64_t>(edges.size()) ? edges[static_cast<size_t>(i)] : double{weight_value(i)};
+  };
+  Conversion made({tensor("f32.weight", Dtype::kF32, {16, 8},
+                          elements<float>(128, [&](int64_t i) { return static_cast<float>(value(i)); })),
+                   tensor("f64.weight", Dtype::kF64, {16, 8}, elements<double>(128, value)),
+                   bf16_weight("bf16.weight", 16, 8), tensor("f16.weight", Dtype::kF16, {2, 2}, "abcdefgh")});
+  const Result result = made.convert(fp16());
+  CHECK(result.plan.count(plan::Decision::kCast) == 3);
+  const model::Checkpoint written = made.result();
+  for (const char* name : {"f32.weight", "f64.weight", "bf16.weight"}) {
+    CAPTURE(name);
+    CHECK(same_bits(load(written, name), load(made.source(), name).to(at::kHalf)));
+  }
+  CHECK(bytes_of(written, "f16.weight") == "abcdefgh");
+}
+
+TEST_CASE("convert: tells of every tensor, in the order of the file, until all bytes are done",
+          "[pipeline]") {
+  Conversion made(small_model());
+  const Result result = made.convert(int8_row());
+  CHECK(made.events.planned == 6);
+  CHECK(made.events.said == Names{"started", "ids", "blk.1.mlp.weight", "blk.0.to_q.bias",
+                                  "blk.0.to_q.weight", "norm.weight", "conv.weight"});
+  uint64_t total = 0, before = 0;
+  for (const model::Checkpoint::Entry& entry : made.source().entries()) total += entry.info->bytes();
+  for (size_t i = 0; i < made.events.done.size(); ++i) {
+    const TensorDone& event = made.events.done[i];
+    CHECK(event.index == i + 1);
+    CHECK(event.count == 6);
+    CHECK(event.bytes_total == total);
+    CHECK(event.bytes_done > before);
+    CHECK(event.seconds >= 0);
+    CHECK_FALSE(event.error.has_value());
+    before = event.bytes_done;
+  }
+  CHECK(before == total);
+  CHECK(result.findings.empty());
+}
+
+TEST_CASE("convert: removed tensors are neither told of nor counted", "[pipeline]") {
+  std::vector<TestTensor> tensors = small_model();
+  tensors.push_back(bf16_weight("decoder.weight", 32, 32));
+  Conversion made(tensors);
+  plan::Options options = int8_row();
+  options.presets = {"t5xxl"};
+  made.convert(options);
+  CHECK(made.events.done.size() == 6);
+  CHECK(made.events.done.back().bytes_done == made.events.done.back().bytes_total);
+  CHECK(made.result().find("decoder.weight") == nullptr);
+}
+
+TEST_CASE("convert: the memory that was used is told", "[pipeline]") {
+  CHECK(Conversion(small_model()).convert(int8_row()).peak_memory_bytes > 0);
+}
+
+TEST_CASE("convert: the same bytes whatever the budget", "[pipeline]") {
+  std::vector<TestTensor> tensors = small_model();
+  for (int i = 0; i < 20; ++i) {
+    tensors.push_back(bf16_weight("more." + std::to_string(i) + ".weight", 16 + 16 * (i % 3), 64));
+    tensors.push_back(bf16_vector("more." + std::to_string(i) + ".bias", 7));
+  }
+  Conversion made(tensors);
+  made.run.byte_budget = 0;
+  const std::string one_at_a_time = made.bytes_after(int8_row());
+  for (const uint64_t budget : {uint64_t{1}, uint64_t{3000}, uint64_t{1} << 40, UINT64_MAX / 2}) {
+    CAPTURE(budget);
+    made.run.byte_budget = budget;
+    CHECK(made.bytes_after(int8_row()) == one_at_a_time);
+  }
+}
+
+TEST_CASE("convert: the error of each layer is that of the stored tensors, sorted by name", "[pipeline]") {
+  Conversion made(small_model());
+  made.run.measure_quality = true;
+  const plan::Options options = options_for("int8_blockwise", Granularity::kBlock, 16);
+  const Result result = made.convert(options);
+  REQUIRE(result.quality.size() == 2);
+  CHECK(result.quality[0].name == "blk.0.to_q.weight");
+  CHECK(result.quality[1].name == "blk.1.mlp.weight");
+  const model::Checkpoint written = made.result();
+  for (const LayerError& layer : result.quality) {
+    CHECK(layer.format == "int8_blockwise (block 16)");
+    const std::string scale = layer.name + "_scale";
+    const at::Tensor decoded =
+        format::decode({options.target.codec, 16, load(written, layer.name), load(written, scale)});
+    const metrics::WeightError expected = metrics::weight_error(load(made.source(), layer.name), decoded);
+    CHECK(layer.error.mse == expected.mse);
+    CHECK(layer.error.sqnr_db == expected.sqnr_db);
+    CHECK(layer.error.sqnr_db > 20);
+  }
+  size_t told = 0;
+  for (const TensorDone& event : made.events.done) told += event.error.has_value();
+  CHECK(told == 2);
+}
+
+TEST_CASE("convert: nothing is measured unless asked for", "[pipeline]") {
+  CHECK(Conversion(small_model()).convert(int8_row()).quality.empty());
+}
+
+TEST_CASE("convert: weights that cannot be quantized are found together, kept, and the pass repeated",
+          "[pipeline]") {
+  Conversion made({f32_weight("a.weight", 32, 32), weight_with("inf.weight", INFINITY),
+                   weight_with("nan.weight", NAN), f32_weight("z.weight", 32, 32)});
+  made.run.measure_quality = true;
+  const Result result = made.convert(int8_row());
+  const plan::ValueFindings expected = {{"inf.weight", "0 NaN and 1 infinite values"},
+                                        {"nan.weight", "1 NaN and 0 infinite values"}};
+  CHECK(result.findings == expected);
+  CHECK(made.events.findings == expected);
+  CHECK(made.events.said ==
+        Names{"started", "a.weight", "restarted", "a.weight", "inf.weight", "nan.weight", "z.weight"});
+  CHECK(made.events.done.back().bytes_done == made.events.done.back().bytes_total);
+  CHECK(result.plan.find("nan.weight")->value_fallback);
+  REQUIRE(result.quality.size() == 2);  // not also that of the first pass
+  CHECK(result.quality[0].name == "a.weight");
+  const model::Checkpoint written = made.result();
+  CHECK(bytes_of(written, "nan.weight") == bytes_of(made.source(), "nan.weight"));
+  CHECK(bytes_of(written, "inf.weight") == bytes_of(made.source(), "inf.weight"));
+  CHECK(written.find("nan.weight_scale") == nullptr);
+  CHECK(written.find("nan.comfy_quant") == nullptr);
+  CHECK(written.find("z.weight_scale") != nullptr);
+  CHECK(made.out.entries() == Names{"o.safetensors"});
+}
+
+TEST_CASE("convert: float16 keeps what it cannot hold", "[pipeline]") {
+  Conversion made({f32_weight("a.weight", 32, 32), weight_with("big.weight", 65505),
+                   weight_with("most.weight", -65504), weight_with("nan.weight", NAN)});
+  const Result result = made.convert(fp16());
+  REQUIRE(result.findings.size() == 2);
+  CHECK_THAT(result.findings.at("big.weight"), Catch::Contains("65505") && Catch::Contains("65504"));
+  CHECK(result.findings.at("nan.weight") == "1 NaN and 0 infinite values");
+  const model::Checkpoint written = made.result();
+  CHECK(written.find("big.weight")->info->dtype == Dtype::kF32);
+  CHECK(written.find("most.weight")->info->dtype == Dtype::kF16);
+}
+
+TEST_CASE("convert: float64 values beyond float32 count as infinite", "[pipeline]") {
+  const std::string huge = elements<double>(1024, [](int64_t i) { return i == 3 ? 1e300 : 0.01; });
+  Conversion made({f32_weight("a.weight", 32, 32), tensor("huge.weight", Dtype::kF64, {32, 32}, huge)});
+  CHECK(made.convert(int8_row()).findings ==
+        plan::ValueFindings{{"huge.weight", "0 NaN and 1 infinite values"}});
+  CHECK(bytes_of(made.result(), "huge.weight") == huge);
+}
+
+TEST_CASE("convert: NaN in tensors that are only copied is nobody's business", "[pipeline]") {
+  Conversion made({f32_weight("a.weight", 32, 32),
+                   tensor("norm.weight", Dtype::kF32, {2}, elements<float>(2, [](int64_t) { return NAN; }))});
+  CHECK(made.convert(int8_row()).findings.empty());
+  CHECK(bytes_of(made.result(), "norm.weight") == bytes_of(made.source(), "norm.weight"));
+}
+
+TEST_CASE("convert: strict ends at a weight that is not finite, and leaves nothing", "[pipeline]") {
+  Conversion made({f32_weight("a.weight", 32, 32), weight_with("nan.weight", NAN)});
+  made.run.strict = true;
+  CHECK_THROWS_MATCHES(made.convert(int8_row()), Error,
+                       HasCode(ErrorCode::kFailure, "'nan.weight'", "1 NaN", "--strict"));
+  CHECK(made.out.entries().empty());
+}
+
+TEST_CASE("convert: strict has nothing against finite weights", "[pipeline]") {
+  Conversion made(small_model());
+  made.run.strict = true;
+  CHECK_NOTHROW(made.convert(int8_row()));
+}
+
+TEST_CASE("convert: when no weight is finite, nothing is left to quantize", "[pipeline]") {
+  Conversion made({weight_with("nan.weight", NAN)});
+  plan::Options options = int8_row();
+  CHECK_THROWS_MATCHES(made.convert(options), Error, HasCode(ErrorCode::kFailure, "nothing to quantize"));
+  CHECK(made.out.entries().empty());
+  options.allow_empty = true;
+  made.convert(options);
+  CHECK(bytes_of(made.result(), "nan.weight") == bytes_of(made.source(), "nan.weight"));
+}
+
+TEST_CASE("convert: an exception of a callback passes through, leaves nothing and harms no older file",
+          "[pipeline]") {
+  Conversion made(
+      {f32_weight("a.weight", 32, 32), weight_with("nan.weight", NAN), f32_weight("z.weight", 32, 32)});
+  made.run.byte_budget = GENERATE(uint64_t{0}, uint64_t{1} << 30);
+  const bool older = GENERATE(false, true);
+  if (older) test::write_file(made.run.output, "older");
+  const auto stop = [] { throw std::runtime_error("stopped"); };
+  SECTION("started") { made.events.on_started = stop; }
+  SECTION("the first tensor") { made.events.on_tensor_done = stop; }
+  SECTION("the last tensor") {
+    made.events.on_tensor_done = [&] {
+      if (made.events.said.back() == "z.weight") stop();
+    };
+  }
+  SECTION("restarted") { made.events.on_restarted = stop; }
+  CHECK_THROWS_WITH(made.convert(int8_row()), "stopped");
+  CHECK(made.out.entries() == (older ? Names{"o.safetensors"} : Names{}));
+  if (older) CHECK(test::read_file(made.run.output) == "older");
+}
+
+TEST_CASE("convert: an older output is replaced by the new one", "[pipeline]") {
+  Conversion made(small_model());
+  test::write_file(made.run.output, "older");
+  made.convert(int8_row());
+  CHECK(made.result().find("blk.0.to_q.weight_scale") != nullptr);
+  CHECK(made.out.entries() == Names{"o.safetensors"});
+}
+
+TEST_CASE("convert: a signal ends the run and leaves nothing", "[pipeline]") {
+  Conversion made(small_model());
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {  // the mark that a signal leaves cannot be taken back
+    install_signal_handlers();
+    made.events.on_tensor_done = [] { std::raise(SIGINT); };
+    int code = 0;
+    try {
+      made.convert(int8_row());
+    } catch (const Error& error) {
+      code = made.events.done.size() == 1 ? static_cast<int>(error.code()) : 1;
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+  CHECK(made.out.entries().empty());
+}
+
+TEST_CASE("convert: a signal during the last tensor still ends the run", "[pipeline]") {
+  Conversion made({f32_weight("a.weight", 8, 8)});
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    install_signal_handlers();
+    made.events.on_tensor_done = [] { std::raise(SIGTERM); };
+    int code = 0;
+    try {
+      made.convert(int8_row());
+    } catch (const Error& error) {
+      code = static_cast<int>(error.code());
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kTerminated));
+  CHECK(made.out.entries().empty());
+}
+
+TEST_CASE("convert: shards hold what one file holds", "[pipeline]") {
+  Conversion made(small_model());
+  made.convert(int8_row());
+  const model::Checkpoint whole = made.result();
+  plan::Options options = int8_row();
+  options.max_shard_bytes = 2400;
+  made.run.output = made.out / "s.safetensors";
+  const Result result = made.convert(options);
+  CHECK(result.written == made.out / "s.safetensors.index.json");
+  CHECK(result.plan.files.size() == 3);
+  const model::Checkpoint shards = model::Checkpoint::open(result.written);
+  CHECK(shards.files().size() == 3);
+  CHECK(shards.names() == whole.names());
+  CHECK(shards.metadata() == whole.metadata());
+  for (const std::string& name : whole.names()) {
+    CAPTURE(name);
+    CHECK(bytes_of(shards, name) == bytes_of(whole, name));
+  }
+}
+
+TEST_CASE("convert: shards of one run are all or nothing", "[pipeline]") {
+  Conversion made(small_model());
+  plan::Options options = int8_row();
+  options.max_shard_bytes = 2400;
+  made.events.on_tensor_done = [&] {
+    if (made.events.done.size() == 6) throw std::runtime_error("stopped");
+  };
+  CHECK_THROWS_WITH(made.convert(options), "stopped");
+  CHECK(made.out.entries().empty());
+}
+
+TEST_CASE("convert: reads shards, and writes one file in their order", "[pipeline]") {
+  const TempDir in, out;
+  test::make_checkpoint(in / "1.safetensors", {bf16_weight("b.weight", 16, 16)});
+  test::make_checkpoint(in / "2.safetensors", {f32_weight("a.weight", 16, 16)});
+  test::write_file(in / "m.safetensors.index.json",
+                   R"({"weight_map":{"b.weight":"1.safetensors","a.weight":"2.safetensors"}})");
+  Recorder events;
+  RunOptions run;
+  run.output = out / "o.safetensors";
+  convert(model::Checkpoint::open(in.path().string()), int8_row(), run, events);
+  CHECK(events.said == Names{"started", "b.weight", "a.weight"});
+  CHECK(model::Checkpoint::open(run.output).entries().size() == 6);
+}
+
+TEST_CASE("convert: weights whose bytes are not aligned come out the same", "[pipeline]") {
+  const at::Tensor expected = [] {
+    Conversion made({f32_weight("a.weight", 16, 16)});
+    made.convert(int8_row());
+    return load(made.result(), "a.weight");
+  }();
+  const TempDir dir;
+  const TestTensor weight = f32_weight("a.weight", 16, 16);
+  std::string header = R"({"x":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},)"
+                       R"("a.weight":{"dtype":"F32","shape":[16,16],"data_offsets":[1,1025]}})";
+  header.resize(160, ' ');
+  std::string file(8, '\0');
+  file[0] = static_cast<char>(160);
+  test::write_file(dir / "m.safetensors", file + header + "x" + weight.bytes);
+  Recorder events;
+  RunOptions run;
+  run.output = dir / "o.safetensors";
+  convert(model::Checkpoint::open(dir / "m.safetensors"), int8_row(), run, events);
+  CHECK(same_bits(load(model::Checkpoint::open(run.output), "a.weight"), expected));
+}
+
+}  // namespace ctq::pipeline
