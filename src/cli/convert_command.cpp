@@ -8,6 +8,7 @@
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/cli/arguments.h"
+#include "ctq/plan/template.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
@@ -26,6 +27,7 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
     spdlog::info("note: the tensor names look like --{}, which keeps its sensitive layers; it was not given",
                  plan.suggested_preset);
   }
+  for (const std::string& sentence : settings.warnings) warn("{}", sentence);
   for (const std::string& sentence : plan.unused) warn("{}", sentence);
   if (settings.strict && !plan.unused.empty())
     fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
@@ -48,10 +50,20 @@ class Followed final : public pipeline::Events {
   Progress progress_;
 };
 
+int write_template(const plan::Plan& plan, const Settings& settings) {
+  safetensors::write_text_file(settings.output, plan::template_json(plan, settings.plan));
+  const size_t changed = plan.count(plan::Decision::kQuantize) + plan.count(plan::Decision::kCast);
+  const auto candidates = std::ranges::count(plan.tensors, true, &plan::TensorPlan::candidate);
+  fmt::print("Template: {} ({} layers to quantize, {} to keep; edit it and give it to --layer-config)\n",
+             settings.output, changed, static_cast<size_t>(candidates) - changed);
+  return 0;
+}
+
 int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
   const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
   print_remarks(plan, settings);
+  if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
   const report::PlanNames names{
       .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
   fmt::print("{}", settings.json ? report::plan_json(plan, names) : report::plan_table(plan, names));
@@ -83,7 +95,7 @@ int run(const std::vector<std::string>& args) {
   spdlog::info("Processing: {}", settings.input);
   const model::Checkpoint checkpoint = model::Checkpoint::open(settings.input);
   check_output_is_no_input(settings.output, checkpoint);
-  if (settings.dry_run) return dry_run(checkpoint, settings);
+  if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);
   spdlog::info("Target format: {}, round to nearest, on {}", settings.plan.target.label(),

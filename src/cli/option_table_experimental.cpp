@@ -6,6 +6,7 @@ namespace {
 
 constexpr Page kPage = Page::kExperimental;
 std::vector<std::string> types() { return {"fp8", "int8", "fp16", "mxfp8", "nvfp4"}; }
+std::vector<std::string> unbuilt_types() { return {"mxfp8", "nvfp4"}; }
 std::vector<std::string> scaling_modes() { return {"block", "axis", "tensor", "row", "block2d", "block3d"}; }
 std::vector<std::string> rotated_groups() { return {"4", "16", "64", "256", "1024", "4096"}; }
 
@@ -32,16 +33,18 @@ void add_formats(std::vector<Option>& table) {
 void add_routing(std::vector<Option>& table) {
   add(table, kPage, "Custom layers",
       {
-          pattern("--custom-layers", "Layers to quantize with a type of their own"),
-          choice("--custom-type", "Their type").choose(types()),
-          integer("--custom-block-size", "Their block size").at_least(1).otherwise("--block_size"),
+          pattern("--custom-layers", "Layers to quantize with a type of their own").built(),
+          choice("--custom-type", "Their type").choose(types()).unbuilt(unbuilt_types()).built(),
+          integer("--custom-block-size", "Their block size").at_least(1).otherwise("--block_size").built(),
           choice("--custom-scaling-mode", "What shares a scale in them")
               .choose(scaling_modes())
-              .otherwise("--scaling_mode"),
-          toggle("--custom-simple", "Round them to nearest; --simple does not reach them"),
-          toggle("--custom-heur", "Apply the rule of --heur to them"),
+              .otherwise("--scaling_mode")
+              .built(),
+          toggle("--custom-simple", "Round them to nearest; --simple does not reach them").built(),
+          toggle("--custom-heur", "Apply the rule of --heur to them").built(),
           toggle("--custom-full-precision-mm", "Mark them to be multiplied in high precision")
-              .alias("--custom-fpmm"),
+              .alias("--custom-fpmm")
+              .built(),
           toggle("--custom-convrot", "Rotate groups of their input columns"),
           choice("--custom-convrot-group-size", "Width of their rotated groups")
               .choose(rotated_groups())
@@ -50,14 +53,17 @@ void add_routing(std::vector<Option>& table) {
   add(table, kPage, "Fallback of excluded layers",
       {
           choice("--fallback", "Quantize excluded layers with this type instead of keeping them")
-              .choose(types()),
-          integer("--fallback-block-size", "Their block size").at_least(1).otherwise("--block_size"),
-          toggle("--fallback-simple", "Round them to nearest; --simple does not reach them"),
+              .choose(types())
+              .unbuilt(unbuilt_types())
+              .built(),
+          integer("--fallback-block-size", "Their block size").at_least(1).otherwise("--block_size").built(),
+          toggle("--fallback-simple", "Round them to nearest; --simple does not reach them").built(),
       });
   add(table, kPage, "Per-layer configuration",
       {
-          path("--layer-config", "JSON of patterns with settings; comes before every other choice of layers"),
-          toggle("--fullmatch", "Its patterns must match the whole layer name"),
+          path("--layer-config", "JSON of patterns with settings; comes before every other choice of layers")
+              .built(),
+          toggle("--fullmatch", "Its patterns must match the whole layer name").built(),
       });
 }
 

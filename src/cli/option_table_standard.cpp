@@ -164,9 +164,9 @@ void add_running(std::vector<Option>& table) {
   add(table, kPage, "Dry run, log, configuration",
       {
           choice("--dry-run",
-                 "Print what would become of every tensor and write nothing (analyze, also when bare)")
+                 "analyze, also when bare: print what would become of every tensor, write nothing; "
+                 "create-template: write a --layer-config to edit")
               .choose({"analyze", "create-template"})
-              .unbuilt({"create-template"})
               .value_optional()
               .built(),
           toggle("--json", "Print the dry run as JSON").built(),

@@ -5,14 +5,14 @@
 #include <algorithm>
 #include <array>
 #include <filesystem>
+#include <system_error>
 
 #include "ctq/base/error.h"
 #include "ctq/linalg/device.h"
+#include "routing_settings.h"
 
 namespace ctq::cli {
 namespace {
-
-using format::Granularity;
 
 [[noreturn]] void refuse(std::string_view option, std::string_view fact, std::string_view value) {
   fail(ErrorCode::kUsage, "argument --{}: {} (got '{}')", option, fact, value);
@@ -44,61 +44,30 @@ Choice read_choice(const Arguments& arguments) {
   return choice;
 }
 
-Granularity granularity_of(const std::string& scaling) {
-  if (scaling == "block" || scaling == "block2d") return Granularity::kBlock;
-  if (scaling == "block3d") return Granularity::kBlock3d;
-  if (scaling == "tensor") return Granularity::kTensor;
-  return Granularity::kRow;
-}
-
-/// The codec of --int8 or --fp8 with a scaling mode (docs/cli.md, "--scaling_mode").
-const format::Codec* codec_of_family(const std::string& family, const std::string& scaling) {
-  const bool int8 = family == "int8";
-  if (int8 && scaling == "block3d")
-    refuse("scaling_mode", "block3d is a layout of FP8; INT8 has block, axis, row and tensor", scaling);
-  switch (granularity_of(scaling)) {
-    case Granularity::kTensor:
-      return format::find_codec(int8 ? "int8_tensorwise" : "float8_e4m3fn", Granularity::kTensor);
-    case Granularity::kBlock:
-      return format::find_codec(int8 ? "int8_blockwise" : "float8_e4m3fn_blockwise", Granularity::kBlock);
-    case Granularity::kBlock3d: return format::find_codec("float8_e4m3fn_block3d", Granularity::kBlock3d);
-    case Granularity::kRow: break;
-  }
-  if (!int8) return format::find_codec("float8_e4m3fn_rowwise", Granularity::kRow);
-  return format::find_codec(scaling == "axis" ? "int8_axiswise" : "int8_tensorwise", Granularity::kRow);
-}
-
-/// The codec that --format names. A name that stands for two (int8_tensorwise) takes the one with a scale per
-/// row, which is better.
-const format::Codec* codec_of_name(const std::string& name, const std::string& scaling) {
-  const format::Codec* found = nullptr;
-  for (const format::Codec& codec : format::registry()) {
-    if (codec.format != name || (!scaling.empty() && codec.granularity != granularity_of(scaling))) continue;
-    if (!found || codec.granularity == Granularity::kRow) found = &codec;
-  }
-  if (!found) refuse("scaling_mode", "does not go with --format " + name, scaling);
-  return found;
-}
-
 plan::Target read_target(const Arguments& arguments, std::vector<std::string>& notes) {
   const Choice choice = read_choice(arguments);
+  const bool alone = !has_other_targets(arguments);
   plan::Target target;
   if (choice.family == "fp16") {
     for (const std::string_view option : {"scaling_mode", "block_size", "full_precision_matrix_mult"}) {
-      if (arguments.given(option)) notes.push_back(fmt::format("--{} has no effect with --fp16", option));
+      if (alone && arguments.given(option))
+        notes.push_back(fmt::format("--{} has no effect with --fp16", option));
     }
     return target;
   }
   if (!choice.format_name.empty()) {
-    target.codec = codec_of_name(choice.format_name, choice.scaling);
+    target.codec = plan::codec_of_format(choice.format_name, choice.scaling);
+    if (!target.codec)
+      refuse("scaling_mode", "does not go with --format " + choice.format_name, choice.scaling);
   } else {
-    // The seed's default for INT8, the peer's for FP8.
-    const std::string fallback = choice.family == "int8" ? "block" : "tensor";
-    target.codec = codec_of_family(choice.family, choice.scaling.empty() ? fallback : choice.scaling);
+    target.codec = plan::codec_of_type(choice.family, choice.scaling);
+    if (!target.codec)
+      refuse("scaling_mode", "block3d is a layout of FP8; INT8 has block, axis, row and tensor",
+             choice.scaling);
   }
   if (target.codec->has_blocks()) {
     target.block_size = arguments.integer("block_size");
-  } else if (arguments.given("block_size")) {
+  } else if (alone && arguments.given("block_size")) {
     notes.push_back(fmt::format("--block_size has no effect: {} has no blocks", target.codec->label()));
   }
   return target;
@@ -112,7 +81,7 @@ plan::BlockFallback read_block_fallback(const Arguments& arguments, const plan::
            "no reader of the block formats of this version knows partial blocks; use row, skip or error",
            word);
   }
-  if (arguments.given("block_fallback") && target.block_size == 0) {
+  if (arguments.given("block_fallback") && target.block_size == 0 && !has_other_targets(arguments)) {
     notes.push_back("--block-fallback has no effect: the target has no blocks");
   }
   return word == "row"    ? plan::BlockFallback::kRow
@@ -139,7 +108,8 @@ Verbosity read_verbosity(const Arguments& arguments) {
   return Verbosity::kNormal;
 }
 
-plan::Options read_plan_options(const Arguments& arguments, std::vector<std::string>& notes) {
+plan::Options read_plan_options(const Arguments& arguments, std::vector<std::string>& notes,
+                                std::vector<std::string>& warnings) {
   plan::Options options;
   options.target = read_target(arguments, notes);
   options.block_fallback = read_block_fallback(arguments, options.target, notes);
@@ -158,6 +128,7 @@ plan::Options read_plan_options(const Arguments& arguments, std::vector<std::str
       fail(ErrorCode::kUsage, "argument --exclude-layers: {}", error.what());
     }
   }
+  read_custom_and_fallback(arguments, options, notes, warnings);
   if (arguments.given("comfy_quant")) {
     options.layout = arguments.flag("comfy_quant") ? format::Layout::kComfy : format::Layout::kLegacy;
   }
@@ -184,9 +155,8 @@ pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<st
   return run;
 }
 
-}  // namespace
-
-std::string derived_output(const std::string& input, const plan::Options& options) {
+/// The input's path without the suffix of a model, or of its slash where it is a folder.
+std::string stem_of(const std::string& input) {
   std::filesystem::path path(input);
   std::string name = path.filename().string();
   if (name.empty()) path = path.parent_path(), name = path.filename().string();  // "folder/"
@@ -196,11 +166,36 @@ std::string derived_output(const std::string& input, const plan::Options& option
       break;
     }
   }
+  return (path.parent_path() / name).string();
+}
+
+DryRun read_dry_run(const Arguments& arguments) {
+  if (!arguments.given("dry_run")) return DryRun::kNo;
+  if (arguments.text("dry_run") != "create-template") return DryRun::kAnalyze;
+  const std::string& output = arguments.text("output");
+  if (output.ends_with(".safetensors") || output.ends_with(".safetensors.index.json"))
+    refuse("output", "names the template of --dry-run create-template, not a model", output);
+  std::error_code absent;
+  if (arguments.given("layer_config") &&
+      std::filesystem::equivalent(output, arguments.text("layer_config"), absent))
+    refuse("output", "is the --layer-config itself; choose another name", output);
+  return DryRun::kTemplate;
+}
+
+std::string output_name(const Settings& settings) {
+  return settings.dry_run == DryRun::kTemplate ? stem_of(settings.input) + "_layer_config_template.json"
+                                               : derived_output(settings.input, settings.plan);
+}
+
+}  // namespace
+
+std::string derived_output(const std::string& input, const plan::Options& options) {
+  std::string name = stem_of(input);
   const format::Codec* codec = options.target.codec;
   const bool int8 = codec && codec->grid().code() == linalg::Code::kInt8;
   name += "_simple_";
   name += !codec ? "fp16" : int8 ? "int8" : "fp8";
-  if (!options.presets.empty()) name += "mixed";
+  if (!options.presets.empty() || options.custom || options.layer_config) name += "mixed";
   if (codec && int8) {
     name += codec->format == "int8_axiswise" ? "_axiswise"
             : codec->has_blocks()            ? fmt::format("_bs{}", options.target.block_size)
@@ -210,20 +205,18 @@ std::string derived_output(const std::string& input, const plan::Options& option
     name += codec->grid().code() == linalg::Code::kE5M2 ? "_e5m2_" : "_";
     name += format::granularity_name(codec->granularity);
   }
-  return (path.parent_path() / (name + ".safetensors")).string();
+  return name + ".safetensors";
 }
 
 Settings make_settings(const Arguments& arguments) {
   Settings settings;
   if (!arguments.given("input")) fail(ErrorCode::kUsage, "argument --input: is required");
   settings.input = arguments.text("input");
-  settings.plan = read_plan_options(arguments, settings.notes);
-  settings.output =
-      arguments.given("output") ? arguments.text("output") : derived_output(settings.input, settings.plan);
-  settings.dry_run = arguments.given("dry_run") && arguments.text("dry_run") != "";
+  settings.plan = read_plan_options(arguments, settings.notes, settings.warnings);
+  settings.dry_run = read_dry_run(arguments);
   settings.json = arguments.flag("json");
-  if (settings.json && !settings.dry_run)
-    refuse("json", "goes with --dry-run; for the quality figures use --quality-json", "true");
+  if (settings.json && settings.dry_run != DryRun::kAnalyze)
+    refuse("json", "goes with --dry-run analyze; for the quality figures use --quality-json", "true");
   settings.no_clobber = arguments.flag("no_clobber");
   settings.strict = arguments.flag("strict");
   settings.quality_json = arguments.text("quality_json");
@@ -233,7 +226,7 @@ Settings make_settings(const Arguments& arguments) {
   if (arguments.given("quality_threshold") && !settings.report_quality) {
     settings.notes.push_back("--quality-threshold has no effect without --report-quality");
   }
-  if (settings.report_quality && !settings.plan.target.codec) {
+  if (settings.report_quality && !settings.plan.target.codec && !has_other_targets(arguments)) {
     settings.notes.push_back("--report-quality measures quantized layers; --fp16 has none");
   }
   if (arguments.given("filter_set") && settings.plan.presets.empty()) {
@@ -242,6 +235,8 @@ Settings make_settings(const Arguments& arguments) {
   settings.progress = read_progress(arguments);
   settings.verbosity = read_verbosity(arguments);
   settings.run = read_run_options(arguments, settings.notes);
+  read_layer_config(arguments, settings.plan, settings.notes);
+  settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;
   settings.run.measure_quality = settings.report_quality;

@@ -12,13 +12,19 @@ namespace ctq::cli {
 
 enum class ProgressMode : unsigned char { kBar, kPlain, kJson, kNone };
 
-/// Everything a conversion needs to know, checked against each other, before any file is opened.
+enum class DryRun : unsigned char {
+  kNo,
+  kAnalyze,   ///< prints the plan
+  kTemplate,  ///< writes it as a layer configuration
+};
+
+/// Everything a conversion needs to know, checked against each other, before the model is opened.
 struct Settings {
   std::string input;
-  std::string output;  ///< given, or derived from the input's name
+  std::string output;  ///< given, or derived from the input's name; of a template run the template
   plan::Options plan;
   pipeline::RunOptions run;
-  bool dry_run = false;
+  DryRun dry_run = DryRun::kNo;
   bool json = false;
   bool no_clobber = false;
   bool strict = false;
@@ -28,10 +34,12 @@ struct Settings {
   std::string quality_json;
   ProgressMode progress = ProgressMode::kNone;
   Verbosity verbosity = Verbosity::kNormal;
-  std::vector<std::string> notes;  ///< about options that have no effect in this combination
+  std::vector<std::string> notes;     ///< about options that have no effect in this combination
+  std::vector<std::string> warnings;  ///< about options that are likely not meant so
 };
 
-/// throws  Error(kUsage) for a conflict between options; Error(kFailure) for a device that does not work
+/// throws  Error(kUsage) for a conflict between options; Error(kFailure) for a device that does not work;
+///         what reading --layer-config throws
 Settings make_settings(const Arguments& arguments);
 
 /// "model" + "_simple_int8_bs128.safetensors": the output's name when none is given (docs/cli.md, "Output

@@ -19,7 +19,12 @@ std::set<const format::Codec*> codecs_in_use(const Plan& plan) {
 }
 
 /// Why legacy readers would misread the content; empty when they would not.
-std::string legacy_obstacle(const Plan& plan) {
+std::string legacy_obstacle(const Plan& plan, const Options& options) {
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    if (marker_options(tensor, options).full_precision_matrix_mult != options.full_precision_matrix_mult)
+      return "the legacy layout cannot mark single layers for full-precision products";
+  }
   const auto codecs = codecs_in_use(plan);
   if (codecs.size() > 1) return "the run mixes quantized formats, which the legacy layout cannot tell apart";
   for (const format::Codec* codec : codecs) {
@@ -60,10 +65,15 @@ void add(Plan& plan, std::string name, safetensors::Dtype dtype, std::string byt
 
 }  // namespace
 
+format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options) {
+  return {.full_precision_matrix_mult =
+              tensor.full_precision_matrix_mult.value_or(options.full_precision_matrix_mult)};
+}
+
 void choose_layout(Plan& plan, const Options& options) {
   plan.layout = options.layout.value_or(Layout::kLegacy);
   if (plan.layout == Layout::kComfy || codecs_in_use(plan).empty()) return;
-  const std::string obstacle = legacy_obstacle(plan);
+  const std::string obstacle = legacy_obstacle(plan, options);
   if (obstacle.empty()) return;
   if (options.layout)
     fail(ErrorCode::kUsage, "argument --comfy_quant: cannot be off: {} (got 'false')", obstacle);
@@ -78,8 +88,7 @@ void add_markers(Plan& plan, const Options& options) {
     (tensor.target.codec->grid().code() == linalg::Code::kInt8 ? int8 : fp8) = true;
     if (plan.layout == Layout::kLegacy) continue;
     add(plan, format::side_name(tensor.source->layer(), "comfy_quant", plan.layout), safetensors::Dtype::kU8,
-        format::marker_json(*tensor.target.codec, tensor.target.block_size,
-                            {.full_precision_matrix_mult = options.full_precision_matrix_mult}));
+        format::marker_json(*tensor.target.codec, tensor.target.block_size, marker_options(tensor, options)));
   }
   if (plan.layout == Layout::kComfy) return;
   if (fp8) {

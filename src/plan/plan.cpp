@@ -60,8 +60,7 @@ safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, const Pla
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
     markers[std::string(tensor.source->layer())] =
-        format::marker_json(*tensor.target.codec, tensor.target.block_size,
-                            {.full_precision_matrix_mult = options.full_precision_matrix_mult});
+        format::marker_json(*tensor.target.codec, tensor.target.block_size, marker_options(tensor, options));
   }
   metadata["_quantization_metadata"] = format::quantization_metadata_json(markers);
   return metadata;
@@ -101,13 +100,6 @@ std::string_view decision_name(Decision decision) {
     case Decision::kRemove: return "remove";
   }
   return "";
-}
-
-std::string Target::label() const {
-  if (!codec) return "float16";
-  return block_size > 0
-             ? fmt::format("{} ({} {})", codec->format, granularity_name(codec->granularity), block_size)
-             : codec->label();
 }
 
 uint64_t TensorPlan::bytes_out() const {

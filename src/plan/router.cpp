@@ -76,7 +76,10 @@ const format::Codec* row_codec(const format::Codec& blocks) {
 }  // namespace
 
 Router::Router(const Options& options, const ValueFindings& findings, std::span<const std::string> names)
-    : options_(options), findings_(findings), presets_(options.presets, options.filter_set, names) {}
+    : options_(options),
+      findings_(findings),
+      presets_(options.presets, options.filter_set, names),
+      entry_used_(options.layer_config ? options.layer_config->entries().size() : 0) {}
 
 TensorPlan Router::keep(const model::Checkpoint::Entry& entry, std::string reason) const {
   TensorPlan plan;
@@ -93,17 +96,19 @@ TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
     return plan;
   }
   if (std::string reason = not_a_candidate(entry); !reason.empty()) return keep(entry, std::move(reason));
-  // Both are asked, so that a pattern which only repeats a preset does not count as unused.
-  const bool excluded = options_.exclude_layers && options_.exclude_layers->search(entry.name());
-  exclude_used_ |= excluded;
-  const auto hit = presets_.protects(entry.name());
-  if (excluded) return keep(entry, "excluded by pattern");
-  if (hit) return keep(entry, fmt::format("preset {}: '{}'", hit->preset, hit->pattern));
+  TensorPlan plan = route_candidate(entry);
+  plan.candidate = true;
+  return plan;
+}
 
-  TensorPlan plan = keep(entry, "target");
-  plan.decision = options_.target.codec ? Decision::kQuantize : Decision::kCast;
-  plan.target = options_.target;
-  plan = fit_to_shape(std::move(plan));
+TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {
+  Choice choice = choose(entry);
+  TensorPlan plan = keep(entry, std::move(choice.reason));
+  if (!choice.target) return plan;
+  plan.target = *choice.target;
+  plan.decision = plan.target.codec ? Decision::kQuantize : Decision::kCast;
+  plan.full_precision_matrix_mult = choice.full_precision_matrix_mult;
+  plan = fit_to_shape(std::move(plan), choice.heuristic);
   if (plan.decision == Decision::kKeep) return plan;
   if (const auto finding = findings_.find(entry.name()); finding != findings_.end()) {
     plan = keep(entry, finding->second);
@@ -112,9 +117,66 @@ TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
   return plan;
 }
 
-TensorPlan Router::fit_to_shape(TensorPlan plan) const {
+Router::Choice Router::choose(const model::Checkpoint::Entry& entry) {
+  // All are asked, so that a pattern behind another's hit does not count as unused.
+  const LayerRule* rule = configured(entry.layer());
+  const bool custom = options_.custom && options_.custom->pattern.search(entry.name());
+  custom_used_ |= custom;
+  const std::optional<std::string> exclusion = excluded(entry.name());
+
+  if (rule) return follow(*rule);
+  if (custom) {
+    return {.target = options_.custom->target,
+            .reason = "custom",
+            .heuristic = options_.custom->heuristic,
+            .full_precision_matrix_mult = options_.custom->full_precision_matrix_mult};
+  }
+  Choice choice{.target = options_.target,
+                .reason = "target",
+                .heuristic = options_.heuristic,
+                .full_precision_matrix_mult = {}};
+  if (exclusion) {
+    choice.target = options_.fallback;
+    choice.reason = options_.fallback ? fmt::format("fallback ({})", *exclusion) : *exclusion;
+    return choice;
+  }
+  if (options_.layer_config && options_.layer_config->default_rule())
+    return follow(*options_.layer_config->default_rule());
+  return choice;
+}
+
+Router::Choice Router::follow(const LayerRule& rule) const {
+  return {.target = rule.target,
+          .reason = fmt::format("layer-config '{}'", printable(rule.name)),
+          .heuristic = options_.heuristic,
+          .full_precision_matrix_mult = rule.full_precision_matrix_mult};
+}
+
+const LayerRule* Router::configured(std::string_view layer) {
+  if (!options_.layer_config) return nullptr;
+  const LayerRule* found = nullptr;
+  const auto entries = options_.layer_config->entries();
+  for (size_t i = 0; i < entries.size(); ++i) {
+    if (found && entry_used_[i]) continue;  // the rest is only asked to learn what is never used
+    if (!options_.layer_config->matches(entries[i], layer)) continue;
+    entry_used_[i] = true;
+    if (!found) found = &entries[i].rule;
+  }
+  return found;
+}
+
+std::optional<std::string> Router::excluded(const std::string& name) {
+  const bool by_pattern = options_.exclude_layers && options_.exclude_layers->search(name);
+  exclude_used_ |= by_pattern;
+  const auto hit = presets_.protects(name);
+  if (by_pattern) return "excluded by pattern";
+  if (hit) return fmt::format("preset {}: '{}'", hit->preset, hit->pattern);
+  return std::nullopt;
+}
+
+TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) const {
   const model::Checkpoint::Entry& entry = *plan.source;
-  if (options_.heuristic) {
+  if (heuristic) {
     if (std::string reason = unsuitable(plan); !reason.empty()) return keep(entry, std::move(reason));
   }
   if (plan.decision == Decision::kCast) {
@@ -131,7 +193,8 @@ TensorPlan Router::fit_to_shape(TensorPlan plan) const {
            printable(entry.name()), *misfit);
     case BlockFallback::kRow:
       plan.target = {row_codec(*plan.target.codec), 0};
-      plan.reason = "scales per row: " + *misfit;
+      plan.reason =
+          fmt::format("{}scales per row: {}", plan.reason == "target" ? "" : plan.reason + ", ", *misfit);
       break;
   }
   plan.shape_fallback = true;
@@ -140,6 +203,15 @@ TensorPlan Router::fit_to_shape(TensorPlan plan) const {
 
 std::vector<std::string> Router::unused() const {
   std::vector<std::string> sentences;
+  for (size_t i = 0; i < entry_used_.size(); ++i) {
+    if (entry_used_[i]) continue;
+    sentences.push_back(fmt::format("--layer-config entry '{}' matches no candidate",
+                                    printable(options_.layer_config->entries()[i].rule.name)));
+  }
+  if (options_.custom && !custom_used_) {
+    sentences.push_back(
+        fmt::format("--custom-layers '{}' matches no candidate", options_.custom->pattern.text()));
+  }
   if (options_.exclude_layers && !exclude_used_) {
     sentences.push_back(
         fmt::format("--exclude-layers '{}' matches no candidate", options_.exclude_layers->text()));

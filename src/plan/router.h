@@ -1,7 +1,9 @@
 // The rules: what becomes of one tensor, and why.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <vector>
 
 #include "ctq/model/checkpoint.h"
 #include "ctq/plan/plan.h"
@@ -19,12 +21,29 @@ class Router {
   std::vector<std::string> unused() const;
 
  private:
+  /// What the rules about layers say of a candidate, before its shape and values are looked at.
+  struct Choice {
+    std::optional<Target> target;  ///< nothing: keep it
+    std::string reason;
+    bool heuristic = false;
+    std::optional<bool> full_precision_matrix_mult;
+  };
+
+  TensorPlan route_candidate(const model::Checkpoint::Entry& entry);
+  Choice choose(const model::Checkpoint::Entry& entry);
+  Choice follow(const LayerRule& rule) const;
   TensorPlan keep(const model::Checkpoint::Entry& entry, std::string reason) const;
-  TensorPlan fit_to_shape(TensorPlan plan) const;
+  TensorPlan fit_to_shape(TensorPlan plan, bool heuristic) const;
+  /// The most specific entry of the layer configuration that matches; null when none does.
+  const LayerRule* configured(std::string_view layer);
+  /// Why filters leave a candidate out; nothing when they do not.
+  std::optional<std::string> excluded(const std::string& name);
 
   const Options& options_;
   const ValueFindings& findings_;
   ActivePresets presets_;
+  std::vector<bool> entry_used_;  // by the layer configuration's entries
+  bool custom_used_ = false;
   bool exclude_used_ = false;
 };
 

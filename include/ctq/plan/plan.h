@@ -11,8 +11,10 @@
 #include "ctq/format/codec.h"
 #include "ctq/format/layout.h"
 #include "ctq/model/checkpoint.h"
+#include "ctq/plan/layer_config.h"
 #include "ctq/plan/pattern.h"
 #include "ctq/plan/presets.h"
+#include "ctq/plan/target.h"
 #include "ctq/safetensors/header.h"
 
 namespace ctq::plan {
@@ -28,15 +30,6 @@ enum class Decision : uint8_t {
 /// "quantize", "cast", "keep", "remove".
 std::string_view decision_name(Decision decision);
 
-/// A format with its parameter. A null codec stands for float16, which has neither scales nor marker.
-struct Target {
-  const format::Codec* codec = nullptr;
-  int64_t block_size = 0;  ///< 0 where the format has no blocks
-
-  /// "int8_blockwise (block 128)", "float16".
-  std::string label() const;
-};
-
 /// What to do with a layer that the block size does not divide.
 enum class BlockFallback : uint8_t {
   kRow,    ///< one scale per row instead
@@ -44,8 +37,19 @@ enum class BlockFallback : uint8_t {
   kError,  ///< refuse the whole run
 };
 
+/// Layers with a target of their own (--custom-layers).
+struct CustomLayers {
+  Pattern pattern;  ///< searched for in the whole tensor name
+  Target target;
+  bool heuristic = false;                          ///< as Options::heuristic, which does not reach them
+  std::optional<bool> full_precision_matrix_mult;  ///< nothing: as in Options
+};
+
 struct Options {
   Target target;
+  std::optional<LayerConfig> layer_config;
+  std::optional<CustomLayers> custom;
+  std::optional<Target> fallback;  ///< for layers that a pattern or a preset excludes; nothing: keep them
   BlockFallback block_fallback = BlockFallback::kRow;
   bool heuristic = false;            ///< leave out layers that suit quantization badly (docs/cli.md, --heur)
   std::vector<std::string> presets;  ///< active ones, by name
@@ -65,7 +69,9 @@ struct TensorPlan {
   const model::Checkpoint::Entry* source = nullptr;
   Decision decision = Decision::kKeep;
   std::string reason;
-  Target target;  ///< for kQuantize and kCast
+  bool candidate = false;  ///< a weight that some format could hold, so that the rules about layers apply
+  Target target;           ///< for kQuantize and kCast
+  std::optional<bool> full_precision_matrix_mult;  ///< of this layer alone; nothing: as in Options
   std::vector<safetensors::TensorInfo>
       outputs;                  ///< what is written for it: offsets not yet set, the weight first
   bool shape_fallback = false;  ///< the target's blocks do not divide it
@@ -105,14 +111,15 @@ struct Plan {
 };
 
 /// Decides on every tensor. Order of the rules: removed by a preset; not a candidate (rank, dtype, size,
-/// embedding table); excluded by pattern; protected by a preset; target; then shape rules (heuristic, block
-/// fallback) and `findings`.
+/// embedding table); entry of the layer configuration; custom layers; excluded by pattern; protected by a
+/// preset; default entry of the layer configuration; target. Then the fallback for what was excluded or
+/// protected; shape rules (heuristic, block fallback); `findings`.
 ///
 /// output_name  the file's name without folder; shards are named after it
-/// throws  Error(kBadInput): the checkpoint holds quantized layers already, or no tensor at all.
+/// throws  Error(kBadInput): the checkpoint holds quantized layers already.
 ///         Error(kUsage): a shard size below the largest tensor; the legacy layout asked for where it cannot
-///         tell formats apart. Error(kFailure): nothing to quantize (without allow_empty), or a misfit with
-///         BlockFallback::kError.
+///         say what the layers are. Error(kFailure): nothing to quantize (without allow_empty), or a misfit
+///         with BlockFallback::kError.
 Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, const std::string& output_name,
                const ValueFindings& findings = {});
 

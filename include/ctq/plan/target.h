@@ -1,0 +1,35 @@
+// What a weight can become: a format with its parameter, found by the words that people use for it.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "ctq/format/codec.h"
+
+namespace ctq::plan {
+
+/// A format with its parameter. A null codec stands for float16, which has neither scales nor marker.
+struct Target {
+  const format::Codec* codec = nullptr;
+  int64_t block_size = 0;  ///< 0 where the format has no blocks
+
+  /// "int8_blockwise (block 128)", "float16".
+  std::string label() const;
+  bool operator==(const Target&) const = default;
+};
+
+/// The codec of a type ("int8" or "fp8") with a scaling mode; null when the type lacks it (INT8 has no
+/// block3d). An empty mode is the type's own default: block for INT8, tensor for FP8.
+const format::Codec* codec_of_type(std::string_view type, std::string_view scaling_mode);
+
+/// The codec that a loader's format name stands for; null when there is none of that name, or the scaling
+/// mode contradicts it. A name that stands for two (int8_tensorwise) takes the one with a scale per row,
+/// which is better, unless the mode says otherwise. An empty mode contradicts nothing.
+const format::Codec* codec_of_format(std::string_view format, std::string_view scaling_mode);
+
+/// True for the words of --scaling_mode.
+bool is_scaling_mode(std::string_view word);
+
+}  // namespace ctq::plan

@@ -1,0 +1,66 @@
+#include "ctq/plan/target.h"
+
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+namespace ctq::plan {
+namespace {
+
+using format::Granularity;
+
+constexpr std::array<std::string_view, 6> kScalingModes = {"block", "axis",    "tensor",
+                                                           "row",   "block2d", "block3d"};
+
+Granularity granularity_of(std::string_view scaling_mode) {
+  if (scaling_mode == "block" || scaling_mode == "block2d") return Granularity::kBlock;
+  if (scaling_mode == "block3d") return Granularity::kBlock3d;
+  if (scaling_mode == "tensor") return Granularity::kTensor;
+  return Granularity::kRow;
+}
+
+/// Of INT8's two formats with a scale per row, `axis` is one and `row` the other; FP8 has one for both words.
+bool agrees(const format::Codec& codec, std::string_view scaling_mode) {
+  if (codec.granularity != granularity_of(scaling_mode)) return false;
+  if (codec.granularity != Granularity::kRow || codec.grid().code() != linalg::Code::kInt8) return true;
+  return (scaling_mode == "axis") == (codec.format == "int8_axiswise");
+}
+
+}  // namespace
+
+std::string Target::label() const {
+  if (!codec) return "float16";
+  return block_size > 0
+             ? fmt::format("{} ({} {})", codec->format, granularity_name(codec->granularity), block_size)
+             : codec->label();
+}
+
+const format::Codec* codec_of_type(std::string_view type, std::string_view scaling_mode) {
+  const bool int8 = type == "int8";
+  if (scaling_mode.empty()) scaling_mode = int8 ? "block" : "tensor";
+  switch (granularity_of(scaling_mode)) {
+    case Granularity::kTensor:
+      return format::find_codec(int8 ? "int8_tensorwise" : "float8_e4m3fn", Granularity::kTensor);
+    case Granularity::kBlock:
+      return format::find_codec(int8 ? "int8_blockwise" : "float8_e4m3fn_blockwise", Granularity::kBlock);
+    case Granularity::kBlock3d:
+      return int8 ? nullptr : format::find_codec("float8_e4m3fn_block3d", Granularity::kBlock3d);
+    case Granularity::kRow: break;
+  }
+  if (!int8) return format::find_codec("float8_e4m3fn_rowwise", Granularity::kRow);
+  return format::find_codec(scaling_mode == "axis" ? "int8_axiswise" : "int8_tensorwise", Granularity::kRow);
+}
+
+const format::Codec* codec_of_format(std::string_view format, std::string_view scaling_mode) {
+  const format::Codec* found = nullptr;
+  for (const format::Codec& codec : format::registry()) {
+    if (codec.format != format || (!scaling_mode.empty() && !agrees(codec, scaling_mode))) continue;
+    if (!found || codec.granularity == Granularity::kRow) found = &codec;
+  }
+  return found;
+}
+
+bool is_scaling_mode(std::string_view word) { return std::ranges::count(kScalingModes, word) > 0; }
+
+}  // namespace ctq::plan
