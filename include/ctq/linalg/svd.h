@@ -1,0 +1,33 @@
+// Leading singular vectors.
+#pragma once
+
+#include <cstdint>
+
+#include <ATen/core/Generator.h>
+#include <ATen/core/Tensor.h>
+
+namespace ctq::linalg {
+
+/// A ~ U diag(s) V^T.
+struct LowRank {
+  at::Tensor u;  ///< [M, k], orthonormal columns
+  at::Tensor s;  ///< [k], descending
+  at::Tensor v;  ///< [N, k], orthonormal columns
+};
+
+/// The k leading singular triplets of a full decomposition.
+///
+/// a        [M, N], float32 or float64, any device; 1 <= k <= min(M, N)
+/// returns  same type and device; on the CPU the same bits for any number of threads, because it runs on one
+LowRank thin_svd(const at::Tensor& a, int64_t k);
+
+/// The same by a randomized range finder with power iterations, each half step orthonormalized: error close
+/// to the best of rank k where singular values decay. Halko, Martinsson, Tropp, "Finding structure with
+/// randomness", SIAM Review 53 (2011), algorithms 4.4 and 5.1.
+///
+/// a          [M, N], float32 or float64, any device; 1 <= k <= min(M, N)
+/// generator  of the CPU, also for other devices, so that all draw the same numbers
+LowRank randomized_svd(const at::Tensor& a, int64_t k, at::Generator generator, int64_t oversample = 10,
+                       int64_t power_iterations = 4);
+
+}  // namespace ctq::linalg

@@ -1,0 +1,116 @@
+#include "ctq/linalg/cholesky.h"
+
+#include <algorithm>
+#include <numeric>
+
+#include <ATen/ATen.h>
+
+#include "linalg/panels.h"
+
+namespace ctq::linalg {
+namespace {
+
+constexpr double kStrongestLambda = 1;
+constexpr double kFirstLambda = 0.01;  // after none: the default of GPTQ
+constexpr int64_t kBlock = 512;
+
+/// R, upper triangular, with R R^T = A for a symmetric A: the Cholesky factor of A with rows and columns
+/// reversed, reversed back.
+at::Tensor reversed_cholesky(const at::Tensor& a, bool* ok) {
+  const auto [factor, info] = at::linalg_cholesky_ex(a.flip({0, 1}), /*upper=*/false, /*check_errors=*/false);
+  *ok = info.item<int>() == 0 && factor.diagonal().isfinite().all().item<bool>();
+  return factor.flip({0, 1});
+}
+
+/// The same in place, in blocks of columns from the last to the first. Reads and writes the upper triangle;
+/// blocks below the diagonal are left as they are.
+bool factor_blocks(at::Tensor& a) {
+  const int64_t n = a.size(0);
+  for (int64_t end = n; end > 0;) {
+    const int64_t begin = (end - 1) / kBlock * kBlock, width = end - begin;
+    at::Tensor columns = a.narrow(1, begin, width);
+    if (end < n) {
+      const at::Tensor done = a.narrow(1, end, n - end), done_here = done.narrow(0, begin, width).t();
+      for_panels(end, [&](int64_t row, int64_t rows) {
+        columns.narrow(0, row, rows).addmm_(done.narrow(0, row, rows), done_here, /*beta=*/1, /*alpha=*/-1);
+      });
+    }
+    bool ok = false;
+    at::Tensor corner;
+    for_each_on_one_thread(1, [&](int64_t) {
+      corner = reversed_cholesky(columns.narrow(0, begin, width), &ok);
+      columns.narrow(0, begin, width).copy_(corner);
+    });
+    if (!ok) return false;
+    const at::Tensor lower = corner.t();
+    for_panels(begin, [&](int64_t row, int64_t rows) {
+      at::Tensor panel = columns.narrow(0, row, rows);
+      panel.copy_(at::linalg_solve_triangular(lower, panel, /*upper=*/false, /*left=*/false));
+    });
+    end = begin;
+  }
+  return true;
+}
+
+/// In one order whatever the number of threads.
+double mean_of(const at::Tensor& values) {
+  const at::Tensor on_cpu = values.to(at::kCPU, at::kDouble).contiguous();
+  const auto* const data = on_cpu.const_data_ptr<double>();
+  return std::accumulate(data, data + on_cpu.numel(), 0.0) /
+         static_cast<double>(std::max<int64_t>(1, on_cpu.numel()));
+}
+
+/// H + shift I in the factor's order, dead columns with a one.
+at::Tensor damp(const at::Tensor& h, double shift, const FeedbackFactor& factor) {
+  at::Tensor damped = factor.order.defined() ? h.index_select(0, factor.order).index_select(1, factor.order)
+                                             : h.clone(at::MemoryFormat::Contiguous);
+  at::Tensor dead = factor.order.defined() ? factor.dead.index_select(0, factor.order) : factor.dead;
+  damped.diagonal().add_(dead.to(h.scalar_type())).add_(shift);
+  return damped;
+}
+
+}  // namespace
+
+at::Tensor gram(const at::Tensor& x) {
+  if (!x.is_cpu()) return at::mm(x.t(), x);
+  const int64_t n = x.size(1);
+  at::Tensor result = at::empty({n, n}, x.options());
+  for_panels(n, [&](int64_t begin, int64_t rows) {
+    const int64_t end = begin + rows;
+    at::Tensor band = result.narrow(0, begin, rows).narrow(1, begin, n - begin);
+    at::mm_out(band, x.narrow(1, begin, rows).t(), x.narrow(1, begin, n - begin));
+    at::Tensor corner = band.narrow(1, 0, rows);
+    corner.copy_(corner.triu().add_(corner.triu(1).t()));
+    result.narrow(0, end, n - end).narrow(1, begin, rows).copy_(band.narrow(1, rows, n - end).t());
+  });
+  return result;
+}
+
+FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder order) {
+  FeedbackFactor factor;
+  const at::Tensor diagonal = h.diagonal();
+  const double mean = mean_of(diagonal);
+  factor.dead = diagonal == 0;
+  if (order == ColumnOrder::kActOrder)
+    factor.order = diagonal.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
+  factor.lambda = lambda;
+  for (;;) {
+    ++factor.attempts;
+    at::Tensor r = damp(h, factor.lambda * mean, factor);
+    if (r.is_cpu()) {
+      factor.ok = factor_blocks(r);
+    } else {
+      r = reversed_cholesky(r, &factor.ok);
+    }
+    if (factor.ok) {
+      const at::Tensor roots = r.diagonal().clone();
+      factor.pivots = roots.square();
+      factor.feedback = r.div_(roots).triu_();
+      return factor;
+    }
+    if (factor.lambda >= kStrongestLambda) return factor;
+    factor.lambda = factor.lambda > 0 ? std::min(10 * factor.lambda, kStrongestLambda) : kFirstLambda;
+  }
+}
+
+}  // namespace ctq::linalg

@@ -1,0 +1,182 @@
+// Compiled once per instruction set, with CTQ_KERNEL_ISA as the name of the namespace. Rules as in
+// tiles.simd.cpp.
+//
+// kLanes rows at a time, one per vector lane: the columns depend on each other, the rows do not.
+#include <cstdint>
+
+#include "linalg/kernels/cpu/ldlq_kernels.h"
+
+namespace ctq::linalg::cpu::CTQ_KERNEL_ISA {
+namespace {
+
+constexpr int kLanes = 16;
+constexpr int32_t kMagnitude = 0x7FFFFFFF;
+constexpr int32_t kExponent = 0x7F800000;
+
+// A gain in the objective must exceed this part of delta^2 H_jj. What is below is lost in the rounding of
+// float32 sums.
+constexpr float kLeastGain = 1e-3f;
+
+int32_t bits_of(float x) { return __builtin_bit_cast(int32_t, x); }
+float float_of(int32_t bits) { return __builtin_bit_cast(float, bits); }
+constexpr int32_t exponent(int e) { return (e + 127) << 23; }  // of 2^e in float32
+
+/// Adding 1.5 * 2^23 leaves no bits for fractions.
+float nearest_integer(float u, float max) {
+  const float below = u < max ? u : max;
+  const float clamped = below > -max ? below : -max;
+  return (clamped + 0x1.8p23f) - 0x1.8p23f;
+}
+
+/// Binary format with kMantissa stored bits and normal numbers from 2^kMinExponent on. Adding 2^(e + 23 -
+/// kMantissa), 2^e being the binade of |u|, leaves no bits below the format's step there.
+template <int kMantissa, int kMinExponent>
+float nearest_float(float u, float max) {
+  const int32_t all = bits_of(u) & kMagnitude;
+  const int32_t magnitude = all < bits_of(max) ? all : bits_of(max);
+  const int32_t own = magnitude & kExponent;
+  const int32_t binade = own > exponent(kMinExponent) ? own : exponent(kMinExponent);
+  const float magic = float_of(binade + ((23 - kMantissa) << 23));
+  const float rounded = (float_of(magnitude) + magic) - magic;
+  return float_of(bits_of(rounded) | (bits_of(u) & ~kMagnitude));
+}
+
+/// Nearest value of the code, ties to even, saturating.
+template <Code kCode>
+float nearest(float u) {
+  if constexpr (kCode == Code::kInt8) return nearest_integer(u, 127.0f);
+  if constexpr (kCode == Code::kE4M3) return nearest_float<3, -6>(u, 448.0f);     // largest finite E4M3
+  if constexpr (kCode == Code::kE5M2) return nearest_float<2, -14>(u, 57344.0f);  // largest finite E5M2
+}
+
+/// A column of kLanes rows.
+struct alignas(64) Lanes {
+  float x[kLanes];
+};
+
+/// Lanes without a row get `fill`.
+void load(View<const float> from, int64_t row, int64_t lanes, int64_t cols, float fill, Lanes* to) {
+  if (lanes < kLanes) {
+    for (int64_t j = 0; j < cols; ++j) {
+      for (int l = 0; l < kLanes; ++l) to[j].x[l] = fill;
+    }
+  }
+  for (int64_t l = 0; l < lanes; ++l) {
+    const float* const data = from.data + (row + l) * from.row_stride;
+    for (int64_t j = 0; j < cols; ++j) to[j].x[l] = data[j * from.col_stride];
+  }
+}
+
+void store(const Lanes* from, View<float> to, int64_t row, int64_t lanes, int64_t cols) {
+  for (int64_t l = 0; l < lanes; ++l) {
+    float* const data = to.data + (row + l) * to.row_stride;
+    for (int64_t j = 0; j < cols; ++j) data[j * to.col_stride] = from[j].x[l];
+  }
+}
+
+View<const float> read(View<float> view) { return {view.data, view.row_stride, view.col_stride}; }
+
+#if defined(__AVX512F__)
+constexpr int kVectorBytes = 64;
+#elif defined(__AVX__)
+constexpr int kVectorBytes = 32;
+#else
+constexpr int kVectorBytes = 16;
+#endif
+typedef float Vector __attribute__((vector_size(kVectorBytes), may_alias));
+constexpr int kVectors = static_cast<int>(sizeof(Lanes) / sizeof(Vector));
+
+/// moved_k += amount * coupling_jk for k > j. Spelled in vectors, because compilers prefer to vectorise the
+/// loop over k.
+void spread(const Lanes& amount, View<const float> coupling, int64_t j, int64_t cols, Lanes* moved) {
+  const float* const row = coupling.data + j * coupling.row_stride;
+  Vector by[kVectors];
+  for (int v = 0; v < kVectors; ++v) by[v] = reinterpret_cast<const Vector*>(amount.x)[v];
+  for (int64_t k = j + 1; k < cols; ++k) {
+    const float factor = row[k * coupling.col_stride];
+    Vector* const to = reinterpret_cast<Vector*>(moved[k].x);
+    for (int v = 0; v < kVectors; ++v) to[v] += by[v] * factor;
+  }
+}
+
+template <Code kCode>
+void round_as(const RoundingBlock& block, View<const float> target) {
+  Lanes ideal[kMaxBlockCols], weight[kMaxBlockCols], scale[kMaxBlockCols], error[kMaxBlockCols],
+      values[kMaxBlockCols];
+  for (int64_t row = 0; row < block.rows; row += kLanes) {
+    const int64_t lanes = block.rows - row < kLanes ? block.rows - row : kLanes;
+    load(target, row, lanes, block.cols, 0.0f, ideal);
+    load(block.weight, row, lanes, block.cols, 0.0f, weight);
+    load(block.scale, row, lanes, block.cols, 1.0f, scale);
+    for (int64_t j = 0; j < block.cols; ++j) {
+      Lanes correction;
+      for (int l = 0; l < kLanes; ++l) {
+        const float s = scale[j].x[l];
+        const float u = ideal[j].x[l] / s;
+        const float value = nearest<kCode>(s > 0.0f ? u : 0.0f);
+        values[j].x[l] = value;
+        error[j].x[l] = value * s - weight[j].x[l];
+        correction.x[l] = -error[j].x[l];
+      }
+      spread(correction, block.coupling, j, block.cols, ideal);
+    }
+    store(error, block.error, row, lanes, block.cols);
+    store(values, block.values, row, lanes, block.cols);
+  }
+}
+
+template <Code kCode>
+void refine_as(const RoundingBlock& block, View<const float> gradient_of) {
+  Lanes gradient[kMaxBlockCols], scale[kMaxBlockCols], error[kMaxBlockCols], values[kMaxBlockCols],
+      weight[kMaxBlockCols];
+  for (int64_t row = 0; row < block.rows; row += kLanes) {
+    const int64_t lanes = block.rows - row < kLanes ? block.rows - row : kLanes;
+    load(gradient_of, row, lanes, block.cols, 0.0f, gradient);
+    load(block.weight, row, lanes, block.cols, 0.0f, weight);
+    load(block.scale, row, lanes, block.cols, 1.0f, scale);
+    load(read(block.error), row, lanes, block.cols, 0.0f, error);
+    load(read(block.values), row, lanes, block.cols, 0.0f, values);
+    for (int64_t j = 0; j < block.cols; ++j) {
+      const float h = block.coupling.data[j * (block.coupling.row_stride + block.coupling.col_stride)];
+      if (!(h > 0.0f)) continue;
+      Lanes change;
+      for (int l = 0; l < kLanes; ++l) {
+        const float s = scale[j].x[l], old = values[j].x[l], g = gradient[j].x[l];
+        const float u = (old * s - g / h) / s;
+        const float candidate = nearest<kCode>(s > 0.0f ? u : 0.0f);
+        const float delta = (candidate - old) * s;
+        const float gain = -delta * (2.0f * g + delta * h);
+        const bool better = gain > kLeastGain * (delta * delta) * h;
+        const float value = better ? candidate : old;
+        values[j].x[l] = value;
+        error[j].x[l] = value * s - weight[j].x[l];
+        change.x[l] = better ? delta : 0.0f;
+      }
+      spread(change, block.coupling, j, block.cols, gradient);
+    }
+    store(error, block.error, row, lanes, block.cols);
+    store(values, block.values, row, lanes, block.cols);
+  }
+}
+
+void round(Code code, const RoundingBlock& block, View<const float> target) {
+  switch (code) {
+    case Code::kInt8: return round_as<Code::kInt8>(block, target);
+    case Code::kE4M3: return round_as<Code::kE4M3>(block, target);
+    case Code::kE5M2: return round_as<Code::kE5M2>(block, target);
+  }
+}
+
+void refine(Code code, const RoundingBlock& block, View<const float> gradient) {
+  switch (code) {
+    case Code::kInt8: return refine_as<Code::kInt8>(block, gradient);
+    case Code::kE4M3: return refine_as<Code::kE4M3>(block, gradient);
+    case Code::kE5M2: return refine_as<Code::kE5M2>(block, gradient);
+  }
+}
+
+}  // namespace
+
+extern const LdlqKernels kLdlqKernels = {round, refine};
+
+}  // namespace ctq::linalg::cpu::CTQ_KERNEL_ISA

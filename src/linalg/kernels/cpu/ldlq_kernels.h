@@ -1,0 +1,60 @@
+// The CPU kernels behind ctq/linalg/ldlq.h and coordinate_descent.h: the part that goes column by column. One
+// table of functions per instruction set, all with the same bits.
+#pragma once
+
+#include <cstdint>
+
+#include "ctq/linalg/code.h"
+
+namespace ctq::linalg::cpu {
+
+inline constexpr int64_t kMaxBlockCols = 128;
+
+/// Elements [row, col] at data[row * row_stride + col * col_stride].
+template <typename T>
+struct View {
+  T* data;
+  int64_t row_stride;
+  int64_t col_stride;
+};
+
+/// A block of columns of some rows. Rows do not influence each other.
+struct RoundingBlock {
+  int64_t rows;
+  int64_t cols;              // at most kMaxBlockCols
+  View<const float> weight;  // [rows, cols]
+  View<const float> scale;   // [rows, cols]
+  View<const float>
+      coupling;  // [cols, cols]: U of the factor, or H; the strictly upper triangle, of H also the diagonal
+  View<float> error;   // [rows, cols]: Q - W, of which a correction is a multiple
+  View<float> values;  // [rows, cols]: codes' values before scaling
+};
+
+struct LdlqKernels {
+  /// Rounds column after column; target: [rows, cols], what each column would ideally be if its neighbours in
+  /// the block had no error. Writes error and values.
+  void (*round)(Code code, const RoundingBlock& block, View<const float> target);
+  /// Coordinate descent once over the columns; gradient: [rows, cols], E H. Updates error and values.
+  void (*refine)(Code code, const RoundingBlock& block, View<const float> gradient);
+};
+
+namespace baseline {
+extern const LdlqKernels kLdlqKernels;
+}
+#ifdef CTQ_X86_KERNELS
+namespace avx2 {
+extern const LdlqKernels kLdlqKernels;
+}
+namespace avx512 {
+extern const LdlqKernels kLdlqKernels;
+}
+#endif
+
+/// The table named `isa` (kernel_isa()); null when it was not compiled in. Whether this machine can run it is
+/// find_kernels()' answer.
+const LdlqKernels* find_ldlq_kernels(const char* isa);
+
+/// The table of the instruction set that all kernels use.
+const LdlqKernels& ldlq_kernels();
+
+}  // namespace ctq::linalg::cpu
