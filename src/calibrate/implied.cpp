@@ -1,0 +1,81 @@
+#include "ctq/calibrate/implied.h"
+
+#include <ATen/ATen.h>
+
+#include "calibrate/draw.h"
+#include "calibrate/resolve.h"
+#include "ctq/linalg/tiles.h"
+
+namespace ctq::calibrate {
+namespace {
+
+using Entry = model::Checkpoint::Entry;
+
+/// Reads values as float32 to a device; remembers whether all were finite.
+class Loader {
+ public:
+  explicit Loader(at::Device device) : device_(device) {}
+  bool finite() const { return finite_; }
+
+  at::Tensor load(const Entry* entry) { return entry ? checked(model::load(*entry)) : at::Tensor(); }
+
+  Linear load(const LinearSource& source) {
+    if (!source.weight) return {};
+    const auto rows = [&](const Entry* entry) {
+      return entry ? checked(model::load(*entry).narrow(0, source.first, source.rows)) : at::Tensor();
+    };
+    return {.weight = rows(source.weight), .bias = rows(source.bias)};
+  }
+
+ private:
+  at::Tensor checked(const at::Tensor& stored) {
+    finite_ = finite_ && linalg::extent(stored).finite();
+    return finite_ ? stored.to(device_).to(at::kFloat) : at::Tensor();
+  }
+
+  at::Device device_;
+  bool finite_ = true;
+};
+
+/// FNV-1a. Layers draw different rows, whatever the order they are asked for in.
+uint64_t hash(std::string_view text) {
+  uint64_t value = 0xCBF29CE484222325u;
+  for (const char c : text) value = (value ^ static_cast<unsigned char>(c)) * 0x100000001B3u;
+  return value;
+}
+
+}  // namespace
+
+std::string ImpliedInputs::source(std::string_view layer) const {
+  const auto source = resolve(checkpoint_, layer);
+  return source ? words(*source) : std::string();
+}
+
+std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint64_t seed, int64_t rows,
+                                                   at::Device device) const {
+  const auto source = resolve(checkpoint_, layer);
+  if (!source) return std::nullopt;
+  Loader loader(device);
+  Path path{.norm = source->input->norm,
+            .width = source->width,
+            .norm_scale = loader.load(source->norm_weight),
+            .norm_bias = loader.load(source->norm_bias),
+            .values = loader.load(source->values),
+            .value_head = source->value_head,
+            .value_repeats = source->value_repeats,
+            .gate = loader.load(source->gate),
+            .up = loader.load(source->up),
+            .activation = source->input->activation};
+  if (!loader.finite()) return std::nullopt;
+  if (path.norm == Norm::kRmsOnePlus) path.norm_scale = path.norm_scale + 1;
+  InputMoments result;
+  result.source = words(*source);
+  const Moments drawn = draw_moments(path, hash(result.source) ^ seed, rows, device);
+  if (!drawn.second.diagonal().isfinite().all().item<bool>()) return std::nullopt;
+  result.second = drawn.second;
+  result.mean = drawn.mean;
+  result.rows = rows;
+  return result;
+}
+
+}  // namespace ctq::calibrate

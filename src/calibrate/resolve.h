@@ -1,0 +1,43 @@
+// Finds a layer in the table of structures, with the tensors that the structure names.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include "calibrate/structures.h"
+#include "ctq/model/checkpoint.h"
+
+namespace ctq::calibrate {
+
+/// Rows [first, first + rows) of a linear layer's tensors.
+struct LinearSource {
+  std::string name;
+  const model::Checkpoint::Entry* weight = nullptr;  ///< null: there is no such linear
+  const model::Checkpoint::Entry* bias = nullptr;
+  int64_t first = 0;
+  int64_t rows = 0;
+};
+
+/// Where a layer's input comes from: an Input of the table with the checkpoint's tensors.
+struct Source {
+  const Input* input = nullptr;
+  std::string norm_name;
+  const model::Checkpoint::Entry* norm_weight = nullptr;
+  const model::Checkpoint::Entry* norm_bias = nullptr;
+  int64_t width = 0;  ///< of the norm
+  LinearSource values;
+  int64_t value_head = 0;
+  int64_t value_repeats = 1;
+  LinearSource gate;
+  LinearSource up;
+};
+
+/// The first structure that fits in names, shapes and types. From headers alone.
+std::optional<Source> resolve(const model::Checkpoint& checkpoint, std::string_view layer);
+
+/// "gelu of encoder.layer.0.intermediate.dense after norm encoder.layer.0.attention.output.LayerNorm".
+std::string words(const Source& source);
+
+}  // namespace ctq::calibrate
