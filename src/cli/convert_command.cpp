@@ -98,8 +98,8 @@ int run(const std::vector<std::string>& args) {
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);
-  spdlog::info("Target format: {}, round to nearest, on {}", settings.plan.target.label(),
-               settings.run.device.str());
+  spdlog::info("Target format: {}, optimizer {}, on {}", settings.plan.target.label(),
+               optimize::method_name(settings.run.optimizer.method), settings.run.device.str());
   pipeline::Result result;
   {
     Followed events(settings);

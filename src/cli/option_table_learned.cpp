@@ -39,18 +39,27 @@ void add_learned_options(std::vector<Option>& table) {
           toggle("--use_speed", "prodigy: estimate the distance the fast way"),
           choice("--objective", "direct: what it minimises")
               .choose({"subspace", "mixed"})
-              .otherwise("by the data given"),
-          number("--direct-damping", "direct: share of identity in the Hessian").at_least(0).standard("4"),
-          integer("--sweeps", "Coordinate-descent sweeps after gptq and direct")
+              .standard("mixed")
+              .built(),
+          number("--direct-damping", "direct: share of identity in the Hessian")
               .at_least(0)
-              .otherwise("2 with calibration data, else 0"),
+              .standard("4")
+              .built(),
+          integer("--sweeps", "Coordinate-descent sweeps after direct and implied")
+              .at_least(0)
+              .standard("0")
+              .built(),
       });
   add(table, Page::kLearned, "Singular directions",
       {
-          toggle("--full_matrix", "Full SVD instead of the randomized one"),
-          number("--top_p", "Share of the singular directions to use").above(0).at_most(1).standard("0.2"),
-          integer("--min_k", "Fewest singular directions").at_least(1).standard("64"),
-          integer("--max_k", "Most singular directions").at_least(1).standard("1024"),
+          toggle("--full_matrix", "Full SVD instead of the randomized one").built(),
+          number("--top_p", "Share of the singular directions to use")
+              .above(0)
+              .at_most(1)
+              .standard("0.2")
+              .built(),
+          integer("--min_k", "Fewest singular directions").at_least(1).standard("64").built(),
+          integer("--max_k", "Most singular directions").at_least(1).standard("1024").built(),
       });
   add(table, Page::kLearned, "Learning-rate schedule",
       {

@@ -87,7 +87,7 @@ void add_quantization(std::vector<Option>& table) {
           choice("--optimizer", "How the code of each value is chosen")
               .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
                        "direct"})
-              .unbuilt({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "implied", "direct"})
+              .unbuilt({"original", "adamw", "radam", "gptq", "quip", "prodigy"})
               .standard("rtn")
               .built(),
           choice("--quality", "How much effort to spend").choose({"fast", "good", "best"}),
@@ -98,7 +98,8 @@ void add_quantization(std::vector<Option>& table) {
           integer("--manual_seed", "Seed of everything random; -1 picks one and prints it")
               .at_least(-1)
               .at_most(4294967295.0)
-              .standard("-1"),
+              .standard("-1")
+              .built(),
           device("--device", "Where to calculate: auto, cpu, cuda or cuda:N").standard("auto").built(),
           integer("--threads", "Worker threads of the CPU").at_least(1).otherwise("all cores").built(),
       });

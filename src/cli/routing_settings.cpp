@@ -85,7 +85,8 @@ plan::CustomLayers read_custom(const Arguments& arguments, std::vector<std::stri
   if (!arguments.given("custom_type")) refuse("custom-layers", "needs --custom-type", expression);
   const TargetOptions names{
       .type = "custom-type", .scaling_mode = kOfCustomLayers[1], .block_size = kOfCustomLayers[0]};
-  const plan::Target target = read_target_of(arguments, names, type, notes);
+  plan::Target target = read_target_of(arguments, names, type, notes);
+  target.simple = arguments.flag("custom_simple");
   const bool heuristic = arguments.flag("custom_heur");
   std::optional<bool> full_precision;
   if (arguments.given("custom_full_precision_mm")) {

@@ -9,6 +9,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/linalg/device.h"
+#include "optimizer_settings.h"
 #include "routing_settings.h"
 
 namespace ctq::cli {
@@ -183,17 +184,19 @@ DryRun read_dry_run(const Arguments& arguments) {
 }
 
 std::string output_name(const Settings& settings) {
-  return settings.dry_run == DryRun::kTemplate ? stem_of(settings.input) + "_layer_config_template.json"
-                                               : derived_output(settings.input, settings.plan);
+  return settings.dry_run == DryRun::kTemplate
+             ? stem_of(settings.input) + "_layer_config_template.json"
+             : derived_output(settings.input, settings.plan, settings.run.optimizer.method);
 }
 
 }  // namespace
 
-std::string derived_output(const std::string& input, const plan::Options& options) {
+std::string derived_output(const std::string& input, const plan::Options& options, optimize::Method method) {
   std::string name = stem_of(input);
   const format::Codec* codec = options.target.codec;
   const bool int8 = codec && codec->grid().code() == linalg::Code::kInt8;
-  name += "_simple_";
+  name +=
+      method == optimize::Method::kNearest ? "_simple_" : fmt::format("_{}_", optimize::method_name(method));
   name += !codec ? "fp16" : int8 ? "int8" : "fp8";
   if (!options.presets.empty() || options.custom || options.layer_config) name += "mixed";
   if (codec && int8) {
@@ -235,6 +238,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.progress = read_progress(arguments);
   settings.verbosity = read_verbosity(arguments);
   settings.run = read_run_options(arguments, settings.notes);
+  settings.run.optimizer = read_optimizer(arguments, settings.notes);
   read_layer_config(arguments, settings.plan, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   settings.run.output = settings.output;

@@ -12,6 +12,7 @@
 #include "ctq/base/text.h"
 #include "ctq/format/codec.h"
 #include "ctq/linalg/tiles.h"
+#include "layer_rounding.h"
 #include "memory.h"
 #include "output_set.h"
 #include "read_ahead.h"
@@ -61,10 +62,11 @@ std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan) {
 /// One pass over a plan.
 class Run {
  public:
-  Run(const plan::Plan& plan, const RunOptions& options, Events& events)
+  Run(const model::Checkpoint& checkpoint, const plan::Plan& plan, const RunOptions& options, Events& events)
       : plan_(plan),
         options_(options),
         events_(events),
+        rounding_(checkpoint, options),
         outputs_(plan, options.output),
         writes_(options.byte_budget) {}
 
@@ -86,7 +88,12 @@ class Run {
       event.bytes_done = done += order[i]->bytes_in();
       result.peak_memory_bytes = std::max(result.peak_memory_bytes, resident_bytes());
       if (event.error)
-        result.quality.push_back({order[i]->source->name(), order[i]->target.label(), *event.error});
+        result.quality.push_back({order[i]->source->name(), order[i]->target.label(), *event.error,
+                                  event.optimized, event.seconds});
+      if (event.optimized) {
+        ++result.optimized;
+        if (event.optimized->guarded) ++result.guarded;
+      }
       events_.tensor_done(event);
     }
     writes_.drain();
@@ -120,10 +127,12 @@ class Run {
   bool quantize(const TensorPlan& tensor, TensorDone& event) {
     try {
       const at::Tensor weight = model::load(*tensor.source).to(options_.device);
-      const auto encoded = format::encode_nearest(*tensor.target.codec, weight, tensor.target.block_size);
-      if (!encoded) return false;
-      if (options_.measure_quality) event.error = metrics::weight_error(weight, format::decode(*encoded));
-      store(tensor, {encoded->codes.cpu(), encoded->scales.cpu()});
+      auto outcome = rounding_.round(tensor, weight);
+      if (!outcome) return false;
+      const format::Encoded& encoded = outcome->encoded;
+      event.optimized = std::move(outcome->optimized);
+      if (options_.measure_quality) event.error = metrics::weight_error(weight, format::decode(encoded));
+      store(tensor, {encoded.codes.cpu(), encoded.scales.cpu()});
     } catch (const c10::OutOfMemoryError&) {
       fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
            printable(tensor.source->name()), options_.device.str());
@@ -146,6 +155,7 @@ class Run {
   const plan::Plan& plan_;
   const RunOptions& options_;
   Events& events_;
+  LayerRounding rounding_;
   OutputSet outputs_;
   WriteBehind writes_;
 };
@@ -173,7 +183,7 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
   Result result;
   result.plan = plan::make_plan(checkpoint, options, name);
   events.started(result.plan, run);
-  bool done = Run(result.plan, run, events).carry_out(result);
+  bool done = Run(checkpoint, result.plan, run, events).carry_out(result);
   if (!done) {
     result.findings = look_at_values(result.plan);
     if (run.strict && !result.findings.empty()) {
@@ -183,8 +193,9 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
     }
     events.restarted(result.findings);
     result.quality.clear();
+    result.optimized = result.guarded = 0;
     result.plan = plan::make_plan(checkpoint, options, name, result.findings);
-    done = Run(result.plan, run, events).carry_out(result);
+    done = Run(checkpoint, result.plan, run, events).carry_out(result);
   }
   if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint.path());
   std::ranges::sort(result.quality, {}, &LayerError::name);

@@ -158,7 +158,7 @@ LayerRule read_rule(const std::string& entry, const json& settings, int64_t stan
   if (!settings.is_object()) refuse(entry, "must be an object of settings, not {}", settings.type_name());
   check_keys(entry, settings);
   const bool skip = flag(entry, settings, "skip");
-  flag(entry, settings, "simple");  // there is no other way yet
+  const bool simple = flag(entry, settings, "simple");
   const bool empty = settings.contains("format") && settings["format"] == "";
   const std::string format = skip && empty ? "" : text(entry, settings, "format");
   if (format.empty() && !skip)
@@ -170,7 +170,7 @@ LayerRule read_rule(const std::string& entry, const json& settings, int64_t stan
   LayerRule rule;
   rule.name = entry;
   if (skip || format == "keep") return rule;
-  rule.target = Target{codec, codec && codec->has_blocks() ? (size ? size : standard_block_size) : 0};
+  rule.target = Target{codec, codec && codec->has_blocks() ? (size ? size : standard_block_size) : 0, simple};
   const auto note = [&](std::string_view key, std::string_view why) {
     notes.push_back(fmt::format("--layer-config entry '{}': {} has no effect: {} {}", printable(entry), key,
                                 rule.target->label(), why));

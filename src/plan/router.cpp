@@ -192,7 +192,7 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) const {
            "tensor '{}': {}; choose another --block_size, or --block-fallback row or skip",
            printable(entry.name()), *misfit);
     case BlockFallback::kRow:
-      plan.target = {row_codec(*plan.target.codec), 0};
+      plan.target = {row_codec(*plan.target.codec), 0, plan.target.simple};
       plan.reason =
           fmt::format("{}scales per row: {}", plan.reason == "target" ? "" : plan.reason + ", ", *misfit);
       break;

@@ -99,6 +99,13 @@ std::string quality_json(const pipeline::Result& result, double threshold_db) {
                               {"weight_rel", number(e.weight_rel)},
                               {"max_error", number(e.max_error)},
                               {"non_finite", e.non_finite}});
+    if (!layer.optimized) continue;
+    json["layers"].back()["optimizer"] = {{"method", layer.optimized->method},
+                                          {"source", layer.optimized->source},
+                                          {"objective_nearest", number(layer.optimized->nearest_objective)},
+                                          {"objective", number(layer.optimized->objective)},
+                                          {"guarded", layer.optimized->guarded},
+                                          {"seconds", layer.seconds}};
   }
   for (const auto& [name, reason] : result.findings)
     json["kept"].push_back({{"name", name}, {"reason", reason}});

@@ -25,6 +25,10 @@ std::string run_summary(const pipeline::Result& result) {
   std::string text = fmt::format("Written: {}\n", result.written);
   for (const auto& [format, count] : formats) text += fmt::format("  {:<36} {:>6} weights\n", format, count);
   text += fmt::format("  {:<36} {:>6} tensors\n", "kept as they are", plan.count(Decision::kKeep));
+  if (result.optimized > 0) {
+    text += fmt::format("  {:<36} {:>6} weights, {} of them guarded (round to nearest kept)\n",
+                        "codes chosen by the optimizer", result.optimized, result.guarded);
+  }
   if (const size_t removed = plan.count(Decision::kRemove))
     text += fmt::format("  {:<36} {:>6} tensors\n", "removed", removed);
   if (by_shape > 0)

@@ -10,6 +10,7 @@
 
 #include "ctq/metrics/error.h"
 #include "ctq/model/checkpoint.h"
+#include "ctq/optimize/optimizer.h"
 #include "ctq/plan/plan.h"
 
 namespace ctq::pipeline {
@@ -20,7 +21,18 @@ struct RunOptions {
   uint64_t byte_budget =
       256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
   bool measure_quality = false;
+  optimize::Settings optimizer;
   bool strict = false;  ///< non-finite weights end the run
+};
+
+/// What an optimizer did to a layer.
+struct Optimized {
+  std::string method;  ///< "direct", "implied"
+  std::string source;  ///< where the second moment of the input comes from, in words; empty where the weight
+                       ///< itself is it
+  double nearest_objective = 0;  ///< relative, of round to nearest
+  double objective = 0;          ///< relative, of what is stored
+  bool guarded = false;          ///< round to nearest was kept
 };
 
 /// A tensor of the plan that is done.
@@ -30,6 +42,7 @@ struct TensorDone {
   size_t count = 0;
   double seconds = 0;
   std::optional<metrics::WeightError> error;  ///< of the stored tensors, when measured
+  std::optional<Optimized> optimized;         ///< when an optimizer chose the codes
   uint64_t bytes_done = 0;                    ///< of the input
   uint64_t bytes_total = 0;
 };
@@ -49,12 +62,16 @@ struct LayerError {
   std::string name;    ///< of the weight
   std::string format;  ///< label
   metrics::WeightError error;
+  std::optional<Optimized> optimized;
+  double seconds = 0;
 };
 
 struct Result {
   plan::Plan plan;                  ///< as carried out
   plan::ValueFindings findings;     ///< weights kept because of their values
   std::vector<LayerError> quality;  ///< when measured, sorted by name
+  size_t optimized = 0;             ///< layers whose codes an optimizer chose
+  size_t guarded = 0;               ///< layers on which it did not beat round to nearest, which was kept
   std::string written;              ///< the file, or the index of the shards
   double seconds = 0;
   uint64_t peak_memory_bytes = 0;  ///< most resident memory seen, without mapped files

@@ -14,6 +14,7 @@ namespace ctq::plan {
 struct Target {
   const format::Codec* codec = nullptr;
   int64_t block_size = 0;  ///< 0 where the format has no blocks
+  bool simple = false;     ///< round to nearest, whatever the run's optimizer
 
   /// "int8_blockwise (block 128)", "float16".
   std::string label() const;

@@ -1,0 +1,59 @@
+// Iterative learned rounding: gradient steps on the choice between each weight's two neighbours on its grid.
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "ctq/optimize/rounding.h"
+#include "ctq/optimize/schedule.h"
+
+namespace ctq::optimize {
+
+/// How a gradient becomes a step.
+enum class LearnedMethod : uint8_t {
+  kOriginal,  ///< along the normalised gradient
+  kAdamW,     ///< Loshchilov & Hutter, arXiv:1711.05101
+  kRAdam,     ///< Liu et al., arXiv:1908.03265
+  kProdigy,   ///< Mishchenko & Defazio, arXiv:2306.06101; `lr` multiplies the distance it estimates
+};
+
+/// "original", "adamw", "radam", "prodigy".
+std::string_view method_name(LearnedMethod method);
+
+/// The learning rate to use where none is given: 8.0773e-3, for prodigy 1.
+double usual_lr(LearnedMethod method);
+
+struct LearnedSettings {
+  LearnedMethod method = LearnedMethod::kOriginal;
+  int64_t iterations = 1000;  ///< at most
+  double lr = 8.0773e-3;      ///< codes per step of a weight with the layer's typical grid spacing
+  ScheduleSettings schedule;
+  StopSettings stop;   ///< `loss` in units of subspace_rel
+  double top_p = 0.2;  ///< share of the singular directions
+  int64_t min_k = 64;
+  int64_t max_k = 1024;
+  bool full_svd = false;   ///< instead of the randomized one
+  uint64_t seed = 0;       ///< of the randomized one
+  bool use_speed = false;  ///< prodigy: distance estimated from every 11th column
+};
+
+/// k = min(max_k, max(min_k, floor(top_p min(M, N)))), at most min(M, N).
+int64_t subspace_rank(int64_t out_features, int64_t in_features, const LearnedSettings& settings);
+
+/// Minimises subspace_rel = ||U^T E V||_F / ||W||_F over the codes, E = values * scale - W, where the columns
+/// of U and V are W's k leading singular vectors.
+///
+/// Each weight keeps a position h in [0, 1] between its lower and upper neighbour on the grid, starting where
+/// the weight lies, and is coded as the nearer one: the first codes are round to nearest. The loss and its
+/// gradient are those of the coded weights, the step is applied to the positions (straight-through estimator,
+/// Bengio et al., arXiv:1308.3432). The codes with the lowest loss that was measured are returned; they never
+/// lie above round to nearest, and codes are at most one grid step from the weight.
+///
+/// layer    any device; the result is on it. The CPU waits for a device once in 16 iterations; the learning
+/// rate
+///          follows the losses at that distance
+/// returns  objective "subspace"; stopped_by is a reason of LearningRate, "iterations", or "nothing to gain"
+///          (a zero weight, or one that lies on its grid)
+Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings);
+
+}  // namespace ctq::optimize

@@ -1,0 +1,53 @@
+// What every optimizer takes and gives: a layer on its grid, and a choice of grid values.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <ATen/core/Tensor.h>
+
+#include "ctq/format/codec.h"
+#include "ctq/linalg/tiles.h"
+
+namespace ctq::optimize {
+
+/// A weight with fixed scales, about to be rounded. An optimizer sees values of a grid, never bytes.
+struct Layer {
+  at::Tensor weight;  ///< W [out_features, in_features], float32
+  const format::Grid* grid = nullptr;
+  linalg::Tiling tiling;  ///< what shares a scale
+  at::Tensor scale;       ///< decode scales, [tiles down, tiles across] float32
+  at::Tensor nearest;  ///< round to nearest: values of the grid u [out_features, in_features], float32; u *
+                       ///< scale ~ W
+};
+
+/// The layer of a weight in a codec: absmax scales and nearest values. weight: any float type, contiguous.
+/// throws  Error(kFailure) when the weight is not finite
+Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t block_size);
+
+/// The layer of a weight that is rounded to nearest already.
+Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight);
+
+/// scale expanded to [out_features, in_features].
+at::Tensor expanded_scale(const Layer& layer);
+
+/// E = values * scale - W.
+at::Tensor error_of(const Layer& layer, const at::Tensor& values);
+
+/// The codes of chosen values, in the codec's stored types.
+format::Encoded encode(const format::Codec& codec, int64_t block_size, const Layer& layer,
+                       const at::Tensor& values);
+
+/// A choice, and what it is worth in its optimizer's own objective.
+struct Rounding {
+  at::Tensor values;             ///< on the grid, u [out_features, in_features], float32
+  std::string method;            ///< "direct", "adamw" ...
+  std::string objective;         ///< what was minimised: "subspace", "trace"
+  double nearest_objective = 0;  ///< of round to nearest
+  double objective_value = 0;    ///< of `values`; never above nearest_objective
+  int64_t iterations = 0;        ///< of iterative optimizers and sweeps
+  std::string stopped_by;        ///< why an iterative optimizer ended
+  bool guarded = false;          ///< round to nearest was kept, because the optimizer did not beat it
+};
+
+}  // namespace ctq::optimize

@@ -1,0 +1,145 @@
+#include "ctq/optimize/learned.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
+
+#include "ctq/linalg/svd.h"
+#include "optimize/learned_relaxation.h"
+
+namespace ctq::optimize {
+namespace {
+
+constexpr int64_t kReadEvery = 16;  // iterations between two waits for the device
+// Where an adaptive schedule may raise the rate to. Larger steps throw positions from end to end of their
+// cell, and what is lost outside the subspace does not come back.
+constexpr double kHighestStep = 0.03;  // codes
+constexpr int64_t kProdigyHold = 50;   // iterations in which its distance estimate grows
+
+linalg::LowRank leading_vectors(const at::Tensor& weight, const LearnedSettings& settings) {
+  const int64_t k = subspace_rank(weight.size(0), weight.size(1), settings);
+  if (settings.full_svd) return linalg::thin_svd(weight, k);
+  // A model's weights have flat spectra. With the usual 10 extra columns the found space differs enough from
+  // the true one that a sixth of the gain is lost in the latter; with k it is found.
+  const int64_t oversample = std::max<int64_t>(10, k);
+  return linalg::randomized_svd(weight, k, at::make_generator<at::CPUGeneratorImpl>(settings.seed),
+                                oversample);
+}
+
+ScheduleSettings schedule_of(const LearnedSettings& settings) {
+  ScheduleSettings schedule = settings.schedule;
+  const bool prodigy = settings.method == LearnedMethod::kProdigy;
+  schedule.highest = std::min(schedule.highest, std::max(settings.lr, prodigy ? 1.0 : kHighestStep));
+  if (prodigy) schedule.hold = std::max(schedule.hold, kProdigyHold);
+  return schedule;
+}
+
+/// The best sides seen, chosen on the device.
+class Best {
+ public:
+  void offer(const at::Tensor& sides, const at::Tensor& loss) {
+    if (!loss_.defined()) {
+      sides_ = sides.clone();
+      loss_ = loss.clone();
+    }
+    at::where_out(sides_, loss < loss_, sides, sides_);
+    at::minimum_out(loss_, loss_, loss);
+  }
+  const at::Tensor& sides() const { return sides_; }
+
+ private:
+  at::Tensor sides_, loss_;
+};
+
+/// Losses that wait on the device to be read together.
+class Unread {
+ public:
+  void add(const at::Tensor& loss) {
+    if (!losses_.defined()) losses_ = at::empty({kReadEvery}, loss.options());
+    losses_.select(0, count_++).copy_(loss);
+  }
+  bool full() const { return count_ == kReadEvery; }
+  /// Waits for the device.
+  std::vector<float> take() {
+    const at::Tensor read = losses_.narrow(0, 0, count_).cpu();
+    count_ = 0;
+    return {read.const_data_ptr<float>(), read.const_data_ptr<float>() + read.numel()};
+  }
+
+ private:
+  at::Tensor losses_;
+  int64_t count_ = 0;
+};
+
+/// The reason to stop after these losses; empty to go on.
+std::string_view follow(LearningRate& rate, const std::vector<float>& losses) {
+  for (const float loss : losses) {
+    rate.update(loss);
+    if (const std::string_view reason = rate.stop_reason(); !reason.empty()) return reason;
+  }
+  return "";
+}
+
+/// Steps until a rule or the number of iterations ends them. returns  the best sides
+at::Tensor iterate(Relaxation& relaxation, const LearnedSettings& settings, Rounding& result) {
+  Positions& positions = relaxation.positions();
+  const auto solver = make_solver(settings);
+  LearningRate rate(schedule_of(settings), settings.stop, settings.lr, positions.h.size(0),
+                    positions.h.size(1));
+  Best best;
+  Unread unread;
+  for (;; ++result.iterations) {
+    const at::Tensor loss = relaxation.measure();
+    best.offer(relaxation.sides(), loss);
+    unread.add(loss);
+    const bool last = result.iterations == settings.iterations;
+    if (last || unread.full()) result.stopped_by = follow(rate, unread.take());
+    if (last && result.stopped_by.empty()) result.stopped_by = "iterations";
+    if (!result.stopped_by.empty()) return best.sides();
+    solver->step(positions, relaxation.gradient(), rate.value());
+    positions.h.clamp_(0, 1);
+  }
+}
+
+}  // namespace
+
+std::string_view method_name(LearnedMethod method) {
+  constexpr std::array<std::string_view, 4> kNames = {"original", "adamw", "radam", "prodigy"};
+  return kNames.at(static_cast<size_t>(method));
+}
+
+double usual_lr(LearnedMethod method) { return method == LearnedMethod::kProdigy ? 1.0 : 8.0773e-3; }
+
+int64_t subspace_rank(int64_t out_features, int64_t in_features, const LearnedSettings& settings) {
+  const int64_t most = std::min(out_features, in_features);
+  const auto share = static_cast<int64_t>(settings.top_p * static_cast<double>(most));
+  return std::min({settings.max_k, std::max(settings.min_k, share), most});
+}
+
+Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings) {
+  Rounding result;
+  result.values = layer.nearest;
+  result.method = method_name(settings.method);
+  result.objective = "subspace";
+  result.stopped_by = "nothing to gain";
+  if (layer.weight.numel() == 0 || !(layer.weight.norm().item<float>() > 0)) return result;
+
+  const linalg::LowRank leading = leading_vectors(layer.weight, settings);
+  Relaxation relaxation(layer, leading.u, leading.v);
+  if (!relaxation.any_choice()) return result;
+  result.nearest_objective = result.objective_value = relaxation.loss_of(layer, layer.nearest);
+  result.stopped_by.clear();
+  const at::Tensor values = relaxation.values(iterate(relaxation, settings, result));
+  const double loss = relaxation.loss_of(layer, values);
+  result.guarded = result.iterations > 0 && !(loss < result.nearest_objective);
+  if (loss < result.nearest_objective) {
+    result.values = values;
+    result.objective_value = loss;
+  }
+  return result;
+}
+
+}  // namespace ctq::optimize

@@ -1,0 +1,49 @@
+#include "ctq/optimize/rounding.h"
+
+#include <ATen/ATen.h>
+
+#include "ctq/base/error.h"
+
+namespace ctq::optimize {
+
+Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t block_size) {
+  const auto encoded = format::encode_nearest(codec, weight, block_size);
+  if (!encoded) fail(ErrorCode::kFailure, "the weight holds NaN or infinite values");
+  return make_layer(*encoded, weight);
+}
+
+Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight) {
+  const int64_t rows = weight.size(0), columns = weight.size(1);
+  Layer layer;
+  layer.weight = weight.to(at::kFloat).contiguous();
+  layer.grid = &nearest.codec->grid();
+  layer.tiling = format::tiling(*nearest.codec, rows, columns, nearest.block_size);
+  layer.scale = nearest.scales.reshape({layer.tiling.count_down(rows), layer.tiling.count_across(columns)});
+  layer.nearest = nearest.codes.to(at::kFloat);
+  return layer;
+}
+
+at::Tensor expanded_scale(const Layer& layer) {
+  const int64_t rows = layer.weight.size(0), columns = layer.weight.size(1);
+  at::Tensor scale = layer.scale;
+  if (layer.tiling.rows > 1) scale = scale.repeat_interleave(layer.tiling.rows, 0).narrow(0, 0, rows);
+  if (layer.tiling.cols > 1) scale = scale.repeat_interleave(layer.tiling.cols, 1).narrow(1, 0, columns);
+  return scale.expand({rows, columns});
+}
+
+at::Tensor error_of(const Layer& layer, const at::Tensor& values) {
+  return at::addcmul(-layer.weight, values, expanded_scale(layer));
+}
+
+format::Encoded encode(const format::Codec& codec, int64_t block_size, const Layer& layer,
+                       const at::Tensor& values) {
+  const auto stored = format::stored_tensors(codec, values.size(0), values.size(1), block_size);
+  format::Encoded encoded;
+  encoded.codec = &codec;
+  encoded.block_size = block_size;
+  encoded.codes = values.to(stored.at(0).dtype);
+  encoded.scales = layer.scale.reshape(stored.at(1).shape);
+  return encoded;
+}
+
+}  // namespace ctq::optimize

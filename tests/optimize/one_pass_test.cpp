@@ -1,0 +1,101 @@
+#include "ctq/optimize/one_pass.h"
+
+#include <ATen/ATen.h>
+#include <catch2/catch.hpp>
+
+#include "ctq/optimize/optimizer.h"
+
+using namespace ctq;
+using namespace ctq::optimize;
+
+namespace {
+
+at::Tensor seeded_weight(int64_t rows, int64_t columns) {
+  at::manual_seed(11);
+  return at::randn({rows, columns}) * 0.02;
+}
+
+/// A second moment with strong correlations.
+at::Tensor correlated(int64_t columns) {
+  at::manual_seed(12);
+  const at::Tensor x = at::matmul(at::randn({4 * columns, columns / 4}), at::randn({columns / 4, columns}));
+  return linalg::gram(x).div(4 * columns).contiguous();
+}
+
+}  // namespace
+
+TEST_CASE("one pass: never worse than round to nearest in its own objective, on every codec", "[optimize]") {
+  const at::Tensor weight = seeded_weight(64, 96);
+  for (const format::Codec& codec : format::registry()) {
+    INFO(codec.label());
+    const Layer layer = make_layer(codec, weight, codec.has_blocks() ? 32 : 0);
+    for (const int64_t sweeps : {0, 2}) {
+      const Rounding rounding =
+          round_with_second_moment(layer, correlated(96), {.lambda = 0.03, .sweeps = sweeps}, "test");
+      CHECK(rounding.objective_value < rounding.nearest_objective);
+      CHECK_FALSE(rounding.guarded);
+      CHECK(at::equal(layer.grid->nearest(rounding.values), rounding.values));
+    }
+  }
+}
+
+TEST_CASE("one pass: the codes that are stored decode to the values that were chosen", "[optimize]") {
+  const at::Tensor weight = seeded_weight(64, 96);
+  for (const format::Codec& codec : format::registry()) {
+    const int64_t block = codec.has_blocks() ? 32 : 0;
+    const Layer layer = make_layer(codec, weight, block);
+    const Rounding rounding = round_layer(layer, {.method = Method::kDirect, .direct = {}}, std::nullopt);
+    const format::Encoded encoded = encode(codec, block, layer, rounding.values);
+    CHECK(at::allclose(format::decode(encoded) - weight, error_of(layer, rounding.values), 1e-6, 1e-7));
+  }
+}
+
+TEST_CASE("one pass: a diagonal second moment gives round to nearest", "[optimize]") {
+  const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
+  const Layer layer = make_layer(codec, seeded_weight(16, 40), 0);
+  const Rounding rounding = round_with_second_moment(layer, at::eye(40), {}, "test");
+  CHECK(rounding.guarded);
+  CHECK(at::equal(rounding.values, layer.nearest));
+}
+
+TEST_CASE("one pass: an all-zero weight stays zero", "[optimize]") {
+  const format::Codec& codec = *format::find_codec("float8_e4m3fn", format::Granularity::kTensor);
+  const Layer layer = make_layer(codec, at::zeros({8, 16}), 0);
+  for (const auto objective : {DirectObjective::kMixed, DirectObjective::kSubspace}) {
+    Settings settings;
+    settings.method = Method::kDirect;
+    settings.direct.objective = objective;
+    settings.direct.full_svd = true;
+    CHECK(round_layer(layer, settings, std::nullopt).values.abs().max().item<float>() == 0);
+  }
+}
+
+TEST_CASE(
+    "direct: the subspace objective has the smaller error in the leading directions, the mixed one the "
+    "smaller error",
+    "[optimize]") {
+  const format::Codec& codec = *format::find_codec("float8_e4m3fn", format::Granularity::kTensor);
+  at::manual_seed(5);
+  const at::Tensor weight =
+      at::matmul(at::randn({128, 24}), at::randn({24, 128})) * 0.01 + at::randn({128, 128}) * 0.01;
+  const Layer layer = make_layer(codec, weight, 0);
+  Settings settings;
+  settings.method = Method::kDirect;
+  settings.direct.min_k = 16;
+  const at::Tensor mixed = error_of(layer, round_layer(layer, settings, std::nullopt).values);
+  settings.direct.objective = DirectObjective::kSubspace;
+  const at::Tensor subspace = error_of(layer, round_layer(layer, settings, std::nullopt).values);
+  const auto svd = at::linalg_svd(weight, /*full_matrices=*/false);
+  const at::Tensor v = std::get<2>(svd).slice(0, 0, 16).t();
+  CHECK(at::matmul(subspace, v).norm().item<double>() < at::matmul(mixed, v).norm().item<double>());
+  CHECK(mixed.norm().item<double>() < subspace.norm().item<double>());
+}
+
+TEST_CASE("implied: a layer without an implied moment is rounded by direct", "[optimize]") {
+  const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
+  const Layer layer = make_layer(codec, seeded_weight(32, 48), 0);
+  Settings settings;
+  settings.method = Method::kImplied;
+  CHECK(round_layer(layer, settings, std::nullopt).method == "direct");
+  CHECK(round_layer(layer, settings, correlated(48)).method == "implied");
+}
