@@ -286,7 +286,7 @@ TEST_CASE("an interrupt removes the temporary file and exits 130", "[end_to_end]
   write_file(dir / "o.safetensors", kOlder);
   const Outcome outcome =
       run_binary({"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8", "--threads", "1"},
-                 "timeout --preserve-status -s INT 0.4");
+                 "timeout --foreground --preserve-status -s INT 0.4");
   INFO(outcome.err << outcome.out);
   CHECK(outcome.code == 130);
   CHECK(read_file(dir / "o.safetensors") == kOlder);
