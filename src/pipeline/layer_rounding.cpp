@@ -18,11 +18,11 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
 
   const std::string name(tensor.source->layer());
   std::optional<at::Tensor> moment;
-  if (options_.optimizer.method == Method::kImplied) moment = implied_second_moment(name);
+  if (implied_) moment = implied_second_moment(name);
   const optimize::Layer layer = optimize::make_layer(*nearest, weight);
   const optimize::Rounding rounding = optimize::round_layer(layer, options_.optimizer, moment);
   Optimized optimized{.method = rounding.method,
-                      .source = moment ? implied_.source(name) : "",
+                      .source = moment ? implied_->source(name) : "",
                       .nearest_objective = rounding.nearest_objective,
                       .objective = rounding.objective_value,
                       .guarded = rounding.guarded};
@@ -32,10 +32,10 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
 }
 
 std::optional<at::Tensor> LayerRounding::implied_second_moment(const std::string& layer) {
-  const std::string key = implied_.input_key(layer);
+  const std::string key = implied_->input_key(layer);
   if (key.empty()) return std::nullopt;
   if (key != cached_key_) {
-    const auto moments = implied_.moments(layer, options_.optimizer.seed);
+    const auto moments = implied_->moments(layer, options_.optimizer.seed);
     cached_moment_ = moments ? std::optional(moments->second.to(options_.device)) : std::nullopt;
     cached_key_ = key;
   }

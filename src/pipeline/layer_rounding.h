@@ -11,8 +11,9 @@ namespace ctq::pipeline {
 
 class LayerRounding {
  public:
-  LayerRounding(const model::Checkpoint& checkpoint, const RunOptions& options)
-      : options_(options), implied_(checkpoint) {}
+  LayerRounding(const model::Checkpoint& checkpoint, const RunOptions& options) : options_(options) {
+    if (options.optimizer.method == optimize::Method::kImplied) implied_.emplace(checkpoint);
+  }
 
   struct Outcome {
     format::Encoded encoded;
@@ -25,7 +26,7 @@ class LayerRounding {
   std::optional<at::Tensor> implied_second_moment(const std::string& layer);
 
   const RunOptions& options_;
-  const calibrate::ImpliedInputs implied_;
+  std::optional<calibrate::ImpliedInputs> implied_;  ///< resolved only when the method asks for it
   std::string cached_key_;  ///< of the input whose moment is kept: q, k and v read the same
   std::optional<at::Tensor> cached_moment_;
 };
