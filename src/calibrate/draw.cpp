@@ -5,47 +5,14 @@
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
-#include <ATen/Parallel.h>
 
-// MKL's, exported by LibTorch; absent where LibTorch was built with another BLAS.
-extern "C" __attribute__((weak)) int MKL_Set_Num_Threads_Local(int threads);
+#include "ctq/linalg/panels.h"
 
 namespace ctq::calibrate {
 namespace {
 
-constexpr int64_t kPanel = 256;  // rows or columns of one task
+constexpr int64_t kPanel = linalg::kPanelRows;  // rows with a generator of their own
 constexpr int64_t kChunkBytes = int64_t{32} << 20;
-
-/// Keeps this thread's matrix products on one thread. In a parallel region MKL uses one anyway, but still
-/// cuts long sums as if it had all of them (2024.2), which changes the result's last bits with their number.
-class OneBlasThread {
- public:
-  OneBlasThread() : before_(MKL_Set_Num_Threads_Local ? MKL_Set_Num_Threads_Local(1) : 0) {}
-  ~OneBlasThread() {
-    if (MKL_Set_Num_Threads_Local) MKL_Set_Num_Threads_Local(before_);
-  }
-  OneBlasThread(const OneBlasThread&) = delete;
-  OneBlasThread& operator=(const OneBlasThread&) = delete;
-
- private:
-  int before_;
-};
-
-/// Calls run(first, count) for panels of [0, size), in parallel, each on one thread, so that no sum depends
-/// on how many threads there are.
-template <typename Run>
-void for_panels(int64_t size, const Run& run) {
-  const int64_t panels = (size + kPanel - 1) / kPanel;
-  // A range of one would be run without a parallel region.
-  at::parallel_for(0, std::max<int64_t>(panels, 2), 1, [&](int64_t begin, int64_t end) {
-    const OneBlasThread one_thread;
-    for (int64_t i = begin; i < std::min(end, panels); ++i) {
-      // From both ends in turn: threads get runs of i, and work may grow from one end to the other.
-      const int64_t first = (i % 2 == 0 ? i / 2 : panels - 1 - i / 2) * kPanel;
-      run(first, std::min(kPanel, size - first));
-    }
-  });
-}
 
 /// Bits of one number, spread over all 64 (splitmix64): neighbouring panels get unrelated generators.
 uint64_t spread(uint64_t bits) {
@@ -66,18 +33,6 @@ at::Tensor normed_rows(Norm norm, int64_t rows, int64_t width, uint64_t seed) {
 
 at::Tensor apply(const Linear& linear, const at::Tensor& x) {
   return linear.bias.defined() ? at::addmm(linear.bias, x, linear.weight.t()) : at::mm(x, linear.weight.t());
-}
-
-at::Tensor activate(Activation activation, const at::Tensor& x) {
-  switch (activation) {
-    case Activation::kNone: break;
-    case Activation::kRelu: return at::relu(x);
-    case Activation::kGelu: return at::gelu(x);
-    case Activation::kGeluTanh: return at::gelu(x, "tanh");
-    case Activation::kQuickGelu: return at::sigmoid(1.702 * x).mul_(x);
-    case Activation::kSilu: return at::silu(x);
-  }
-  return x;
 }
 
 /// z [rows, width] -> [rows, outputs].
@@ -103,36 +58,14 @@ void accumulate(at::Tensor& second, const at::Tensor& x) {
     return;
   }
   const int64_t size = x.size(1);
-  for_panels(size, [&](int64_t first, int64_t count) {
+  linalg::for_panels(size, [&](int64_t first, int64_t count) {
     second.narrow(0, first, count)
         .narrow(1, first, size - first)
         .addmm_(x.narrow(1, first, count).t(), x.narrow(1, first, size - first));
   });
 }
 
-/// The other triangle, and the division by the number of rows.
-void finish(at::Tensor& second, int64_t rows) {
-  second.div_(static_cast<double>(rows));
-  if (!second.is_cpu()) {
-    second.triu_().add_(second.triu(1).t());
-    return;
-  }
-  const int64_t size = second.size(0);
-  for_panels(size, [&](int64_t first, int64_t count) {
-    at::Tensor corner = second.narrow(0, first, count).narrow(1, first, count);
-    corner.copy_(corner.triu().add_(corner.triu(1).t()));
-    second.narrow(0, first, count)
-        .narrow(1, 0, first)
-        .copy_(second.narrow(0, 0, first).narrow(1, first, count).t());
-  });
-}
-
 }  // namespace
-
-int64_t Path::outputs() const {
-  if (values.weight.defined()) return values.weight.size(0) * value_repeats;
-  return gate.weight.defined() ? gate.weight.size(0) : width;
-}
 
 Moments draw_moments(const Path& path, uint64_t seed, int64_t rows, at::Device device) {
   const int64_t outputs = path.outputs();
@@ -145,7 +78,7 @@ Moments draw_moments(const Path& path, uint64_t seed, int64_t rows, at::Device d
     const int64_t now = std::min(chunk, rows - done);
     const bool on_cpu = device.is_cpu();
     at::Tensor x = at::empty({now, on_cpu ? outputs : path.width}, at::kFloat);
-    for_panels(now, [&](int64_t first, int64_t count) {
+    linalg::for_panels(now, [&](int64_t first, int64_t count) {
       const auto panel = static_cast<uint64_t>((done + first) / kPanel);
       at::Tensor z = normed_rows(path.norm, count, path.width, spread(first_generator + panel));
       // Attention averages over positions; of two, as the values are linear in x.
@@ -155,14 +88,14 @@ Moments draw_moments(const Path& path, uint64_t seed, int64_t rows, at::Device d
     if (!on_cpu) x = push(path, x.to(device));
     accumulate(moments.second, x);
     if (on_cpu) {
-      for_panels(outputs, [&](int64_t first, int64_t count) {
+      linalg::for_panels(outputs, [&](int64_t first, int64_t count) {
         moments.mean.narrow(0, first, count).add_(x.narrow(1, first, count).sum(0));
       });
     } else {
       moments.mean.add_(x.sum(0));
     }
   }
-  finish(moments.second, rows);
+  linalg::mirror_upper(moments.second.div_(static_cast<double>(rows)));
   moments.mean.div_(static_cast<double>(rows));
   return moments;
 }

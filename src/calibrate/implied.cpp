@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "calibrate/closed_form.h"
 #include "calibrate/draw.h"
 #include "calibrate/resolve.h"
 #include "ctq/linalg/tiles.h"
@@ -70,11 +71,13 @@ std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint6
   if (path.norm == Norm::kRmsOnePlus) path.norm_scale = path.norm_scale + 1;
   InputMoments result;
   result.source = words(*source);
-  const Moments drawn = draw_moments(path, hash(result.source) ^ seed, rows, device);
-  if (!drawn.second.diagonal().isfinite().all().item<bool>()) return std::nullopt;
-  result.second = drawn.second;
-  result.mean = drawn.mean;
-  result.rows = rows;
+  const bool gated = path.up.weight.defined();
+  const Moments found =
+      gated ? draw_moments(path, hash(result.source) ^ seed, rows, device) : closed_form_moments(path);
+  if (!found.second.isfinite().all().item<bool>()) return std::nullopt;
+  result.second = found.second;
+  result.mean = found.mean;
+  result.rows = gated ? rows : 0;
   return result;
 }
 

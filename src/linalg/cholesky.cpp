@@ -5,7 +5,7 @@
 
 #include <ATen/ATen.h>
 
-#include "linalg/panels.h"
+#include "ctq/linalg/panels.h"
 
 namespace ctq::linalg {
 namespace {
@@ -76,13 +76,10 @@ at::Tensor gram(const at::Tensor& x) {
   const int64_t n = x.size(1);
   at::Tensor result = at::empty({n, n}, x.options());
   for_panels(n, [&](int64_t begin, int64_t rows) {
-    const int64_t end = begin + rows;
     at::Tensor band = result.narrow(0, begin, rows).narrow(1, begin, n - begin);
     at::mm_out(band, x.narrow(1, begin, rows).t(), x.narrow(1, begin, n - begin));
-    at::Tensor corner = band.narrow(1, 0, rows);
-    corner.copy_(corner.triu().add_(corner.triu(1).t()));
-    result.narrow(0, end, n - end).narrow(1, begin, rows).copy_(band.narrow(1, rows, n - end).t());
   });
+  mirror_upper(result);
   return result;
 }
 

@@ -4,7 +4,7 @@
 
 #include <ATen/ATen.h>
 
-#include "linalg/panels.h"
+#include "ctq/linalg/panels.h"
 #include "linalg/rounding_block.h"
 
 namespace ctq::linalg {

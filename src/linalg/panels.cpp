@@ -1,4 +1,6 @@
-#include "linalg/panels.h"
+#include "ctq/linalg/panels.h"
+
+#include <ATen/ATen.h>
 
 // Of the MKL inside LibTorch; null in a LibTorch built with another BLAS. Returns what it was; 0 is "as for
 // all threads".
@@ -15,5 +17,19 @@ int set_blas_threads(int threads) {
 
 OneBlasThread::OneBlasThread() : before_(set_blas_threads(1)) {}
 OneBlasThread::~OneBlasThread() { set_blas_threads(before_); }
+
+void mirror_upper(at::Tensor& square) {
+  if (!square.is_cpu()) {
+    square.copy_(square.triu().add_(square.triu(1).t()));
+    return;
+  }
+  const int64_t size = square.size(0);
+  for_panels(size, [&](int64_t begin, int64_t rows) {
+    at::Tensor corner = square.narrow(0, begin, rows).narrow(1, begin, rows);
+    corner.copy_(corner.triu().add_(corner.triu(1).t()));
+    const at::Tensor above = square.narrow(0, 0, begin).narrow(1, begin, rows);
+    square.narrow(0, begin, rows).narrow(1, 0, begin).copy_(above.t());
+  });
+}
 
 }  // namespace ctq::linalg

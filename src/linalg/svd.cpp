@@ -5,7 +5,7 @@
 
 #include <ATen/ATen.h>
 
-#include "linalg/panels.h"
+#include "ctq/linalg/panels.h"
 
 namespace ctq::linalg {
 namespace {

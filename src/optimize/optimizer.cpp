@@ -20,11 +20,11 @@ Rounding round_layer(const Layer& layer, const Settings& settings, const std::op
   }
   if (settings.method == Method::kImplied && implied) {
     return round_with_second_moment(
-        layer, *implied, {.lambda = settings.implied_lambda, .sweeps = settings.sweeps}, "implied");
+        layer, *implied, {.lambda = settings.implied_lambda, .sweeps = settings.sweeps, .order = linalg::ColumnOrder::kActOrder}, "implied");
   }
   // Damped already, by direct_second_moment.
   return round_with_second_moment(layer, direct_second_moment(layer.weight, settings.direct),
-                                  {.sweeps = settings.sweeps}, "direct");
+                                  {.sweeps = settings.sweeps, .order = linalg::ColumnOrder::kActOrder}, "direct");
 }
 
 }  // namespace ctq::optimize

@@ -31,18 +31,24 @@ double distance(const at::Tensor& a, const at::Tensor& b) {
   return ((a.to(at::kDouble) - b).norm() / b.norm()).item<double>();
 }
 
-/// Compares with the moments of rows that `input` makes of normal numbers. Both are samples: with 30,000 rows
-/// of up to 12 columns their distance is about 0.015.
+bool is_gated(const InputMoments& moments) {
+  return moments.source.find(" times ") != std::string::npos ||
+         moments.source.find(", gated,") != std::string::npos;
+}
+
+/// Compares with the moments of rows that `input` makes of normal numbers: 30,000 of up to 12 columns have a
+/// distance of about 0.015 from their limit. A closed form takes pre-activations for normal, which costs up
+/// to 0.04 where they are sums of 8 numbers.
 void check_moments(const model::Checkpoint& checkpoint, const std::string& layer, int64_t width,
                    const std::function<at::Tensor(const at::Tensor& z)>& input) {
   constexpr int64_t kRows = 30'000;
   const auto moments = ImpliedInputs(checkpoint).moments(layer, /*seed=*/5, kRows);
   REQUIRE(moments);
   const at::Tensor x = input(normal_rows(kRows, width, 77));
-  CHECK(moments->rows == kRows);
+  CHECK(moments->rows == (is_gated(*moments) ? kRows : 0));
   CHECK(moments->source == ImpliedInputs(checkpoint).source(layer));
   const at::Tensor second = x.t().mm(x) / kRows;
-  CHECK(distance(moments->second, second) < 0.04);
+  CHECK(distance(moments->second, second) < 0.06);
   CHECK((moments->mean - x.mean(0)).norm().item<double>() < 0.03 * std::sqrt(second.trace().item<double>()));
   CHECK(at::equal(moments->second, moments->second.t()));
 }
@@ -467,24 +473,25 @@ TEST_CASE("implied: overflow on the way", "[calibrate]") {
   CHECK_FALSE(ImpliedInputs(checkpoint).moments("encoder.layer.0.output.dense", 0, 64));
 }
 
-TEST_CASE("implied: bits depend on the seed and the layer, not on the number of threads", "[calibrate]") {
+/// A gated MLP: the case without a closed form.
+StructureCheckpoint gated(int64_t width, int64_t hidden) {
   StructureCheckpoint made;
-  made.layer_norm("encoder.layer.0.attention.output.LayerNorm", 300);
-  made.biased("encoder.layer.0.intermediate.dense", 700, 300)
-      .biased("encoder.layer.0.output.dense", 300, 700);
-  made.layer_norm("encoder.layer.0.output.LayerNorm", 300)
-      .layer_norm("encoder.layer.1.attention.output.LayerNorm", 300);
-  made.biased("encoder.layer.1.attention.self.value", 300, 300)
-      .biased("encoder.layer.1.attention.output.dense", 300, 300);
-  made.biased("encoder.layer.1.intermediate.dense", 700, 300);
+  for (const std::string block : {"layers.0.", "layers.1."}) {
+    made.rms_norm(block + "input_layernorm", width).rms_norm(block + "post_attention_layernorm", width);
+    made.linear(block + "self_attn.q_proj", 2, width).linear(block + "mlp.gate_proj", hidden, width).linear(block + "mlp.up_proj", hidden, width);
+    made.linear(block + "mlp.down_proj", width, hidden);
+  }
+  return made;
+}
+
+TEST_CASE("implied: drawn bits depend on the seed and the layer, not on the number of threads",
+          "[calibrate]") {
+  const StructureCheckpoint made = gated(300, 700);
   const model::Checkpoint checkpoint = made.open();
   const ImpliedInputs inputs(checkpoint);
-  const std::string layer = GENERATE("encoder.layer.0.output.dense", "encoder.layer.0.intermediate.dense",
-                                     "encoder.layer.1.attention.output.dense");
-  CAPTURE(layer);
   const auto with_threads = [&](int threads, uint64_t seed) {
     linalg::set_threads(threads);
-    return *inputs.moments(layer, seed, 1300);
+    return *inputs.moments("layers.0.mlp.down_proj", seed, 1300);
   };
   const InputMoments one = with_threads(1, 3);
   for (const int threads : {2, 3, 8}) {
@@ -494,33 +501,29 @@ TEST_CASE("implied: bits depend on the seed and the layer, not on the number of 
   }
   CHECK(distance(one.second, with_threads(2, 4).second.to(at::kDouble)) > 0.1);
   linalg::set_threads(linalg::available_cores());
-  CHECK_FALSE(at::equal(inputs.moments("encoder.layer.0.intermediate.dense", 3, 64)->second,
-                        inputs.moments("encoder.layer.1.intermediate.dense", 3, 64)->second));
+  CHECK_FALSE(at::equal(inputs.moments("layers.0.mlp.down_proj", 3, 64)->second,
+                        inputs.moments("layers.1.mlp.down_proj", 3, 64)->second));
 }
 
 TEST_CASE("implied: few rows, and more than one chunk of them", "[calibrate]") {
-  const StructureCheckpoint made = bert();
+  const StructureCheckpoint made = gated(8, 12);
   const model::Checkpoint checkpoint = made.open();
   for (const int64_t rows : {int64_t{1}, int64_t{255}, int64_t{257}}) {
-    const auto moments = ImpliedInputs(checkpoint).moments("encoder.layer.1.output.dense", 0, rows);
+    const auto moments = ImpliedInputs(checkpoint).moments("layers.0.mlp.down_proj", 0, rows);
     REQUIRE(moments);
     CHECK(moments->rows == rows);
     CHECK(at::linalg_matrix_rank(moments->second.to(at::kDouble), 1e-6).item<int64_t>() <= rows);
   }
   // 40,000 columns: a chunk is one panel of 256 rows.
-  StructureCheckpoint wide;
-  wide.layer_norm("encoder.layer.0.attention.output.LayerNorm", 40'000);
-  wide.biased("encoder.layer.0.intermediate.dense", 3, 40'000).biased("encoder.layer.0.output.dense", 2, 3);
+  const StructureCheckpoint wide = gated(40'000, 3);
   const model::Checkpoint wide_checkpoint = wide.open();
-  const auto get = [&](const std::string& name) {
-    return test::values(wide_checkpoint, "encoder.layer.0." + name);
-  };
-  const auto moments = ImpliedInputs(wide_checkpoint).moments("encoder.layer.0.output.dense", 0, 700);
+  const auto get = [&](const std::string& name) { return test::values(wide_checkpoint, "layers.0." + name); };
+  const auto moments = ImpliedInputs(wide_checkpoint).moments("layers.0.mlp.down_proj", 0, 700);
   REQUIRE(moments);
-  const at::Tensor x = layer_normed(normal_rows(700, 40'000, 1)) * get("attention.output.LayerNorm.weight") +
-                       get("attention.output.LayerNorm.bias");
-  const at::Tensor h = at::gelu(x.mm(get("intermediate.dense.weight").t()) + get("intermediate.dense.bias"));
-  CHECK(distance(moments->second, h.t().mm(h) / 700) < 0.2);
+  const at::Tensor x = rms_normed(normal_rows(700, 40'000, 1)) * get("post_attention_layernorm.weight");
+  const at::Tensor h =
+      at::silu(x.mm(get("mlp.gate_proj.weight").t())) * x.mm(get("mlp.up_proj.weight").t());
+  CHECK(distance(moments->second, h.t().mm(h) / 700) < 0.4);
 }
 
 }  // namespace

@@ -15,9 +15,9 @@ namespace ctq::calibrate {
 
 /// First and second moment of the rows x [in_features] that a layer reads.
 struct InputMoments {
-  at::Tensor second;   ///< H = X^T X / n, [in_features, in_features] float32, symmetric
-  at::Tensor mean;     ///< [in_features] float32
-  int64_t rows = 0;    ///< n
+  at::Tensor second;   ///< H = E x x^T, [in_features, in_features] float32, symmetric
+  at::Tensor mean;     ///< E x, [in_features] float32
+  int64_t rows = 0;    ///< drawn, where there is no closed form; 0 where there is one
   std::string source;  ///< in words: "norm encoder.layer.0.attention.output.LayerNorm"
 };
 
@@ -39,8 +39,9 @@ class ImpliedInputs {
   /// Layers with the same key read the same input: their moments can be computed once. Empty as source() is.
   std::string input_key(std::string_view layer) const { return source(layer); }
 
-  /// Draws `rows` rows (seeded, from 1 on) and pushes them through what source() names. Nothing when nothing
-  /// is known, or when a weight on the way or the result is not finite.
+  /// In closed form; for gated MLPs, which have none, from `rows` rows (seeded, from 1 on) that are pushed
+  /// through what source() names. Nothing when nothing is known, or when a weight on the way or the result is
+  /// not finite.
   ///
   /// device   where the arithmetic runs and the result lies; the rows drawn are the same on all devices
   /// returns  on the CPU the same bits for any number of threads

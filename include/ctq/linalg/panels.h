@@ -9,6 +9,7 @@
 #include <cstdint>
 
 #include <ATen/Parallel.h>
+#include <ATen/core/Tensor.h>
 
 namespace ctq::linalg {
 
@@ -46,5 +47,8 @@ void for_panels(int64_t rows, const Run& run) {
     run(begin, std::min(kPanelRows, rows - begin));
   });
 }
+
+/// Copies what lies above the diagonal of a square matrix below it.
+void mirror_upper(at::Tensor& square);
 
 }  // namespace ctq::linalg

@@ -1,0 +1,166 @@
+#include "calibrate/closed_form.h"
+
+#include <cmath>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "ctq/linalg/cholesky.h"
+#include "ctq/linalg/panels.h"
+
+namespace ctq::calibrate {
+namespace {
+
+constexpr size_t kOrder = 8;       // smooth activations leave less than 1e-3 above it
+constexpr double kReach = 8;       // deviations; beyond it the normal density is 5e-15
+constexpr int64_t kPoints = 257;   // of the trapezoid rule, which converges geometrically on such integrands
+
+/// A random vector by mean and covariance.
+struct Normal {
+  at::Tensor mean;        ///< [n] float32
+  at::Tensor covariance;  ///< [n, n] float32, symmetric
+};
+
+/// The share of identity, and what is taken off for the mean of each row being zero:
+/// E z z^T = share (I - centred 1 1^T), z [width] as the norm leaves it.
+struct NormedRows {
+  double share = 1;
+  double centred = 0;
+};
+
+NormedRows normed_rows(const Path& path) {
+  const auto width = static_cast<double>(path.width);
+  if (path.norm != Norm::kLayer) return {};
+  return {.share = path.width > 1 ? width / (width - 1) : 0, .centred = 1 / width};
+}
+
+/// weight (g z + b) + bias over random rows z.
+Normal linear_of_norm(const Path& path, const Linear& linear) {
+  const NormedRows z = normed_rows(path);
+  const at::Tensor scaled =
+      path.norm_scale.defined() ? linear.weight * path.norm_scale : linear.weight;  // [out, width]
+  Normal y;
+  y.covariance = linalg::gram(scaled.t().contiguous()).mul_(z.share);
+  if (z.centred > 0) {
+    const at::Tensor sums = scaled.sum(1).mul_(std::sqrt(z.share * z.centred));
+    y.covariance.sub_(at::outer(sums, sums));
+  }
+  y.mean = at::zeros({linear.weight.size(0)}, linear.weight.options());
+  if (path.norm_bias.defined()) {
+    const linalg::OneBlasThread one_thread;
+    y.mean = at::mv(linear.weight, path.norm_bias);
+  }
+  if (linear.bias.defined()) y.mean = y.mean + linear.bias;
+  return y;
+}
+
+Normal norm_output(const Path& path) {
+  const NormedRows z = normed_rows(path);
+  const at::Tensor& scale = path.norm_scale;
+  Normal x;
+  x.covariance = at::diag(scale.square().mul_(z.share));
+  if (z.centred > 0) {
+    const at::Tensor common = scale * std::sqrt(z.share * z.centred);
+    x.covariance.sub_(at::outer(common, common));
+  }
+  x.mean = path.norm_bias.defined() ? path.norm_bias : at::zeros_like(scale);
+  return x;
+}
+
+Moments moments_of(const Normal& x) {
+  return {.second = x.covariance + at::outer(x.mean, x.mean), .mean = x.mean};
+}
+
+/// Copies each head as often as query heads read it.
+Normal repeat_heads(const Normal& values, int64_t head, int64_t repeats) {
+  const at::Tensor index = at::arange(values.mean.size(0), values.mean.options().dtype(at::kLong))
+                               .unflatten(0, {-1, head})
+                               .repeat_interleave(repeats, 0)
+                               .flatten();
+  return {.mean = values.mean.index_select(0, index),
+          .covariance = values.covariance.index_select(0, index).index_select(1, index)};
+}
+
+/// The trapezoid rule for expectations over t, and the polynomials at its points.
+struct Quadrature {
+  at::Tensor t;        ///< [points] float64
+  at::Tensor weights;  ///< [points, kOrder + 1] float64: density times h_n
+  at::Tensor density;  ///< [points] float64
+};
+
+Quadrature make_quadrature(at::Device device) {
+  Quadrature q;
+  q.t = at::linspace(-kReach, kReach, kPoints, at::TensorOptions(at::kDouble).device(device));
+  q.density = at::exp(q.t.square().mul(-0.5));
+  q.density.div_(q.density.sum());
+  std::vector<at::Tensor> h = {at::ones_like(q.t), q.t};
+  for (size_t n = 1; n < kOrder; ++n) {
+    const auto order = static_cast<double>(n);
+    h.push_back((q.t * h.at(n) - std::sqrt(order) * h.at(n - 1)).div_(std::sqrt(order + 1)));
+  }
+  q.weights = at::stack(h, 1).mul_(q.density.unsqueeze(1));
+  return q;
+}
+
+/// act(y) of every unit in Hermite polynomials.
+struct Expansion {
+  std::vector<at::Tensor> coefficients;  ///< a_n, [units] float32 each
+  at::Tensor square;                     ///< E act(y)^2, [units] float32
+};
+
+Expansion expand(const Normal& y, const at::Tensor& deviation, Activation activation) {
+  const Quadrature q = make_quadrature(y.mean.device());
+  const int64_t units = y.mean.size(0);
+  const at::Tensor coefficients = at::empty({units, q.weights.size(1)}, q.t.options());
+  const at::Tensor square = at::empty({units}, q.t.options());
+  linalg::for_panels(units, [&](int64_t begin, int64_t count) {
+    const auto part = [&](const at::Tensor& of) {
+      return of.narrow(0, begin, count).to(at::kDouble).unsqueeze(1);
+    };
+    const at::Tensor value = activate(activation, part(y.mean) + part(deviation) * q.t);  // [count, points]
+    coefficients.narrow(0, begin, count).copy_(value.mm(q.weights));
+    square.narrow(0, begin, count).copy_(value.square().mv(q.density));
+  });
+  Expansion expansion;
+  for (const at::Tensor& order : coefficients.unbind(1))
+    expansion.coefficients.push_back(order.to(at::kFloat).contiguous());
+  expansion.square = square.to(at::kFloat);
+  return expansion;
+}
+
+Moments activated(Normal y, Activation activation) {
+  const at::Tensor deviation = y.covariance.diagonal().clamp_min(0).sqrt();
+  const at::Tensor inverse = at::where(deviation > 0, deviation.reciprocal(), at::zeros_like(deviation));
+  const Expansion expansion = expand(y, deviation, activation);
+  const std::vector<at::Tensor>& a = expansion.coefficients;
+  const int64_t units = deviation.size(0);
+  at::Tensor& second = y.covariance;  // overwritten panel by panel, on and above the diagonal
+  linalg::for_panels(units, [&](int64_t begin, int64_t count) {
+    at::Tensor block = second.narrow(0, begin, count).narrow(1, begin, units - begin);
+    const auto rows = [&](const at::Tensor& of) { return of.narrow(0, begin, count); };
+    const auto columns = [&](const at::Tensor& of) { return of.narrow(0, begin, units - begin); };
+    const at::Tensor correlation = block * rows(inverse).unsqueeze(1) * columns(inverse);
+    at::Tensor sum = at::outer(rows(a.back()), columns(a.back()));
+    for (size_t n = kOrder; n-- > 0;) sum.mul_(correlation).addr_(rows(a.at(n)), columns(a.at(n)));
+    block.copy_(sum);
+  });
+  second.diagonal().copy_(expansion.square);
+  linalg::mirror_upper(second);
+  return {.second = second, .mean = a.front()};
+}
+
+}  // namespace
+
+Moments closed_form_moments(const Path& path) {
+  if (path.values.weight.defined()) {
+    Normal values = linear_of_norm(path, path.values);
+    values.covariance.mul_(0.5);  // attention averages over positions; of two
+    if (path.value_repeats > 1) values = repeat_heads(values, path.value_head, path.value_repeats);
+    return moments_of(values);
+  }
+  if (path.gate.weight.defined()) return activated(linear_of_norm(path, path.gate), path.activation);
+  TORCH_INTERNAL_ASSERT(path.norm_scale.defined(), "a norm without parameters feeds no layer by itself");
+  return moments_of(norm_output(path));
+}
+
+}  // namespace ctq::calibrate
