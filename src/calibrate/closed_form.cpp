@@ -11,9 +11,9 @@
 namespace ctq::calibrate {
 namespace {
 
-constexpr size_t kOrder = 8;       // smooth activations leave less than 1e-3 above it
-constexpr double kReach = 8;       // deviations; beyond it the normal density is 5e-15
-constexpr int64_t kPoints = 257;   // of the trapezoid rule, which converges geometrically on such integrands
+constexpr size_t kOrder = 8;      // smooth activations leave less than 1e-3 above it
+constexpr double kReach = 8;      // deviations; beyond it the normal density is 5e-15
+constexpr int64_t kPoints = 257;  // of the trapezoid rule, which converges geometrically on such integrands
 
 /// A random vector by mean and covariance.
 struct Normal {

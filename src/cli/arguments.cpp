@@ -13,6 +13,7 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/option_table.h"
+#include "profiles.h"
 
 namespace ctq::cli {
 namespace {
@@ -134,6 +135,9 @@ Arguments Arguments::parse(const std::vector<std::string>& args) {
     } else {
       parsed.set(option, value_words(spelling, word.attached, args, at));
     }
+  }
+  for (const auto& [option, value] : profile_defaults(parsed.text("profile"))) {
+    if (!parsed.given(option)) parsed.values_.find(option)->second.words = {std::string(value)};
   }
   return parsed;
 }

@@ -8,6 +8,7 @@
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/cli/arguments.h"
+#include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/template.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
@@ -36,10 +37,12 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
 /// Says what the plan decided before the work begins, then follows the work.
 class Followed final : public pipeline::Events {
  public:
-  explicit Followed(const Settings& settings) : settings_(settings), progress_(settings.progress) {}
+  Followed(const Settings& settings, const model::Checkpoint& checkpoint)
+      : settings_(settings), methods_(checkpoint, settings.run.optimizer), progress_(settings.progress) {}
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
     print_remarks(plan, settings_);
+    if (const std::string chosen = methods_.summary(plan); !chosen.empty()) spdlog::info(chosen);
     progress_.started(plan, run);
   }
   void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
@@ -47,6 +50,7 @@ class Followed final : public pipeline::Events {
 
  private:
   const Settings& settings_;
+  pipeline::LayerMethods methods_;
   Progress progress_;
 };
 
@@ -66,7 +70,9 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
   const report::PlanNames names{
       .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
-  fmt::print("{}", settings.json ? report::plan_json(plan, names) : report::plan_table(plan, names));
+  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer);
+  fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
+                                 : report::plan_table(plan, names, methods));
   return 0;
 }
 
@@ -98,11 +104,10 @@ int run(const std::vector<std::string>& args) {
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);
-  spdlog::info("Target format: {}, optimizer {}, on {}", settings.plan.target.label(),
-               optimize::method_name(settings.run.optimizer.method), settings.run.device.str());
+  spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());
   pipeline::Result result;
   {
-    Followed events(settings);
+    Followed events(settings, checkpoint);
     result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
   }
   fmt::print("{}", report::run_summary(result));

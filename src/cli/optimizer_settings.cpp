@@ -1,8 +1,8 @@
 #include "optimizer_settings.h"
 
 #include <algorithm>
-#include <array>
 #include <random>
+#include <set>
 #include <string_view>
 
 #include "ctq/base/error.h"
@@ -12,19 +12,84 @@ namespace {
 
 using optimize::DirectObjective;
 using optimize::Method;
+using optimize::Scales;
+using optimize::Schedule;
 
-Method method_of(const std::string& word) {
-  if (word == "direct") return Method::kDirect;
-  if (word == "implied" || word == "auto") return Method::kImplied;
-  return Method::kNearest;
+constexpr int64_t kAutoSweeps = 2;
+constexpr int64_t kBestSweeps = 4;
+
+[[noreturn]] void refuse(std::string_view option, std::string_view fact, std::string_view value) {
+  fail(ErrorCode::kUsage, "argument --{}: {} (got '{}')", option, fact, value);
 }
 
-/// Notes each of the options that is given although nothing reads it.
-void note_unused(const Arguments& arguments, std::initializer_list<std::string_view> options,
-                 std::string_view why, std::vector<std::string>& notes) {
-  for (const std::string_view option : options) {
-    if (arguments.given(option)) notes.push_back(fmt::format("--{} has no effect {}", option, why));
+/// Notes for options that are given although nothing reads them.
+class Unused {
+ public:
+  Unused(const Arguments& arguments, std::vector<std::string>& notes)
+      : arguments_(arguments), notes_(notes) {}
+
+  void note(std::initializer_list<std::string_view> options, std::string_view why) {
+    for (const std::string_view option : options) {
+      if (arguments_.given(option) && noted_.insert(option).second)
+        notes_.push_back(fmt::format("--{} has no effect {}", option, why));
+    }
   }
+
+ private:
+  const Arguments& arguments_;
+  std::vector<std::string>& notes_;
+  std::set<std::string_view> noted_;
+};
+
+/// The optimizers that some layer may get.
+class InUse {
+ public:
+  InUse(Method run, const plan::Options& plan) {
+    methods_.insert(plan.target.optimizer.value_or(run));
+    const auto add = [&](const std::optional<plan::Target>& target) {
+      if (target) methods_.insert(target->optimizer.value_or(run));
+    };
+    if (plan.custom) add(plan.custom->target);
+    add(plan.fallback);
+    if (!plan.layer_config) return;
+    for (const auto& entry : plan.layer_config->entries()) add(entry.rule.target);
+    if (plan.layer_config->default_rule()) add(plan.layer_config->default_rule()->target);
+  }
+  bool has(Method method) const { return methods_.contains(method); }
+  bool learned() const { return std::ranges::any_of(methods_, optimize::is_learned); }
+  bool implied() const { return std::ranges::any_of(methods_, optimize::wants_implied); }
+  bool one_pass() const { return implied() || has(Method::kDirect); }
+  bool only_nearest() const { return !learned() && !one_pass(); }
+
+ private:
+  std::set<Method> methods_;
+};
+
+/// What --optimizer, --quality and --simple say together.
+Method read_method(const Arguments& arguments) {
+  const std::string& quality = arguments.text("quality");
+  const bool simple = arguments.flag("simple");
+  if (!quality.empty()) {
+    if (arguments.given("optimizer"))
+      refuse("quality",
+             "chooses the optimizer; it does not go with --optimizer " + arguments.text("optimizer"),
+             quality);
+    if (simple && quality != "fast") refuse("quality", "does not go with --simple", quality);
+    return quality == "fast" ? Method::kNearest : Method::kAuto;
+  }
+  return optimize::method_of(arguments.text("optimizer")).value_or(Method::kAuto);
+}
+
+Scales read_scales(const Arguments& arguments) {
+  const std::string& word = arguments.text("scales");
+  if (word.empty()) return arguments.text("quality") == "best" ? Scales::kByFormat : Scales::kAbsmax;
+  return word == "search" ? Scales::kSearch : word == "refit" ? Scales::kRefit : Scales::kAbsmax;
+}
+
+int64_t read_sweeps(const Arguments& arguments, Method method) {
+  if (arguments.given("sweeps")) return arguments.integer("sweeps");
+  if (arguments.text("quality") == "best") return kBestSweeps;
+  return method == Method::kAuto ? kAutoSweeps : 0;
 }
 
 uint64_t read_seed(const Arguments& arguments, std::vector<std::string>& notes) {
@@ -36,44 +101,148 @@ uint64_t read_seed(const Arguments& arguments, std::vector<std::string>& notes) 
   return picked;
 }
 
+optimize::SubspaceSettings read_subspace(const Arguments& arguments) {
+  optimize::SubspaceSettings subspace;
+  subspace.top_p = arguments.number("top_p");
+  subspace.min_k = arguments.integer("min_k");
+  subspace.max_k = arguments.integer("max_k");
+  subspace.full_svd = arguments.flag("full_matrix");
+  if (subspace.min_k > subspace.max_k) {
+    refuse("min_k", fmt::format("is above --max_k {}", subspace.max_k), arguments.text("min_k"));
+  }
+  return subspace;
+}
+
+Schedule schedule_of(const std::string& word, bool peer) {
+  if (word == "adaptive") return peer ? Schedule::kAdaptiveCosine : Schedule::kAdaptive;
+  if (word == "adaptive-cosine") return Schedule::kAdaptiveCosine;
+  return word == "exponential" ? Schedule::kExponential : Schedule::kPlateau;
+}
+
+optimize::ScheduleSettings read_schedule(const Arguments& arguments) {
+  optimize::ScheduleSettings schedule;
+  schedule.kind = schedule_of(arguments.text("lr_schedule"), arguments.text("profile") == "peer");
+  schedule.gamma = arguments.number("lr_gamma");
+  schedule.patience = arguments.integer("lr_patience");
+  schedule.factor = arguments.number("lr_factor");
+  schedule.lowest = arguments.number("lr_min");
+  schedule.cooldown = arguments.integer("lr_cooldown");
+  schedule.threshold = arguments.number("lr_threshold");
+  schedule.threshold_mode = arguments.text("lr_threshold_mode") == "abs" ? optimize::ThresholdMode::kAbsolute
+                                                                         : optimize::ThresholdMode::kRelative;
+  schedule.stall_reset = arguments.text("lr_adaptive_mode") == "no-reset" ? optimize::StallReset::kLate
+                                                                          : optimize::StallReset::kSimple;
+  schedule.shape_influence = arguments.number("lr_shape_influence");
+  if (schedule.threshold_mode == optimize::ThresholdMode::kRelative && schedule.threshold >= 1)
+    refuse("lr_threshold", "must be below 1 with --lr-threshold-mode rel", arguments.text("lr_threshold"));
+  return schedule;
+}
+
+optimize::LearnedSettings read_learned(const Arguments& arguments) {
+  optimize::LearnedSettings learned;
+  learned.iterations = arguments.integer("num_iter");
+  if (!arguments.text("lr").empty()) learned.lr = arguments.number("lr");
+  learned.schedule = read_schedule(arguments);
+  learned.stop = {.loss = arguments.number("early_stop_loss"),
+                  .lr = arguments.number("early_stop_lr"),
+                  .stall = arguments.integer("early_stop_stall")};
+  learned.subspace = read_subspace(arguments);
+  learned.use_speed = arguments.flag("use_speed");
+  if (arguments.given("lr") && arguments.given("lr_min") && learned.schedule.lowest > *learned.lr)
+    refuse("lr_min", fmt::format("is above --lr {}", *learned.lr), arguments.text("lr_min"));
+  return learned;
+}
+
+void note_unused_schedule(Unused& unused, Schedule kind) {
+  const bool plateau = kind == Schedule::kPlateau, cosine = kind == Schedule::kAdaptiveCosine;
+  const bool exponential = kind == Schedule::kExponential;
+  constexpr std::string_view kWhy = "with this --lr_schedule";
+  if (!exponential) unused.note({"lr_gamma"}, kWhy);
+  if (!plateau) unused.note({"lr_patience", "lr_shape_influence"}, kWhy);
+  if (!plateau && !cosine) unused.note({"lr_factor", "lr_cooldown"}, kWhy);
+  if (!plateau && !exponential) unused.note({"lr_min"}, kWhy);
+  if (kind != Schedule::kAdaptive) unused.note({"lr_adaptive_mode"}, kWhy);
+}
+
+void note_unused(const Arguments& arguments, const InUse& in_use, const optimize::Settings& settings,
+                 std::vector<std::string>& notes) {
+  Unused unused(arguments, notes);
+  const bool subspace = settings.direct.objective == DirectObjective::kSubspace;
+  if (in_use.only_nearest())
+    unused.note({"objective", "direct_damping", "sweeps", "manual_seed", "top_p", "min_k", "max_k",
+                 "full_matrix", "num_iter", "lr", "use_speed", "lr_schedule", "early_stop_loss",
+                 "early_stop_lr", "early_stop_stall", "lr_threshold", "lr_threshold_mode"},
+                "when rounding to nearest");
+  if (!in_use.learned()) {
+    unused.note({"num_iter", "lr", "use_speed", "lr_schedule", "lr_gamma", "lr_patience", "lr_factor",
+                 "lr_min", "lr_cooldown", "lr_threshold", "lr_threshold_mode", "lr_adaptive_mode",
+                 "lr_shape_influence", "early_stop_loss", "early_stop_lr", "early_stop_stall"},
+                "without learned rounding (--optimizer original, adamw, radam or prodigy)");
+    if (!subspace) unused.note({"top_p", "min_k", "max_k", "full_matrix"}, "without --objective subspace");
+  } else {
+    note_unused_schedule(unused, settings.learned.schedule.kind);
+    if (!in_use.has(Method::kProdigy)) unused.note({"use_speed"}, "without --optimizer prodigy");
+    if (settings.learned.schedule.threshold == 0)
+      unused.note({"lr_threshold_mode"}, "without --lr_threshold");
+  }
+  if (!in_use.one_pass()) {
+    unused.note({"objective", "direct_damping", "sweeps"}, "without --optimizer auto, implied or direct");
+    if (!in_use.has(Method::kNearest)) unused.note({"scales"}, "with learned rounding");
+  }
+  if (subspace) unused.note({"direct_damping"}, "with --objective subspace");
+  if (!in_use.learned() && !in_use.implied() && (!subspace || settings.direct.subspace.full_svd))
+    unused.note({"manual_seed"}, "here: nothing random is used");
+}
+
+pipeline::BiasCorrection read_bias_correction(const Arguments& arguments, std::vector<std::string>& notes) {
+  const std::string& word = arguments.text("bias_correction");
+  if (word == "on") {
+    notes.emplace_back(
+        "--bias-correction on changes no bias: without calibration data the mean input is taken as zero; "
+        "--bias-correction norm uses the mean that a norm's bias implies");
+  }
+  return word == "norm" ? pipeline::BiasCorrection::kNorm : pipeline::BiasCorrection::kNone;
+}
+
 }  // namespace
 
-optimize::Settings read_optimizer(const Arguments& arguments, std::vector<std::string>& notes) {
-  optimize::Settings settings;
-  settings.method = method_of(arguments.text("optimizer"));
-  if (arguments.flag("simple") && settings.method != Method::kNearest) {
-    notes.push_back(fmt::format("--optimizer {} has no effect with --simple", arguments.text("optimizer")));
+void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::RunOptions& run,
+                    std::vector<std::string>& notes) {
+  optimize::Settings& settings = run.optimizer;
+  settings.method = read_method(arguments);
+  const bool named = arguments.given("optimizer") && settings.method != Method::kNearest;
+  if (arguments.flag("simple")) {
+    // Custom layers and the fallback do not inherit it.
+    plan.target.optimizer = Method::kNearest;
+    if (!plan.custom && !plan.fallback) {
+      if (named)
+        notes.push_back(
+            fmt::format("--optimizer {} has no effect with --simple", arguments.text("optimizer")));
+      settings.method = Method::kNearest;
+    }
+  }
+  settings.learned = read_learned(arguments);
+  if (optimize::is_learned(settings.method) && settings.learned.iterations == 0) {
+    notes.emplace_back("--num_iter 0 rounds to nearest");
     settings.method = Method::kNearest;
   }
-  if (settings.method == Method::kNearest) {
-    note_unused(
-        arguments,
-        {"objective", "direct_damping", "sweeps", "manual_seed", "top_p", "min_k", "max_k", "full_matrix"},
-        "when rounding to nearest", notes);
-    return settings;
-  }
-  settings.sweeps = arguments.integer("sweeps");
   settings.direct.damping = arguments.number("direct_damping");
   settings.direct.objective =
       arguments.text("objective") == "subspace" ? DirectObjective::kSubspace : DirectObjective::kMixed;
-  const bool subspace = settings.direct.objective == DirectObjective::kSubspace;
-  if (subspace) note_unused(arguments, {"direct_damping"}, "with --objective subspace", notes);
-  if (!subspace)
-    note_unused(arguments, {"top_p", "min_k", "max_k", "full_matrix"}, "without --objective subspace", notes);
-  settings.direct.top_p = arguments.number("top_p");
-  settings.direct.min_k = arguments.integer("min_k");
-  settings.direct.max_k = arguments.integer("max_k");
-  settings.direct.full_svd = arguments.flag("full_matrix");
-  if (settings.direct.min_k > settings.direct.max_k) {
-    fail(ErrorCode::kUsage, "argument --min_k: is above --max_k {} (got '{}')", settings.direct.max_k,
-         settings.direct.min_k);
+  settings.direct.subspace = settings.learned.subspace;
+  settings.sweeps = read_sweeps(arguments, settings.method);
+  settings.scales = read_scales(arguments);
+  const InUse in_use(settings.method, plan);
+  note_unused(arguments, in_use, settings, notes);
+  if (!in_use.only_nearest())
+    settings.seed = settings.direct.subspace.seed = settings.learned.subspace.seed =
+        read_seed(arguments, notes);
+  run.bias_correction = read_bias_correction(arguments, notes);
+  if (arguments.text("quality") == "best") {
+    notes.emplace_back(
+        "--quality best without calibration data: real inputs lower the model's error two to three times "
+        "further than any rounding without them");
   }
-  if (settings.method == Method::kImplied || (subspace && !settings.direct.full_svd)) {
-    settings.seed = settings.direct.seed = read_seed(arguments, notes);
-  } else {
-    note_unused(arguments, {"manual_seed"}, "here: nothing random is used", notes);
-  }
-  return settings;
 }
 
 }  // namespace ctq::cli

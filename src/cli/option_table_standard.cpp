@@ -58,7 +58,9 @@ void add_target(std::vector<Option>& table) {
               .standard("source"),
           pattern("--preserve-layers", "With --output-dtype: weights whose name matches keep their type"),
           text("--recipe", "Format, layout and preset in one word, or a JSON recipe file"),
-          choice("--profile", "Whose defaults to start from").choose({"seed", "peer"}).standard("seed"),
+          choice("--profile", "Start from the defaults of an older program instead of our own")
+              .choose({"seed", "peer"})
+              .built(),
       });
 }
 
@@ -87,10 +89,15 @@ void add_quantization(std::vector<Option>& table) {
           choice("--optimizer", "How the code of each value is chosen")
               .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
                        "direct"})
-              .unbuilt({"original", "adamw", "radam", "gptq", "quip", "prodigy"})
-              .standard("rtn")
+              .unbuilt({"gptq", "quip"})
+              .standard("auto")
               .built(),
-          choice("--quality", "How much effort to spend").choose({"fast", "good", "best"}),
+          choice("--quality",
+                 "How much effort to spend: fast rounds to nearest, good is --optimizer auto, best also fits "
+                 "scales")
+              .choose({"fast", "good", "best"})
+              .otherwise("good, unless --optimizer is given")
+              .built(),
           number("--max-error", "Choose each layer's format so that its error stays below this").above(0),
           size("--target-size", "Choose each layer's format so that the file stays below this size")
               .at_least(1),
@@ -98,7 +105,7 @@ void add_quantization(std::vector<Option>& table) {
           integer("--manual_seed", "Seed of everything random; -1 picks one and prints it")
               .at_least(-1)
               .at_most(4294967295.0)
-              .standard("-1")
+              .standard("0")
               .built(),
           device("--device", "Where to calculate: auto, cpu, cuda or cuda:N").standard("auto").built(),
           integer("--threads", "Worker threads of the CPU").at_least(1).otherwise("all cores").built(),
@@ -130,7 +137,8 @@ void add_calibration(std::vector<Option>& table) {
           choice("--bias-correction",
                  "Adjust the bias that belongs to a quantized weight; auto: with real data only")
               .choose({"auto", "on", "off", "norm"})
-              .standard("auto"),
+              .standard("auto")
+              .built(),
           path("--calibration-data", "Statistics of each layer's input, .safetensors or .json"),
           path("--calibration-lora", "Use the A matrices of this LoRA as calibration rows"),
           toggle("--static-activations", "Write the measured input scale of layers that have one"),

@@ -1,5 +1,6 @@
 #include "progress.h"
 
+#include <algorithm>
 #include <cstdio>
 
 #include <nlohmann/json.hpp>
@@ -22,14 +23,18 @@ std::string_view family(const plan::Target& target) {
   return target.codec->grid().code() == linalg::Code::kInt8 ? "INT8" : "FP8";
 }
 
-/// ", direct: objective 1.2e-05 -> 9.1e-06 (-24 %)", with where the input's second moment comes from.
+/// ", direct: trace 1.2e-05 -> 9.1e-06 (-24 %)", with where the input's second moment comes from.
 std::string optimizer_words(const pipeline::Optimized& optimized) {
   const std::string source = optimized.source.empty() ? "" : fmt::format(" ({})", optimized.source);
   if (optimized.guarded)
     return fmt::format(", {}{}: no gain, round to nearest kept", optimized.method, source);
-  return fmt::format(", {}{}: objective {:.3g} -> {:.3g} ({:+.1f} %)", optimized.method, source,
-                     optimized.nearest_objective, optimized.objective,
-                     100 * (optimized.objective / optimized.nearest_objective - 1));
+  const std::string end =
+      optimized.stopped_by.empty()
+          ? ""
+          : fmt::format(", {} iterations ({})", optimized.iterations, optimized.stopped_by);
+  return fmt::format(", {}{}: {} {:.3g} -> {:.3g} ({:+.1f} %){}", optimized.method, source,
+                     optimized.objective_name, optimized.nearest_objective, optimized.objective,
+                     100 * (optimized.objective / std::max(optimized.nearest_objective, 1e-300) - 1), end);
 }
 
 /// The log's line about one tensor; existing log readers know its beginning.
@@ -133,6 +138,7 @@ void Progress::print_json(const pipeline::TensorDone& done) const {
     json["optimizer"] = done.optimized->method;
     json["objective_nearest"] = done.optimized->nearest_objective;
     json["objective"] = done.optimized->objective;
+    json["iterations"] = done.optimized->iterations;
   }
   if (done.error) json["sqnr"] = done.error->sqnr_db;
   json["bytes_done"] = done.bytes_done;

@@ -27,7 +27,9 @@ struct Choice {
 };
 
 Choice read_choice(const Arguments& arguments) {
-  Choice choice{.family = "int8", .format_name = arguments.text("format"), .scaling = ""};
+  Choice choice{.family = arguments.flag("fp8") ? "fp8" : "int8",
+                .format_name = arguments.text("format"),
+                .scaling = ""};
   std::string given;
   for (const std::string_view family : {"int8", "fp8", "fp16"}) {
     if (!arguments.given(family) || !arguments.flag(family)) continue;
@@ -186,7 +188,8 @@ DryRun read_dry_run(const Arguments& arguments) {
 std::string output_name(const Settings& settings) {
   return settings.dry_run == DryRun::kTemplate
              ? stem_of(settings.input) + "_layer_config_template.json"
-             : derived_output(settings.input, settings.plan, settings.run.optimizer.method);
+             : derived_output(settings.input, settings.plan,
+                              settings.plan.target.optimizer.value_or(settings.run.optimizer.method));
 }
 
 }  // namespace
@@ -195,8 +198,9 @@ std::string derived_output(const std::string& input, const plan::Options& option
   std::string name = stem_of(input);
   const format::Codec* codec = options.target.codec;
   const bool int8 = codec && codec->grid().code() == linalg::Code::kInt8;
-  name +=
-      method == optimize::Method::kNearest ? "_simple_" : fmt::format("_{}_", optimize::method_name(method));
+  name += !codec || method == optimize::Method::kNearest ? "_simple_"
+          : optimize::is_learned(method)                 ? "_learned_"
+                                                         : fmt::format("_{}_", optimize::method_name(method));
   name += !codec ? "fp16" : int8 ? "int8" : "fp8";
   if (!options.presets.empty() || options.custom || options.layer_config) name += "mixed";
   if (codec && int8) {
@@ -238,8 +242,8 @@ Settings make_settings(const Arguments& arguments) {
   settings.progress = read_progress(arguments);
   settings.verbosity = read_verbosity(arguments);
   settings.run = read_run_options(arguments, settings.notes);
-  settings.run.optimizer = read_optimizer(arguments, settings.notes);
   read_layer_config(arguments, settings.plan, settings.notes);
+  read_optimizer(arguments, settings.plan, settings.run, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;

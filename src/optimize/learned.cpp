@@ -5,9 +5,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
-#include "ctq/linalg/svd.h"
 #include "optimize/learned_relaxation.h"
 
 namespace ctq::optimize {
@@ -19,20 +17,12 @@ constexpr int64_t kReadEvery = 16;  // iterations between two waits for the devi
 constexpr double kHighestStep = 0.03;  // codes
 constexpr int64_t kProdigyHold = 50;   // iterations in which its distance estimate grows
 
-linalg::LowRank leading_vectors(const at::Tensor& weight, const LearnedSettings& settings) {
-  const int64_t k = subspace_rank(weight.size(0), weight.size(1), settings);
-  if (settings.full_svd) return linalg::thin_svd(weight, k);
-  // A model's weights have flat spectra. With the usual 10 extra columns the found space differs enough from
-  // the true one that a sixth of the gain is lost in the latter; with k it is found.
-  const int64_t oversample = std::max<int64_t>(10, k);
-  return linalg::randomized_svd(weight, k, at::make_generator<at::CPUGeneratorImpl>(settings.seed),
-                                oversample);
-}
+double lr_of(const LearnedSettings& settings) { return settings.lr.value_or(usual_lr(settings.method)); }
 
 ScheduleSettings schedule_of(const LearnedSettings& settings) {
   ScheduleSettings schedule = settings.schedule;
   const bool prodigy = settings.method == LearnedMethod::kProdigy;
-  schedule.highest = std::min(schedule.highest, std::max(settings.lr, prodigy ? 1.0 : kHighestStep));
+  schedule.highest = std::min(schedule.highest, std::max(lr_of(settings), prodigy ? 1.0 : kHighestStep));
   if (prodigy) schedule.hold = std::max(schedule.hold, kProdigyHold);
   return schedule;
 }
@@ -87,7 +77,7 @@ std::string_view follow(LearningRate& rate, const std::vector<float>& losses) {
 at::Tensor iterate(Relaxation& relaxation, const LearnedSettings& settings, Rounding& result) {
   Positions& positions = relaxation.positions();
   const auto solver = make_solver(settings);
-  LearningRate rate(schedule_of(settings), settings.stop, settings.lr, positions.h.size(0),
+  LearningRate rate(schedule_of(settings), settings.stop, lr_of(settings), positions.h.size(0),
                     positions.h.size(1));
   Best best;
   Unread unread;
@@ -113,21 +103,16 @@ std::string_view method_name(LearnedMethod method) {
 
 double usual_lr(LearnedMethod method) { return method == LearnedMethod::kProdigy ? 1.0 : 8.0773e-3; }
 
-int64_t subspace_rank(int64_t out_features, int64_t in_features, const LearnedSettings& settings) {
-  const int64_t most = std::min(out_features, in_features);
-  const auto share = static_cast<int64_t>(settings.top_p * static_cast<double>(most));
-  return std::min({settings.max_k, std::max(settings.min_k, share), most});
-}
-
 Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings) {
   Rounding result;
   result.values = layer.nearest;
+  result.scale = layer.scale;
   result.method = method_name(settings.method);
   result.objective = "subspace";
   result.stopped_by = "nothing to gain";
   if (layer.weight.numel() == 0 || !(layer.weight.norm().item<float>() > 0)) return result;
 
-  const linalg::LowRank leading = leading_vectors(layer.weight, settings);
+  const linalg::LowRank leading = leading_vectors(layer.weight, settings.subspace);
   Relaxation relaxation(layer, leading.u, leading.v);
   if (!relaxation.any_choice()) return result;
   result.nearest_objective = result.objective_value = relaxation.loss_of(layer, layer.nearest);

@@ -39,7 +39,7 @@ at::Tensor frobenius(const at::Tensor& matrix) { return ordered_sum(matrix.squar
 
 Relaxation::Relaxation(const Layer& layer, at::Tensor u, at::Tensor v)
     : u_(std::move(u)), v_(std::move(v)), u_t_(u_.t().contiguous()), v_t_(v_.t().contiguous()) {
-  const at::Tensor scale = expanded_scale(layer), scaled = layer.weight / scale;
+  const at::Tensor scale = expanded_scale(layer, layer.scale), scaled = layer.weight / scale;
   below_ = layer.grid->below(scaled);
   above_ = layer.grid->above(scaled);
   lower_error_ = error_of(layer, below_);

@@ -1,14 +1,11 @@
 #include "ctq/optimize/one_pass.h"
 
-#include <algorithm>
 #include <utility>
 
 #include <ATen/ATen.h>
-#include <ATen/CPUGeneratorImpl.h>
 
 #include "ctq/linalg/coordinate_descent.h"
 #include "ctq/linalg/ldlq.h"
-#include "ctq/linalg/svd.h"
 
 namespace ctq::optimize {
 namespace {
@@ -16,44 +13,95 @@ namespace {
 /// Identity added to the projector of the subspace, so that directions outside it are not free.
 constexpr double kSubspaceDamping = 0.02;
 
-double trace_objective(const Layer& layer, const at::Tensor& values, const at::Tensor& damped) {
-  return linalg::objective_rows(error_of(layer, values), damped).sum().item<double>();
-}
+/// A choice of codes with its scales.
+struct Choice {
+  at::Tensor values, scale;
+  at::Tensor cost;  ///< e H' e^T per row of the error, [out_features] float64
+};
 
-Rounding keep_nearest(const Layer& layer, Rounding rounding) {
-  rounding.values = layer.nearest;
-  rounding.objective_value = rounding.nearest_objective;
-  rounding.guarded = true;
-  return rounding;
+/// Choices for a layer under tr(E H' E^T).
+class Search {
+ public:
+  Search(const Layer& layer, at::Tensor damped) : layer_(layer), damped_(std::move(damped)) {
+    best_ = measured({layer.nearest, layer.scale, {}});
+    const double whole = linalg::objective_rows(layer.weight, damped_).sum().item<double>();
+    if (whole > 0) unit_ = whole;
+    nearest_ = objective();
+  }
+  const at::Tensor& damped() const { return damped_; }
+  const Choice& best() const { return best_; }
+  double nearest_objective() const { return nearest_; }
+  /// Relative to that of the weight.
+  double objective() const { return best_.cost.sum().item<double>() / unit_; }
+
+  Choice measured(Choice choice) const {
+    choice.cost = linalg::objective_rows(error_of(layer_, choice.values, choice.scale), damped_);
+    return choice;
+  }
+
+  /// Takes what is better: row by row where no scale is shared between rows, else all or nothing.
+  static Choice better(const Layer& layer, const Choice& a, const Choice& b) {
+    if (layer.tiling.rows > 1) return b.cost.sum().item<double>() < a.cost.sum().item<double>() ? b : a;
+    const at::Tensor second = b.cost < a.cost, rows = second.unsqueeze(1);
+    return {at::where(rows, b.values, a.values), at::where(rows, b.scale, a.scale),
+            at::where(second, b.cost, a.cost)};
+  }
+  void offer(const Choice& choice) { best_ = better(layer_, best_, choice); }
+
+ private:
+  const Layer& layer_;
+  at::Tensor damped_;
+  Choice best_;
+  double unit_ = 1;
+  double nearest_ = 0;
+};
+
+/// layer: with the scales to use.
+Choice solve(const Layer& layer, const Search& search, const linalg::FeedbackFactor& factor,
+             const OnePassSettings& settings) {
+  const linalg::Code code = layer.grid->code();
+  const auto swept = [&](Choice choice) {
+    if (settings.sweeps > 0)
+      choice.values = linalg::coordinate_descent(choice.values, layer.weight, search.damped(), layer.tiling,
+                                                 code, choice.scale, settings.sweeps);
+    return search.measured(std::move(choice));
+  };
+  const Choice fed_back =
+      swept({linalg::ldlq_round(layer.weight, factor, layer.tiling, code, layer.scale), layer.scale, {}});
+  if (settings.scales != Scales::kRefit) return fed_back;
+  // Other codes are best for other scales.
+  const Choice refitted =
+      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, search.damped()), {}});
+  return Search::better(layer, fed_back, refitted);
 }
 
 }  // namespace
 
 Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
                                   std::string method) {
-  Rounding rounding;
-  rounding.method = std::move(method);
-  rounding.objective = "trace";
-  rounding.iterations = settings.sweeps;
-
   const linalg::FeedbackFactor factor = linalg::damped_factor(h, settings.lambda, settings.order);
   at::Tensor damped = h.clone();
   damped.diagonal().add_(h.diagonal().mean().mul(factor.lambda));
-  const double whole = linalg::objective_rows(layer.weight, damped).sum().item<double>();
-  const double unit = whole > 0 ? whole : 1;
-  rounding.nearest_objective = trace_objective(layer, layer.nearest, damped) / unit;
-  if (!factor.ok) return keep_nearest(layer, std::move(rounding));
-
-  const linalg::Code code = layer.grid->code();
-  at::Tensor values = linalg::ldlq_round(layer.weight, factor, layer.tiling, code, layer.scale);
-  if (settings.sweeps > 0) {
-    values = linalg::coordinate_descent(values, layer.weight, damped, layer.tiling, code, layer.scale,
-                                        settings.sweeps);
+  Search search(layer, std::move(damped));
+  if (factor.ok) {
+    search.offer(solve(layer, search, factor, settings));
+    if (settings.scales != Scales::kAbsmax)
+      search.offer(solve(search_scales(layer, search.damped()), search, factor, settings));
   }
-  rounding.objective_value = trace_objective(layer, values, damped) / unit;
-  if (!(rounding.objective_value < rounding.nearest_objective))
-    return keep_nearest(layer, std::move(rounding));
-  rounding.values = std::move(values);
+  Rounding rounding;
+  rounding.values = search.best().values;
+  rounding.scale = search.best().scale;
+  rounding.method = std::move(method);
+  rounding.objective = "trace";
+  rounding.nearest_objective = search.nearest_objective();
+  rounding.objective_value = search.objective();
+  rounding.iterations = settings.sweeps;
+  rounding.guarded = !(rounding.objective_value < rounding.nearest_objective);
+  if (rounding.guarded) {
+    rounding.values = layer.nearest;
+    rounding.scale = layer.scale;
+    rounding.objective_value = rounding.nearest_objective;
+  }
   return rounding;
 }
 
@@ -66,15 +114,7 @@ at::Tensor direct_second_moment(const at::Tensor& weight, const DirectSettings& 
     h.div_(mean).diagonal().add_(settings.damping);
     return h;
   }
-  const int64_t rank = std::min(weight.size(0), weight.size(1));
-  const auto share = static_cast<int64_t>(settings.top_p * static_cast<double>(rank));
-  const int64_t k = std::min(rank, std::min(settings.max_k, std::max(settings.min_k, share)));
-  // Weights have slowly decaying spectra: a few spare columns would miss part of the leading subspace.
-  const linalg::LowRank leading =
-      settings.full_svd
-          ? linalg::thin_svd(weight, k)
-          : linalg::randomized_svd(weight, k, at::make_generator<at::CPUGeneratorImpl>(settings.seed),
-                                   /*oversample=*/k);
+  const linalg::LowRank leading = leading_vectors(weight, settings.subspace);
   h = linalg::gram(leading.v.t().contiguous());
   h.diagonal().add_(kSubspaceDamping);
   return h;

@@ -1,30 +1,81 @@
 #include "ctq/optimize/optimizer.h"
 
-namespace ctq::optimize {
+#include <algorithm>
+#include <array>
 
-std::string_view method_name(Method method) {
+#include <ATen/ATen.h>
+
+namespace ctq::optimize {
+namespace {
+
+constexpr std::array<std::string_view, 8> kNames = {"rtn",     "original", "adamw",   "radam",
+                                                    "prodigy", "direct",   "implied", "auto"};
+
+LearnedMethod learned_method(Method method) {
   switch (method) {
-    case Method::kNearest: return "rtn";
-    case Method::kDirect: return "direct";
-    case Method::kImplied: return "implied";
+    case Method::kAdamW: return LearnedMethod::kAdamW;
+    case Method::kRAdam: return LearnedMethod::kRAdam;
+    case Method::kProdigy: return LearnedMethod::kProdigy;
+    default: return LearnedMethod::kOriginal;
   }
-  return "";
 }
 
+/// Round to nearest with the scales of least ||E||.
+Rounding round_to_nearest(const Layer& layer, Scales scales) {
+  const double unit = std::max(layer.weight.square().sum(at::kDouble).item<double>(), 1e-300);
+  const auto objective = [&](const at::Tensor& values, const at::Tensor& scale) {
+    return error_of(layer, values, scale).square().sum(at::kDouble).item<double>() / unit;
+  };
+  Rounding rounding;
+  rounding.values = layer.nearest;
+  rounding.scale = layer.scale;
+  rounding.method = "rtn";
+  rounding.objective = "mse";
+  if (scales == Scales::kAbsmax) return rounding;
+  rounding.nearest_objective = rounding.objective_value = objective(layer.nearest, layer.scale);
+  const Layer searched = search_scales(layer, /*h=*/{});
+  at::Tensor scale = searched.scale;
+  if (scales == Scales::kRefit) scale = refit_scales(layer, searched.nearest, scale, /*h=*/{});
+  const double value = objective(searched.nearest, scale);
+  rounding.guarded = !(value < rounding.nearest_objective);
+  if (rounding.guarded) return rounding;
+  rounding.values = searched.nearest;
+  rounding.scale = scale;
+  rounding.objective_value = value;
+  return rounding;
+}
+
+}  // namespace
+
+std::string_view method_name(Method method) { return kNames.at(static_cast<size_t>(method)); }
+
+std::optional<Method> method_of(std::string_view name) {
+  const auto* const found = std::ranges::find(kNames, name);
+  if (found == kNames.end()) return std::nullopt;
+  return static_cast<Method>(found - kNames.begin());
+}
+
+bool is_learned(Method method) { return method >= Method::kOriginal && method <= Method::kProdigy; }
+
+bool wants_implied(Method method) { return method == Method::kImplied || method == Method::kAuto; }
+
 Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<at::Tensor>& implied) {
-  if (settings.method == Method::kNearest) {
-    Rounding rounding;
-    rounding.values = layer.nearest;
-    rounding.method = "rtn";
-    return rounding;
+  const Scales scales = scales_for(layer, settings.scales);
+  if (settings.method == Method::kNearest) return round_to_nearest(layer, scales);
+  if (is_learned(settings.method)) {
+    LearnedSettings learned = settings.learned;
+    learned.method = learned_method(settings.method);
+    return learned_rounding(layer, learned);
   }
-  if (settings.method == Method::kImplied && implied) {
-    return round_with_second_moment(
-        layer, *implied, {.lambda = settings.implied_lambda, .sweeps = settings.sweeps, .order = linalg::ColumnOrder::kActOrder}, "implied");
+  OnePassSettings one_pass{
+      .sweeps = settings.sweeps, .scales = scales, .order = linalg::ColumnOrder::kActOrder};
+  if (wants_implied(settings.method) && implied) {
+    one_pass.lambda = settings.implied_lambda;
+    return round_with_second_moment(layer, *implied, one_pass, "implied");
   }
   // Damped already, by direct_second_moment.
-  return round_with_second_moment(layer, direct_second_moment(layer.weight, settings.direct),
-                                  {.sweeps = settings.sweeps, .order = linalg::ColumnOrder::kActOrder}, "direct");
+  return round_with_second_moment(layer, direct_second_moment(layer.weight, settings.direct), one_pass,
+                                  "direct");
 }
 
 }  // namespace ctq::optimize

@@ -23,26 +23,27 @@ Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight) {
   return layer;
 }
 
-at::Tensor expanded_scale(const Layer& layer) {
+at::Tensor expanded_scale(const Layer& layer, const at::Tensor& scale) {
   const int64_t rows = layer.weight.size(0), columns = layer.weight.size(1);
-  at::Tensor scale = layer.scale;
-  if (layer.tiling.rows > 1) scale = scale.repeat_interleave(layer.tiling.rows, 0).narrow(0, 0, rows);
-  if (layer.tiling.cols > 1) scale = scale.repeat_interleave(layer.tiling.cols, 1).narrow(1, 0, columns);
-  return scale.expand({rows, columns});
+  at::Tensor expanded = scale;
+  if (layer.tiling.rows > 1) expanded = expanded.repeat_interleave(layer.tiling.rows, 0).narrow(0, 0, rows);
+  if (layer.tiling.cols > 1)
+    expanded = expanded.repeat_interleave(layer.tiling.cols, 1).narrow(1, 0, columns);
+  return expanded.expand({rows, columns});
 }
 
-at::Tensor error_of(const Layer& layer, const at::Tensor& values) {
-  return at::addcmul(-layer.weight, values, expanded_scale(layer));
+at::Tensor error_of(const Layer& layer, const at::Tensor& values, const at::Tensor& scale) {
+  return at::addcmul(-layer.weight, values, expanded_scale(layer, scale));
 }
 
-format::Encoded encode(const format::Codec& codec, int64_t block_size, const Layer& layer,
-                       const at::Tensor& values) {
+format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding) {
+  const at::Tensor& values = rounding.values;
   const auto stored = format::stored_tensors(codec, values.size(0), values.size(1), block_size);
   format::Encoded encoded;
   encoded.codec = &codec;
   encoded.block_size = block_size;
   encoded.codes = values.to(stored.at(0).dtype);
-  encoded.scales = layer.scale.reshape(stored.at(1).shape);
+  encoded.scales = rounding.scale.reshape(stored.at(1).shape);
   return encoded;
 }
 

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <map>
+#include <set>
+#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -47,14 +50,33 @@ std::string value_finding(const TensorPlan& tensor) {
   return "";
 }
 
-/// Tensors in the order of their bytes: reading is sequential, writing goes to known offsets anyway.
-std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan) {
+bool is_float_vector(const TensorPlan& tensor) {
+  using safetensors::Dtype;
+  const safetensors::TensorInfo& info = *tensor.source->info;
+  return info.shape.size() == 1 && (info.dtype == Dtype::kF32 || info.dtype == Dtype::kF16 ||
+                                    info.dtype == Dtype::kBF16 || info.dtype == Dtype::kF64);
+}
+
+/// The bias that belongs to a weight; null when there is none.
+const TensorPlan* bias_of(const plan::Plan& plan, const TensorPlan& weight) {
+  const TensorPlan* bias = plan.find(fmt::format("{}.bias", weight.source->layer()));
+  const bool fits = bias && bias->decision == Decision::kKeep && is_float_vector(*bias) &&
+                    bias->source->info->shape[0] == weight.source->info->shape[0];
+  return fits ? bias : nullptr;
+}
+
+/// Tensors in the order of their bytes: reading is sequential, writing goes to known offsets anyway. Biases
+/// that may be corrected come last, when their weights have been rounded.
+std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan, bool biases_last) {
   std::vector<const TensorPlan*> order;
+  std::set<const TensorPlan*> last;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kRemove) order.push_back(&tensor);
+    if (biases_last && tensor.decision == Decision::kQuantize) last.insert(bias_of(plan, tensor));
   }
-  std::ranges::sort(order, {}, [](const TensorPlan* tensor) {
-    return std::pair<std::string_view, uint64_t>(tensor->source->file->path(), tensor->source->info->begin);
+  std::ranges::sort(order, {}, [&](const TensorPlan* tensor) {
+    return std::tuple<bool, std::string_view, uint64_t>(last.contains(tensor), tensor->source->file->path(),
+                                                        tensor->source->info->begin);
   });
   return order;
 }
@@ -72,7 +94,8 @@ class Run {
 
   /// False when a weight turned out not to be quantizable: the run is then worthless.
   bool carry_out(Result& result) {
-    const std::vector<const TensorPlan*> order = in_reading_order(plan_);
+    const std::vector<const TensorPlan*> order =
+        in_reading_order(plan_, options_.bias_correction != BiasCorrection::kNone);
     ReadAhead read_ahead(order, options_.byte_budget);
     uint64_t total = 0;
     for (const TensorPlan* tensor : order) total += tensor->bytes_in();
@@ -98,6 +121,7 @@ class Run {
     }
     writes_.drain();
     throw_if_cancelled();
+    result.biases_corrected = biases_corrected_;
     result.written = outputs_.commit();
     return true;
   }
@@ -106,6 +130,8 @@ class Run {
   bool convert_tensor(const TensorPlan& tensor, TensorDone& event) {
     switch (tensor.decision) {
       case Decision::kKeep:
+        if (const auto found = bias_changes_.find(&tensor); found != bias_changes_.end())
+          return correct_bias(tensor, found->second);
         writes_.add(0, [this, source = tensor.source] {
           outputs_.copy(*source);
           source->file->release(*source->info);
@@ -132,11 +158,33 @@ class Run {
       const format::Encoded& encoded = outcome->encoded;
       event.optimized = std::move(outcome->optimized);
       if (options_.measure_quality) event.error = metrics::weight_error(weight, format::decode(encoded));
+      note_bias_change(tensor, weight, encoded);
       store(tensor, {encoded.codes.cpu(), encoded.scales.cpu()});
     } catch (const c10::OutOfMemoryError&) {
       fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
            printable(tensor.source->name()), options_.device.str());
     }
+    return true;
+  }
+
+  /// What the layer's output loses on average by the change of its weight: -E mean(x).
+  void note_bias_change(const TensorPlan& tensor, const at::Tensor& weight, const format::Encoded& encoded) {
+    const TensorPlan* bias = bias_of(plan_, tensor);
+    const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
+    if (!mean.defined()) return;
+    const at::Tensor error = format::decode(encoded) - weight;
+    bias_changes_[bias] = -error.to(at::kDouble).mul_(mean).sum(1).cpu();
+  }
+
+  bool correct_bias(const TensorPlan& tensor, const at::Tensor& change) {
+    const at::Tensor bias = model::load(*tensor.source);
+    const at::Tensor corrected = (bias.to(at::kDouble) + change).to(bias.scalar_type());
+    const bool usable = corrected.isfinite().all().item<bool>();
+    if (usable) ++biases_corrected_;
+    const at::Tensor stored = usable ? corrected : bias.clone();
+    tensor.source->file->release(*tensor.source->info);
+    writes_.add(stored.nbytes(),
+                [this, &tensor, stored] { outputs_.write(tensor.source->name(), bytes_of(stored)); });
     return true;
   }
 
@@ -156,6 +204,8 @@ class Run {
   const RunOptions& options_;
   Events& events_;
   LayerRounding rounding_;
+  std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
+  size_t biases_corrected_ = 0;
   OutputSet outputs_;
   WriteBehind writes_;
 };

@@ -24,11 +24,12 @@ using nlohmann::json;
 constexpr size_t kMaxFileBytes = 64 << 20;  // far above any list of layers: what is larger is no such list
 
 /// Known from other programs' files or from later versions, but not built.
-constexpr std::array<std::string_view, 5> kUnbuiltKeys = {"optimizer", "num_iter", "convrot",
-                                                          "convrot_groupsize", "output_dtype"};
+constexpr std::array<std::string_view, 3> kUnbuiltKeys = {"convrot", "convrot_groupsize", "output_dtype"};
+constexpr std::array<std::string_view, 2> kUnbuiltOptimizers = {"gptq", "quip"};
 constexpr std::array<std::string_view, 3> kUnbuiltFormats = {"nvfp4", "mxfp8", "hybrid_mxfp8"};
-constexpr std::array<std::string_view, 6> kKeys = {
-    "format", "block_size", "scaling_mode", "simple", "full_precision_matrix_mult", "skip"};
+constexpr std::array<std::string_view, 8> kKeys = {
+    "format", "block_size", "scaling_mode", "simple", "optimizer", "num_iter", "full_precision_matrix_mult",
+    "skip"};
 
 template <typename... Args>
 [[noreturn]] void refuse(std::string_view entry, fmt::format_string<Args...> message, Args&&... args) {
@@ -107,14 +108,26 @@ std::string text(std::string_view entry, const json& settings, const char* key) 
   return found->get<std::string>();
 }
 
-/// 0 when it is absent.
-int64_t block_size(std::string_view entry, const json& settings) {
-  const auto found = settings.find("block_size");
-  if (found == settings.end()) return 0;
+std::optional<int64_t> whole_number(std::string_view entry, const json& settings, const char* key,
+                                    int64_t least) {
+  const auto found = settings.find(key);
+  if (found == settings.end()) return std::nullopt;
   // A number above 2^63 is unsigned and would come out negative.
-  if (!found->is_number_integer() || found->get<int64_t>() < 1)
-    refuse(entry, "'block_size' must be a whole number of at least 1, not {}", shown(*found));
+  if (!found->is_number_integer() || found->get<int64_t>() < least)
+    refuse(entry, "'{}' must be a whole number of at least {}, not {}", key, least, shown(*found));
   return found->get<int64_t>();
+}
+
+std::optional<optimize::Method> read_optimizer(std::string_view entry, const json& settings) {
+  const bool simple = flag(entry, settings, "simple");
+  const std::string name = text(entry, settings, "optimizer");
+  if (std::ranges::count(kUnbuiltOptimizers, name) > 0)
+    refuse(entry, "optimizer '{}' is not available in this version", name);
+  const auto method = optimize::method_of(name);
+  if (!name.empty() && !method) refuse(entry, "unknown optimizer '{}'", printable(name));
+  if (simple && method && *method != optimize::Method::kNearest)
+    refuse(entry, "\"simple\": true contradicts optimizer '{}'", name);
+  return simple ? optimize::Method::kNearest : method;
 }
 
 void check_keys(std::string_view entry, const json& settings) {
@@ -158,24 +171,30 @@ LayerRule read_rule(const std::string& entry, const json& settings, int64_t stan
   if (!settings.is_object()) refuse(entry, "must be an object of settings, not {}", settings.type_name());
   check_keys(entry, settings);
   const bool skip = flag(entry, settings, "skip");
-  const bool simple = flag(entry, settings, "simple");
   const bool empty = settings.contains("format") && settings["format"] == "";
   const std::string format = skip && empty ? "" : text(entry, settings, "format");
   if (format.empty() && !skip)
     refuse(entry, "'format' is missing; a layer that is to stay has \"skip\": true");
   const format::Codec* codec = read_codec(entry, settings, format);
-  const int64_t size = block_size(entry, settings);
+  const std::optional<int64_t> size = whole_number(entry, settings, "block_size", 1);
+  const auto optimizer = read_optimizer(entry, settings);
+  const auto num_iter = whole_number(entry, settings, "num_iter", 0);
   const bool full_precision = flag(entry, settings, "full_precision_matrix_mult");
 
   LayerRule rule;
   rule.name = entry;
   if (skip || format == "keep") return rule;
-  rule.target = Target{codec, codec && codec->has_blocks() ? (size ? size : standard_block_size) : 0, simple};
+  rule.target = Target{.codec = codec,
+                       .block_size = codec && codec->has_blocks() ? size.value_or(standard_block_size) : 0,
+                       .optimizer = optimizer,
+                       .num_iter = num_iter};
   const auto note = [&](std::string_view key, std::string_view why) {
     notes.push_back(fmt::format("--layer-config entry '{}': {} has no effect: {} {}", printable(entry), key,
                                 rule.target->label(), why));
   };
   if (size && rule.target->block_size == 0) note("block_size", "has no blocks");
+  if (optimizer && !codec) note("optimizer", "is a plain cast");
+  if (num_iter && !codec) note("num_iter", "is a plain cast");
   if (!settings.contains("full_precision_matrix_mult")) return rule;
   if (codec) rule.full_precision_matrix_mult = full_precision;
   if (!codec) note("full_precision_matrix_mult", "has no marker");

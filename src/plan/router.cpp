@@ -146,7 +146,9 @@ Router::Choice Router::choose(const model::Checkpoint::Entry& entry) {
 }
 
 Router::Choice Router::follow(const LayerRule& rule) const {
-  return {.target = rule.target,
+  std::optional<Target> target = rule.target;
+  if (target && !target->optimizer) target->optimizer = options_.target.optimizer;  // --simple reaches it
+  return {.target = target,
           .reason = fmt::format("layer-config '{}'", printable(rule.name)),
           .heuristic = options_.heuristic,
           .full_precision_matrix_mult = rule.full_precision_matrix_mult};
@@ -192,7 +194,8 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) const {
            "tensor '{}': {}; choose another --block_size, or --block-fallback row or skip",
            printable(entry.name()), *misfit);
     case BlockFallback::kRow:
-      plan.target = {row_codec(*plan.target.codec), 0, plan.target.simple};
+      plan.target.codec = row_codec(*plan.target.codec);
+      plan.target.block_size = 0;
       plan.reason =
           fmt::format("{}scales per row: {}", plan.reason == "target" ? "" : plan.reason + ", ", *misfit);
       break;

@@ -23,14 +23,16 @@ std::string format_of(const TensorPlan& tensor) {
   return changed ? tensor.target.label() : std::string(safetensors::dtype_name(tensor.source->info->dtype));
 }
 
-std::string tensor_row(const TensorPlan& tensor) {
+std::string tensor_row(const TensorPlan& tensor, const pipeline::LayerMethods& methods) {
   const safetensors::TensorInfo* scale = scale_of(tensor);
-  return fmt::format("{:<9} {:<60} {:<16} {:<5} -> {:<32} {:<12} {:>12} -> {:<12} {}\n",
+  const std::string optimizer =
+      tensor.decision == Decision::kQuantize ? ", " + methods.choice(tensor).label() : "";
+  return fmt::format("{:<9} {:<60} {:<16} {:<5} -> {:<32} {:<12} {:>12} -> {:<12} {}{}\n",
                      plan::decision_name(tensor.decision), printable(tensor.source->name(), 60),
                      shape_text(tensor.source->info->shape),
                      safetensors::dtype_name(tensor.source->info->dtype), format_of(tensor),
                      scale ? shape_text(scale->shape) : "-", tensor.bytes_in(), tensor.bytes_out(),
-                     tensor.reason);
+                     tensor.reason, optimizer);
 }
 
 struct FormatTotal {
@@ -52,7 +54,7 @@ std::map<std::string, FormatTotal> totals_by_format(const plan::Plan& plan) {
   return totals;
 }
 
-ordered_json tensor_json(const TensorPlan& tensor) {
+ordered_json tensor_json(const TensorPlan& tensor, const pipeline::LayerMethods& methods) {
   const safetensors::TensorInfo& info = *tensor.source->info;
   ordered_json json = {{"name", info.name},
                        {"shape", info.shape},
@@ -64,6 +66,7 @@ ordered_json tensor_json(const TensorPlan& tensor) {
     json["scaling_mode"] = format::granularity_name(tensor.target.codec->granularity);
     if (tensor.target.block_size > 0) json["block_size"] = tensor.target.block_size;
     json["stock"] = tensor.target.codec->stock;
+    json["optimizer"] = methods.choice(tensor).label();
   } else if (tensor.decision == Decision::kCast) {
     json["format"] = "float16";
   }
@@ -80,15 +83,16 @@ std::string dump(const ordered_json& json) {
 
 }  // namespace
 
-std::string plan_table(const plan::Plan& plan, const PlanNames& names) {
+std::string plan_table(const plan::Plan& plan, const PlanNames& names,
+                       const pipeline::LayerMethods& methods) {
   std::string text = fmt::format("Plan: {} -> {} ({} layout), nothing is written\n", names.input,
                                  names.output, plan.layout == format::Layout::kComfy ? "comfy" : "legacy");
   size_t other = 0;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.source->info->shape.size() == 2 && !tensor.source->layer().empty()) {
-      text += tensor_row(tensor);
+      text += tensor_row(tensor, methods);
     } else if (tensor.decision == Decision::kRemove) {
-      text += tensor_row(tensor);
+      text += tensor_row(tensor, methods);
     } else {
       ++other;
     }
@@ -99,12 +103,14 @@ std::string plan_table(const plan::Plan& plan, const PlanNames& names) {
     text += fmt::format("  {:<34} {:>6} tensors  {:>10} -> {}\n", format, total.tensors,
                         human_bytes(total.bytes_in), human_bytes(total.bytes_out));
   }
+  if (const std::string chosen = methods.summary(plan); !chosen.empty())
+    text += fmt::format("  {}\n", chosen);
   text += fmt::format("  output size: {} bytes ({}) in {} file{}\n", plan.bytes_out,
                       human_bytes(plan.bytes_out), plan.files.size(), plan.files.size() == 1 ? "" : "s");
   return text;
 }
 
-std::string plan_json(const plan::Plan& plan, const PlanNames& names) {
+std::string plan_json(const plan::Plan& plan, const PlanNames& names, const pipeline::LayerMethods& methods) {
   ordered_json json = {{"input", names.input},
                        {"fingerprint", names.fingerprint},
                        {"output", names.output},
@@ -115,7 +121,7 @@ std::string plan_json(const plan::Plan& plan, const PlanNames& names) {
                        {"notes", plan.notes},
                        {"unused", plan.unused},
                        {"suggested_preset", plan.suggested_preset}};
-  for (const TensorPlan& tensor : plan.tensors) json["tensors"].push_back(tensor_json(tensor));
+  for (const TensorPlan& tensor : plan.tensors) json["tensors"].push_back(tensor_json(tensor, methods));
   for (const plan::OutputFile& file : plan.files) {
     json["files"].push_back({{"name", file.name}, {"tensors", file.tensors.size()}, {"bytes", file.bytes}});
   }

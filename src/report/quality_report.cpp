@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
+#include <iterator>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -15,6 +17,7 @@ using nlohmann::ordered_json;
 using pipeline::LayerError;
 
 constexpr size_t kWorstLayers = 10;
+constexpr size_t kSlowestLayers = 5;
 constexpr size_t kRuleWidth = 100;
 
 bool is_below(const metrics::WeightError& error, double threshold_db) {
@@ -25,6 +28,46 @@ std::string row(const LayerError& layer, double threshold_db) {
   const metrics::WeightError& e = layer.error;
   return fmt::format("{:<50} | {:>12.8f} | {:>9.2f} | {:>10.6f} | {:>9.4f}{}\n", printable(layer.name, 50),
                      e.mse, e.sqnr_db, e.weight_rel, e.max_error, is_below(e, threshold_db) ? "  <" : "");
+}
+
+std::string optimizer_row(const LayerError& layer) {
+  const pipeline::Optimized& done = *layer.optimized;
+  const auto change = [](double before, double after) {
+    return before > 0 ? fmt::format("{:>+7.1f} %", 100 * (after / before - 1)) : fmt::format("{:>9}", "-");
+  };
+  std::string row =
+      fmt::format("{:<50} | {:<9} | {:<8} {:>10.4g} {}", printable(layer.name, 50), done.method,
+                  done.objective_name, done.objective, change(done.nearest_objective, done.objective));
+  row += done.subspace ? fmt::format(" | {:>10.4g} {}", done.subspace->stored,
+                                     change(done.subspace->nearest, done.subspace->stored))
+                       : fmt::format(" | {:>20}", "-");
+  return row + fmt::format(" | {:>5} | {:>8}{}\n", done.iterations, human_duration(layer.seconds),
+                           done.guarded ? "  guarded" : "");
+}
+
+/// What optimizers did, and which layers took longest; empty when none ran.
+std::string optimizer_table(const std::vector<LayerError>& layers) {
+  std::vector<LayerError> optimized;
+  std::ranges::copy_if(layers, std::back_inserter(optimized),
+                       [](const LayerError& layer) { return layer.optimized.has_value(); });
+  if (optimized.empty()) return "";
+  const std::string rule = std::string(kRuleWidth + 20, '-') + "\n";
+  std::string text = fmt::format(
+      "\nOptimizers (relative; in percent the change from round to nearest)\n{}{:<50} | "
+      "{:<9} | {:<29} | {:<20} | {:>5} | {:>8}\n{}",
+      rule, "Layer", "method", "objective", "subspace_rel", "iter.", "time", rule);
+  for (const LayerError& layer : optimized) text += optimizer_row(layer);
+  text += rule;
+  double seconds = 0;
+  for (const LayerError& layer : optimized) seconds += layer.seconds;
+  std::ranges::stable_sort(optimized, std::greater{}, &LayerError::seconds);
+  if (optimized.size() > kSlowestLayers) {
+    optimized.resize(kSlowestLayers);
+    text += "Slowest layers:\n";
+    for (const LayerError& layer : optimized) text += optimizer_row(layer);
+    text += rule;
+  }
+  return text + fmt::format("  all layers together: {}\n", human_duration(seconds));
 }
 
 ordered_json number(double value) {
@@ -82,7 +125,7 @@ std::string quality_table(const pipeline::Result& result, double threshold_db) {
                       summary.mean_sqnr_db, summary.mean_weight_rel, summary.total_sqnr_db);
   text += fmt::format("  Layers below {:.1f} dB: {} / {}\n", threshold_db, summary.below_threshold,
                       summary.layers);
-  return text;
+  return text + optimizer_table(result.quality);
 }
 
 std::string quality_json(const pipeline::Result& result, double threshold_db) {
@@ -102,10 +145,17 @@ std::string quality_json(const pipeline::Result& result, double threshold_db) {
     if (!layer.optimized) continue;
     json["layers"].back()["optimizer"] = {{"method", layer.optimized->method},
                                           {"source", layer.optimized->source},
+                                          {"objective_name", layer.optimized->objective_name},
                                           {"objective_nearest", number(layer.optimized->nearest_objective)},
                                           {"objective", number(layer.optimized->objective)},
+                                          {"iterations", layer.optimized->iterations},
+                                          {"stopped_by", layer.optimized->stopped_by},
                                           {"guarded", layer.optimized->guarded},
                                           {"seconds", layer.seconds}};
+    if (const auto& subspace = layer.optimized->subspace) {
+      json["layers"].back()["optimizer"]["subspace_rel_nearest"] = number(subspace->nearest);
+      json["layers"].back()["optimizer"]["subspace_rel"] = number(subspace->stored);
+    }
   }
   for (const auto& [name, reason] : result.findings)
     json["kept"].push_back({{"name", name}, {"reason", reason}});

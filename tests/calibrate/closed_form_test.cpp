@@ -24,7 +24,9 @@ Path make_path(int64_t width, int64_t outputs, Norm norm) {
   return path;
 }
 
-double distance(const at::Tensor& a, const at::Tensor& b) { return ((a - b).norm() / b.norm()).item<double>(); }
+double distance(const at::Tensor& a, const at::Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
+}
 
 TEST_CASE("closed form: every activation agrees with drawn rows", "[calibrate]") {
   // 60,000 rows of 40 columns lie about 0.02 from their limit.

@@ -478,7 +478,9 @@ StructureCheckpoint gated(int64_t width, int64_t hidden) {
   StructureCheckpoint made;
   for (const std::string block : {"layers.0.", "layers.1."}) {
     made.rms_norm(block + "input_layernorm", width).rms_norm(block + "post_attention_layernorm", width);
-    made.linear(block + "self_attn.q_proj", 2, width).linear(block + "mlp.gate_proj", hidden, width).linear(block + "mlp.up_proj", hidden, width);
+    made.linear(block + "self_attn.q_proj", 2, width)
+        .linear(block + "mlp.gate_proj", hidden, width)
+        .linear(block + "mlp.up_proj", hidden, width);
     made.linear(block + "mlp.down_proj", width, hidden);
   }
   return made;
@@ -521,8 +523,7 @@ TEST_CASE("implied: few rows, and more than one chunk of them", "[calibrate]") {
   const auto moments = ImpliedInputs(wide_checkpoint).moments("layers.0.mlp.down_proj", 0, 700);
   REQUIRE(moments);
   const at::Tensor x = rms_normed(normal_rows(700, 40'000, 1)) * get("post_attention_layernorm.weight");
-  const at::Tensor h =
-      at::silu(x.mm(get("mlp.gate_proj.weight").t())) * x.mm(get("mlp.up_proj.weight").t());
+  const at::Tensor h = at::silu(x.mm(get("mlp.gate_proj.weight").t())) * x.mm(get("mlp.up_proj.weight").t());
   CHECK(distance(moments->second, h.t().mm(h) / 700) < 0.4);
 }
 

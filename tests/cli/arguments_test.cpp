@@ -48,7 +48,7 @@ TEST_CASE("arguments: without any the defaults hold", "[cli]") {
   CHECK(none.integer("block_size") == 128);
   CHECK(none.number("quality_threshold") == 30.0);
   CHECK(none.text("verbose") == "NORMAL");
-  CHECK(none.text("optimizer") == "rtn");
+  CHECK(none.text("optimizer") == "auto");
   CHECK(none.text("device") == "auto");
   CHECK(none.flag("int8"));
   CHECK_FALSE(none.flag("comfy_quant"));
@@ -231,6 +231,29 @@ TEST_CASE("commands: convert may be named, others are refused", "[cli]") {
   CHECK(command_fault({"inspekt"}) == "command 'inspekt': unknown command; did you mean inspect?");
   CHECK(command_fault({"model.safetensors"}) ==
         "command 'model.safetensors': unknown command; name the model with --input");
+}
+
+TEST_CASE("arguments: a profile changes defaults, not what is given", "[cli]") {
+  const Arguments seed = Arguments::parse({"--profile", "seed"});
+  CHECK(seed.text("optimizer") == "original");
+  CHECK(seed.integer("num_iter") == 1000);
+  CHECK_FALSE(seed.given("optimizer"));
+  const Arguments peer = Arguments::parse({"--num_iter", "7", "--profile", "peer"});
+  CHECK(peer.text("optimizer") == "prodigy");
+  CHECK(peer.flag("fp8"));
+  CHECK_FALSE(peer.flag("int8"));
+  CHECK(peer.integer("num_iter") == 7);
+  CHECK(peer.number("lr") == 1);
+  CHECK(peer.text("lr_schedule") == "plateau");
+  CHECK(peer.integer("lr_patience") == 1);
+  CHECK(peer.number("lr_factor") == 0.95);
+  CHECK(peer.number("lr_min") == 1e-8);
+  CHECK(peer.integer("lr_cooldown") == 0);
+  CHECK(peer.integer("min_k") == 256);
+  CHECK(peer.integer("max_k") == 1280);
+  CHECK(peer.number("early_stop_loss") == 5e-9);
+  CHECK(peer.number("early_stop_lr") == 1.01e-8);
+  CHECK(peer.integer("early_stop_stall") == 2000);
 }
 
 }  // namespace ctq::cli

@@ -2,6 +2,9 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include <ATen/ATen.h>
+
+#include "ctq/model/checkpoint.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 
@@ -23,6 +26,13 @@ std::string make_block(const TempDir& dir) {
   return dir / "m.safetensors";
 }
 
+/// The layers of a quality report; never none.
+nlohmann::json layers_of(const std::string& path) {
+  nlohmann::json layers = nlohmann::json::parse(read_file(path)).at("layers");
+  REQUIRE_FALSE(layers.empty());
+  return layers;
+}
+
 }  // namespace
 
 TEST_CASE("optimizer: direct lowers its objective on every layer, says so, and names the file after itself",
@@ -34,7 +44,7 @@ TEST_CASE("optimizer: direct lowers its objective on every layer, says so, and n
   INFO(run.err << run.out);
   REQUIRE(run.code == 0);
   CHECK(std::filesystem::exists(dir / "m_direct_fp8_tensor.safetensors"));
-  for (const auto& layer : nlohmann::json::parse(read_file(dir / "q.json")).at("layers")) {
+  for (const auto& layer : layers_of(dir / "q.json")) {
     CHECK(layer.at("optimizer").at("method") == "direct");
     CHECK(layer.at("optimizer").at("objective").get<double>() <
           layer.at("optimizer").at("objective_nearest").get<double>());
@@ -64,14 +74,230 @@ TEST_CASE("optimizer: options that contradict each other are refused, those with
           "[end_to_end]") {
   const TempDir dir;
   const std::string model = make_block(dir);
-  const std::vector<std::string> base = {"-i", model, "-o", dir / "o.safetensors", "--fp8"};
-  auto with = [&](std::vector<std::string> more) {
-    std::vector<std::string> args = base;
+  auto with = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i", model, "-o", dir / "o.safetensors", "--fp8"};
     args.insert(args.end(), more.begin(), more.end());
     return run_binary(args);
   };
-  CHECK(with({"--optimizer", "direct", "--objective", "subspace", "--min_k", "9", "--max_k", "8"}).code == 2);
-  CHECK(with({"--optimizer", "gptq"}).code == 2);
-  CHECK(with({"--sweeps", "2"}).out.find("--sweeps has no effect") != std::string::npos);
-  CHECK(with({"--optimizer", "direct", "--simple"}).out.find("no effect with --simple") != std::string::npos);
+  const auto refused = [&](const std::vector<std::string>& more, const std::string& said) {
+    const Outcome run = with(more);
+    INFO(run.err << said);
+    CHECK(run.code == 2);
+    CHECK(run.err.find(said) != std::string::npos);
+    CHECK_FALSE(std::filesystem::exists(dir / "o.safetensors"));
+  };
+  refused({"--min_k", "9", "--max_k", "8"}, "--min_k: is above --max_k 8 (got '9')");
+  refused({"--optimizer", "gptq"}, "gptq");
+  refused({"--optimizer", "sgd"}, "must be one of");
+  refused({"--quality", "good", "--optimizer", "direct"}, "--quality: chooses the optimizer");
+  refused({"--quality", "best", "--simple"}, "--quality: does not go with --simple");
+  refused({"--lr", "0.1", "--lr_min", "0.2"}, "--lr_min: is above --lr 0.1");
+  refused({"--lr_threshold", "1"}, "--lr_threshold: must be below 1");
+  refused({"--lr", "0"}, "must be greater than 0");
+  refused({"--top_p", "1.5"}, "--top_p");
+  refused({"--num_iter", "-1"}, "--num_iter");
+  refused({"--lr_factor", "1"}, "--lr_factor");
+  refused({"--early-stop-stall", "0"}, "--early-stop-stall");
+  refused({"--lr-shape-influence", "2"}, "--lr-shape-influence");
+  refused({"--sweeps", "-1"}, "--sweeps");
+
+  const auto notes = [&](const std::vector<std::string>& more, const std::string& said) {
+    const Outcome run = with(more);
+    INFO(run.out << run.err << said);
+    CHECK(run.code == 0);
+    CHECK(run.out.find(said) != std::string::npos);
+  };
+  notes({"--optimizer", "rtn", "--sweeps", "2"}, "--sweeps has no effect when rounding to nearest");
+  notes({"--optimizer", "direct", "--simple"}, "--optimizer direct has no effect with --simple");
+  notes({"--lr", "0.1"}, "--lr has no effect without learned rounding");
+  notes({"--optimizer", "adamw", "--num_iter", "2", "--lr_gamma", "0.5"},
+        "--lr_gamma has no effect with this --lr_schedule");
+  notes({"--optimizer", "adamw", "--num_iter", "2", "--use_speed"}, "without --optimizer prodigy");
+  notes({"--optimizer", "adamw", "--num_iter", "2", "--scales", "search"},
+        "--scales has no effect with learned rounding");
+  notes({"--optimizer", "original", "--num_iter", "0"}, "--num_iter 0 rounds to nearest");
+  notes({"--bias-correction", "on"}, "--bias-correction on changes no bias");
+  notes({"--manual_seed", "-1"}, "was picked");
+}
+
+TEST_CASE("optimizer: by default the checkpoint's own statistics are used, and the log says where",
+          "[end_to_end]") {
+  const TempDir dir;
+  const std::string model = make_block(dir);
+  const Outcome run = run_binary({"-i", model, "--fp8", "--quality-json", dir / "q.json"});
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  CHECK(std::filesystem::exists(dir / "m_auto_fp8_tensor.safetensors"));
+  CHECK(run.out.find("optimizer auto: direct for 1 layer, implied for 2 layers "
+                     "(1 behind a norm, 1 behind an activation)") != std::string::npos);
+  CHECK(run.out.find("implied (norm encoder.layer.0.attention.output.LayerNorm)") != std::string::npos);
+  for (const auto& layer : layers_of(dir / "q.json")) {
+    const auto& optimizer = layer.at("optimizer");
+    CHECK(optimizer.at("objective").get<double>() < optimizer.at("objective_nearest").get<double>());
+    CHECK(optimizer.at("iterations") == 2);
+    CHECK(optimizer.at("subspace_rel").get<double>() > 0);
+    CHECK(optimizer.at("seconds").get<double>() > 0);
+  }
+  const Outcome plan = run_binary({"-i", model, "--fp8", "--dry-run"});
+  CHECK(plan.out.find("target, implied (gelu of encoder.layer.0.intermediate.dense") != std::string::npos);
+  CHECK(plan.out.find("target, direct") != std::string::npos);
+}
+
+TEST_CASE("optimizer: --quality fast is round to nearest, best ends below good", "[end_to_end]") {
+  const TempDir dir;
+  const std::string model = make_block(dir);
+  const auto objective = [&](const std::string& quality) {
+    const Outcome run = run_binary({"-i", model, "-o", dir / (quality + ".safetensors"), "--fp8", "--quality",
+                                    quality, "--quality-json", dir / "q.json"});
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 0);
+    double sum = 0;
+    for (const auto& layer : layers_of(dir / "q.json"))
+      sum += layer.contains("optimizer") ? layer.at("optimizer").at("objective").get<double>() : 0.0;
+    return sum;
+  };
+  CHECK(objective("fast") == 0);
+  CHECK(objective("best") < objective("good"));
+  REQUIRE(run_binary({"-i", model, "-o", dir / "simple.safetensors", "--fp8", "--simple"}).code == 0);
+  CHECK(read_file(dir / "fast.safetensors") == read_file(dir / "simple.safetensors"));
+}
+
+TEST_CASE("optimizer: iterative learned rounding lowers subspace_rel on every layer", "[end_to_end]") {
+  const TempDir dir;
+  const std::string model = make_block(dir);
+  const auto flags = GENERATE(values<std::vector<std::string>>({{"--optimizer", "original"},
+                                                                {"--optimizer", "adamw"},
+                                                                {"--optimizer", "radam"},
+                                                                {"--optimizer", "prodigy"},
+                                                                {"--profile", "seed"},
+                                                                {"--profile", "peer"}}));
+  CAPTURE(flags);
+  std::vector<std::string> args = {
+      "-i", model, "--comfy_quant",       "--fp8",          "--num_iter",  "80", "--min_k", "8", "--max_k",
+      "16", "-o",  dir / "o.safetensors", "--quality-json", dir / "q.json"};
+  args.insert(args.end(), flags.begin(), flags.end());
+  const Outcome run = run_binary(args);
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  for (const auto& layer : layers_of(dir / "q.json")) {
+    const auto& optimizer = layer.at("optimizer");
+    CHECK(optimizer.at("objective_name") == "subspace");
+    CHECK(optimizer.at("objective").get<double>() < optimizer.at("objective_nearest").get<double>());
+    CHECK(optimizer.at("iterations") == 80);
+    CHECK(optimizer.at("stopped_by") == "iterations");
+  }
+}
+
+TEST_CASE("optimizer: layers of a configuration have their own", "[end_to_end]") {
+  const TempDir dir;
+  const std::string model = make_block(dir);
+  write_file(dir / "c.json", R"({
+      "query": {"format": "float8_e4m3fn", "optimizer": "adamw", "num_iter": 3},
+      "intermediate": {"format": "float8_e4m3fn", "simple": true},
+      "_default": {"format": "float8_e4m3fn"}})");
+  const auto methods = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i",
+                                     model,
+                                     "-o",
+                                     dir / "o.safetensors",
+                                     "--comfy_quant",
+                                     "--layer-config",
+                                     dir / "c.json",
+                                     "--quality-json",
+                                     dir / "q.json"};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome run = run_binary(args);
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 0);
+    std::vector<std::string> found;
+    for (const auto& layer : layers_of(dir / "q.json"))
+      found.push_back(layer.contains("optimizer") ? layer.at("optimizer").at("method").get<std::string>()
+                                                  : "rtn");
+    return found;  // attention query, intermediate, output
+  };
+  CHECK(methods({}) == std::vector<std::string>{"adamw", "rtn", "implied"});
+  CHECK(methods({"--optimizer", "direct"}) == std::vector<std::string>{"adamw", "rtn", "direct"});
+  CHECK(methods({"--simple"}) == std::vector<std::string>{"adamw", "rtn", "rtn"});
+}
+
+TEST_CASE("optimizer: --simple does not reach custom layers and the fallback", "[end_to_end]") {
+  const TempDir dir;
+  const std::string model = make_block(dir);
+  const auto count = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i",
+                                     model,
+                                     "-o",
+                                     dir / "o.safetensors",
+                                     "--fp8",
+                                     "--simple",
+                                     "--custom-layers",
+                                     "query",
+                                     "--custom-type",
+                                     "int8",
+                                     "--fallback",
+                                     "int8",
+                                     "--exclude-layers",
+                                     "intermediate",
+                                     "--quality-json",
+                                     dir / "q.json"};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome run = run_binary(args);
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 0);
+    int optimized = 0;
+    for (const auto& layer : layers_of(dir / "q.json")) optimized += layer.contains("optimizer");
+    return optimized;
+  };
+  CHECK(count({}) == 2);
+  CHECK(count({"--custom-simple"}) == 1);
+  CHECK(count({"--custom-simple", "--fallback-simple"}) == 0);
+}
+
+TEST_CASE("optimizer: --bias-correction norm changes the biases behind a norm, by -E mean(x)",
+          "[end_to_end]") {
+  const TempDir dir;
+  const std::string model = make_block(dir);
+  const auto convert = [&](const std::string& word) {
+    const std::string out = dir / (word + ".safetensors");
+    const Outcome run = run_binary({"-i", model, "-o", out, "--int8", "--scaling_mode", "tensor",
+                                    "--comfy_quant", "--optimizer", "rtn", "--bias-correction", word});
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 0);
+    return ctq::model::Checkpoint::open(out);
+  };
+  const auto off = convert("off"), automatic = convert("auto"), norm = convert("norm");
+  const auto original = ctq::model::Checkpoint::open(model);
+  const auto value = [](const ctq::model::Checkpoint& from, const std::string& name) {
+    return ctq::model::load(*from.find(name)).to(at::kFloat);
+  };
+  const std::string p = "encoder.layer.0.";
+  for (const std::string name : {"intermediate.dense.bias", "output.dense.bias"}) {
+    CHECK(at::equal(value(off, p + name), value(original, p + name)));
+    CHECK(at::equal(value(automatic, p + name), value(original, p + name)));
+  }
+  CHECK(at::equal(value(norm, p + "output.dense.bias"), value(original, p + "output.dense.bias")));
+  const at::Tensor decoded =
+      value(norm, p + "intermediate.dense.weight") * value(norm, p + "intermediate.dense.weight_scale");
+  const at::Tensor error = decoded - value(original, p + "intermediate.dense.weight");
+  const at::Tensor mean = value(original, p + "attention.output.LayerNorm.bias");
+  const at::Tensor expected = value(original, p + "intermediate.dense.bias") - error.mv(mean);
+  const at::Tensor corrected = value(norm, p + "intermediate.dense.bias");
+  CHECK_FALSE(at::equal(corrected, value(original, p + "intermediate.dense.bias")));
+  CHECK(at::allclose(corrected, expected, 1e-2, 1e-6));
+}
+
+TEST_CASE("optimizer: a weight that holds NaN is kept, the others are optimized", "[end_to_end]") {
+  const TempDir dir;
+  std::vector<TestTensor> tensors = {bf16_weight("a.weight", 64, 64), bf16_weight("b.weight", 64, 64)};
+  tensors[0].bytes[0] = '\xff', tensors[0].bytes[1] = '\x7f';
+  make_checkpoint(dir / "m.safetensors", tensors);
+  const auto method = GENERATE(as<std::string>(), "auto", "direct", "adamw");
+  const Outcome run = run_binary({"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8",
+                                  "--num_iter", "20", "--optimizer", method});
+  INFO(run.err << run.out);
+  CHECK(run.code == 0);
+  CHECK(run.out.find("codes chosen by the optimizer             1 weights") != std::string::npos);
+  const auto written = ctq::model::Checkpoint::open(dir / "o.safetensors");
+  CHECK(written.find("a.weight")->info->dtype == ctq::safetensors::Dtype::kBF16);
+  CHECK(written.find("b.weight")->info->dtype == ctq::safetensors::Dtype::kF8E4M3);
 }

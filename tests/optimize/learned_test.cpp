@@ -29,9 +29,9 @@ LearnedSettings settings_for(LearnedMethod method, int64_t iterations = 200) {
   settings.method = method;
   settings.iterations = iterations;
   settings.lr = usual_lr(method);
-  settings.min_k = 8;
-  settings.top_p = 0.05;
-  settings.full_svd = true;
+  settings.subspace.min_k = 8;
+  settings.subspace.top_p = 0.05;
+  settings.subspace.full_svd = true;
   return settings;
 }
 
@@ -41,14 +41,14 @@ double frobenius(const at::Tensor& t) { return t.to(at::kDouble).norm().item<dou
 double subspace_rel(const Layer& layer, const at::Tensor& values, int64_t k) {
   const at::Tensor w = layer.weight.to(at::kDouble);
   const auto [u, s, vh] = at::linalg_svd(w, /*full_matrices=*/false);
-  const at::Tensor error = values.to(at::kDouble) * expanded_scale(layer).to(at::kDouble) - w;
+  const at::Tensor error = values.to(at::kDouble) * expanded_scale(layer, layer.scale).to(at::kDouble) - w;
   return frobenius(u.narrow(1, 0, k).t().mm(error).mm(vh.narrow(0, 0, k).t())) / frobenius(w);
 }
 
 bool same(const at::Tensor& a, const at::Tensor& b) { return at::equal(a, b); }
 
 TEST_CASE("learned: rank of the subspace", "[optimize]") {
-  LearnedSettings settings;
+  SubspaceSettings settings;
   CHECK(subspace_rank(384, 384, settings) == 76);
   CHECK(subspace_rank(1536, 384, settings) == 76);
   CHECK(subspace_rank(100, 300, settings) == 64);
@@ -82,7 +82,7 @@ TEST_CASE("learned: on every codec never worse than round to nearest, on the gri
       CHECK(result.objective_value <= result.nearest_objective);
       CHECK(result.objective_value < result.nearest_objective);
       CHECK(same(layer.grid->nearest(result.values), result.values));
-      const at::Tensor u = layer.weight / expanded_scale(layer);
+      const at::Tensor u = layer.weight / expanded_scale(layer, layer.scale);
       const at::Tensor neighbour =
           (result.values == layer.grid->below(u)).logical_or(result.values == layer.grid->above(u));
       CHECK(neighbour.all().item<bool>());
@@ -92,7 +92,7 @@ TEST_CASE("learned: on every codec never worse than round to nearest, on the gri
 
 /// The least loss over all choices of neighbours, k = 1. Then the loss is |sum of u_i E_ij v_j|.
 double brute_force(const Layer& layer) {
-  const at::Tensor w = layer.weight.to(at::kDouble), scale = expanded_scale(layer);
+  const at::Tensor w = layer.weight.to(at::kDouble), scale = expanded_scale(layer, layer.scale);
   const auto [u, s, vh] = at::linalg_svd(w, /*full_matrices=*/false);
   const at::Tensor pull = u.narrow(1, 0, 1).mm(vh.narrow(0, 0, 1)), scaled = layer.weight / scale;
   const auto share = [&](const at::Tensor& values) {
@@ -121,7 +121,7 @@ TEST_CASE("learned: close to the best of all choices where they can be counted",
   const double optimum = brute_force(layer);
   for (const LearnedMethod method : kMethods) {
     LearnedSettings settings = settings_for(method, 400);
-    settings.min_k = 1;
+    settings.subspace.min_k = 1;
     settings.schedule.kind = Schedule::kPlateau;  // slow enough for radam, which starts with small steps
     const Rounding result = learned_rounding(layer, settings);
     CAPTURE(method_name(method), result.nearest_objective, result.objective_value, optimum);
@@ -185,15 +185,15 @@ TEST_CASE("learned: the weight is not modified, and the same seed gives the same
   for (const LearnedMethod method : kMethods) {
     CAPTURE(method_name(method));
     LearnedSettings settings = settings_for(method, 60);
-    settings.full_svd = false;
-    settings.seed = 5;
+    settings.subspace.full_svd = false;
+    settings.subspace.seed = 5;
     at::set_num_threads(1);
     const at::Tensor one = learned_rounding(layer, settings).values;
     at::set_num_threads(3);
     const at::Tensor three = learned_rounding(layer, settings).values;
     at::set_num_threads(threads);
     CHECK(same(one, three));
-    settings.seed = 6;
+    settings.subspace.seed = 6;
     CHECK_FALSE(same(one, learned_rounding(layer, settings).values));
   }
   CHECK(same(layer.weight, weight));
@@ -221,10 +221,10 @@ TEST_CASE("learned: every setting changes the trajectory", "[optimize]") {
   CHECK(differs(
       Schedule::kAdaptive, [](LearnedSettings& s) { s.schedule.threshold = 0.005; },
       [](LearnedSettings& s) { s.schedule.threshold_mode = ThresholdMode::kAbsolute; }));
-  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.lr /= 2; }));
-  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.min_k = 12; }));
-  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.max_k = 6; }));
-  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.top_p = 0.5; }));
+  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.lr = usual_lr(s.method) / 2; }));
+  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.subspace.min_k = 12; }));
+  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.subspace.max_k = 6; }));
+  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.subspace.top_p = 0.5; }));
   CHECK(differs(Schedule::kExponential, none, [](LearnedSettings& s) { s.schedule.gamma = 0.9; }));
   CHECK(differs(Schedule::kExponential, none, [](LearnedSettings& s) { s.schedule.lowest = 5e-3; }));
   CHECK(differs(Schedule::kPlateau, none, [](LearnedSettings& s) { s.schedule.patience = 1; }));

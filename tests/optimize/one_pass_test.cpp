@@ -4,25 +4,13 @@
 #include <catch2/catch.hpp>
 
 #include "ctq/optimize/optimizer.h"
+#include "optimize/layers.h"
 
 using namespace ctq;
 using namespace ctq::optimize;
 
-namespace {
-
-at::Tensor seeded_weight(int64_t rows, int64_t columns) {
-  at::manual_seed(11);
-  return at::randn({rows, columns}) * 0.02;
-}
-
-/// A second moment with strong correlations.
-at::Tensor correlated(int64_t columns) {
-  at::manual_seed(12);
-  const at::Tensor x = at::matmul(at::randn({4 * columns, columns / 4}), at::randn({columns / 4, columns}));
-  return linalg::gram(x).div(4 * columns).contiguous();
-}
-
-}  // namespace
+using test::correlated;
+using test::seeded_weight;
 
 TEST_CASE("one pass: never worse than round to nearest in its own objective, on every codec", "[optimize]") {
   const at::Tensor weight = seeded_weight(64, 96);
@@ -45,7 +33,7 @@ TEST_CASE("one pass: the codes that are stored decode to the values that were ch
     const int64_t block = codec.has_blocks() ? 32 : 0;
     const Layer layer = make_layer(codec, weight, block);
     const Rounding rounding = round_layer(layer, {.method = Method::kDirect, .direct = {}}, std::nullopt);
-    const format::Encoded encoded = encode(codec, block, layer, rounding.values);
+    const format::Encoded encoded = encode(codec, block, rounding);
     CHECK(at::allclose(format::decode(encoded) - weight, error_of(layer, rounding.values), 1e-6, 1e-7));
   }
 }
@@ -65,7 +53,7 @@ TEST_CASE("one pass: an all-zero weight stays zero", "[optimize]") {
     Settings settings;
     settings.method = Method::kDirect;
     settings.direct.objective = objective;
-    settings.direct.full_svd = true;
+    settings.direct.subspace.full_svd = true;
     CHECK(round_layer(layer, settings, std::nullopt).values.abs().max().item<float>() == 0);
   }
 }
@@ -81,7 +69,7 @@ TEST_CASE(
   const Layer layer = make_layer(codec, weight, 0);
   Settings settings;
   settings.method = Method::kDirect;
-  settings.direct.min_k = 16;
+  settings.direct.subspace.min_k = 16;
   const at::Tensor mixed = error_of(layer, round_layer(layer, settings, std::nullopt).values);
   settings.direct.objective = DirectObjective::kSubspace;
   const at::Tensor subspace = error_of(layer, round_layer(layer, settings, std::nullopt).values);

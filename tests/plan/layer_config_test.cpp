@@ -198,10 +198,33 @@ TEST_CASE("layer config: what other versions know is refused by name", "[plan]")
     refuses(R"({"a": {"format": ")" + format + R"("}})",
             "entry 'a': format '" + format + "' is not available in this version");
   }
-  for (const std::string key : {"optimizer", "num_iter", "convrot", "convrot_groupsize", "output_dtype"}) {
+  for (const std::string key : {"convrot", "convrot_groupsize", "output_dtype"}) {
     refuses(R"({"a": {"format": "fp16", ")" + key + R"(": 1}})",
             "entry 'a': '" + key + "' is not available in this version");
   }
+}
+
+TEST_CASE("layer config: an optimizer and its iterations per entry", "[plan]") {
+  const LayerConfig config = LayerConfig::parse(R"({
+      "aa": {"format": "int8_tensorwise", "optimizer": "adamw", "num_iter": 50},
+      "b": {"format": "int8_tensorwise", "simple": true},
+      "_default": {"format": "int8_tensorwise"}})",
+                                                {});
+  const Target& learned = *config.entries()[0].rule.target;
+  CHECK(learned.optimizer == optimize::Method::kAdamW);
+  CHECK(learned.num_iter == 50);
+  CHECK(config.entries()[1].rule.target->optimizer == optimize::Method::kNearest);
+  CHECK_FALSE(config.default_rule()->target->optimizer);
+  const auto entry = [](const std::string& settings) {
+    return R"({"a": {"format": "int8_tensorwise", )" + settings + "}}";
+  };
+  refuses(entry(R"("optimizer": "sgd")"), "entry 'a': unknown optimizer 'sgd'");
+  refuses(entry(R"("optimizer": "gptq")"), "optimizer 'gptq' is not available in this version");
+  refuses(entry(R"("optimizer": 3)"), "'optimizer' must be text");
+  refuses(entry(R"("optimizer": "direct", "simple": true)"), "contradicts optimizer 'direct'");
+  refuses(entry(R"("num_iter": -1)"), "'num_iter' must be a whole number of at least 0");
+  refuses(entry(R"("num_iter": 1.5)"), "'num_iter' must be a whole number of at least 0");
+  CHECK(LayerConfig::parse(R"({"a": {"format": "fp16", "optimizer": "direct"}})", {}).notes().size() == 1);
 }
 
 TEST_CASE("layer config: files that cannot be read", "[plan]") {

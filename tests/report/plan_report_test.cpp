@@ -34,8 +34,12 @@ class Planned {
     plan = plan::make_plan(*checkpoint_, options, "out.safetensors");
   }
   plan::Plan plan;
+  std::string table() const { return plan_table(plan, kNames, methods()); }
+  std::string json_text(const PlanNames& names = kNames) const { return plan_json(plan, names, methods()); }
 
  private:
+  pipeline::LayerMethods methods() const { return {*checkpoint_, {.method = optimize::Method::kAuto}}; }
+
   TempDir dir_;
   std::optional<model::Checkpoint> checkpoint_;
 };
@@ -88,25 +92,25 @@ const json& tensor_named(const json& plan, std::string_view name) {
 
 TEST_CASE("plan_table: a line per weight with decision, format, scale, bytes and reason", "[report]") {
   const Planned planned(model(), int8_blocks());
-  const std::string table = plan_table(planned.plan, kNames);
+  const std::string table = planned.table();
   CHECK(lines_with(table, "in.safetensors -> out.safetensors (comfy layout), nothing is written").size() ==
         1);
   REQUIRE(lines_with(table, " a.weight ").size() == 1);
   CHECK(squeezed(lines_with(table, " a.weight ")[0]) ==
-        "quantize a.weight [64, 32] BF16 -> int8_blockwise (block 32) [2, 1] 4096 -> 2056 target");
+        "quantize a.weight [64, 32] BF16 -> int8_blockwise (block 32) [2, 1] 4096 -> 2056 target, direct");
   CHECK(squeezed(lines_with(table, " b.weight ").at(0)) ==
         "quantize b.weight [32, 40] F32 -> int8_tensorwise (row) [32, 1] 5120 -> 1408 "
-        "scales per row: in_features 40 is not a multiple of block size 32");
+        "scales per row: in_features 40 is not a multiple of block size 32, direct");
   CHECK(squeezed(lines_with(table, "embed_tokens").at(0)) ==
         "keep embed_tokens.weight [8, 16] BF16 -> BF16 - 256 -> 256 embedding table");
 }
 
 TEST_CASE("plan_table: tensors that are no 2-D weights are one line, removed ones are named", "[report]") {
-  CHECK(squeezed(lines_with(plan_table(Planned(model(), int8_blocks()).plan, kNames), "not 2-D").at(0)) ==
+  CHECK(squeezed(lines_with(Planned(model(), int8_blocks()).table(), "not 2-D").at(0)) ==
         "keep 3 tensors that are not 2-D weights, unchanged");
   plan::Options options = int8_blocks();
   options.presets = {"t5xxl"};
-  const std::string table = plan_table(Planned(model(), options).plan, kNames);
+  const std::string table = Planned(model(), options).table();
   CHECK(squeezed(lines_with(table, "not 2-D").at(0)) == "keep 2 tensors that are not 2-D weights, unchanged");
   REQUIRE(lines_with(table, "decoder.ids").size() == 1);
   CHECK_THAT(lines_with(table, "decoder.ids")[0], Catch::StartsWith("remove") && Catch::Contains("t5xxl"));
@@ -115,7 +119,7 @@ TEST_CASE("plan_table: tensors that are no 2-D weights are one line, removed one
 
 TEST_CASE("plan_table: totals by format and the exact size of the output", "[report]") {
   const Planned planned(model(), int8_blocks());
-  const std::string table = plan_table(planned.plan, kNames);
+  const std::string table = planned.table();
   CHECK(squeezed(lines_with(table, "int8_blockwise (block 32) ").back()) ==
         "int8_blockwise (block 32) 1 tensors 4.00 KiB -> 2.01 KiB");
   CHECK(squeezed(lines_with(table, "kept").at(0)) == "kept 4 tensors 416 bytes -> 416 bytes");
@@ -129,7 +133,7 @@ TEST_CASE("plan_table: shards are counted, casts named float16, a legacy layout 
   options.max_shard_bytes = 4096;
   const Planned planned(model(), options);
   REQUIRE(planned.plan.files.size() == 3);
-  const std::string table = plan_table(planned.plan, kNames);
+  const std::string table = planned.table();
   CHECK(lines_with(table, "in 3 files").size() == 1);
   CHECK(lines_with(table, "(legacy layout)").size() == 1);
   CHECK(squeezed(lines_with(table, " a.weight ").at(0)) ==
@@ -138,14 +142,14 @@ TEST_CASE("plan_table: shards are counted, casts named float16, a legacy layout 
 
 TEST_CASE("plan_table: a name of any content stays on one line", "[report]") {
   const Planned planned({bf16_weight("a\n'\x1b[31m.weight", 32, 32)}, int8_blocks());
-  CHECK(lines_with(plan_table(planned.plan, kNames), R"(a\n\'\x1b[31m.weight)").size() == 1);
+  CHECK(lines_with(planned.table(), R"(a\n\'\x1b[31m.weight)").size() == 1);
 }
 
 TEST_CASE("plan_json: the fields of the whole", "[report]") {
   plan::Options options = int8_blocks();
   options.presets = {"t5xxl", "flux2"};
   const Planned planned(model(), options);
-  const std::string text = plan_json(planned.plan, kNames);
+  const std::string text = planned.json_text();
   CHECK(text.back() == '\n');
   const json plan = json::parse(text);
   CHECK(plan.at("input") == "in.safetensors");
@@ -169,7 +173,7 @@ TEST_CASE("plan_json: the fields of the whole", "[report]") {
 TEST_CASE("plan_json: the fields of each tensor", "[report]") {
   plan::Options options = int8_blocks();
   options.presets = {"t5xxl"};
-  const json plan = json::parse(plan_json(Planned(model(), options).plan, kNames));
+  const json plan = json::parse(Planned(model(), options).json_text());
   CHECK(plan.at("tensors").size() == 6);
   CHECK(tensor_named(plan, "a.weight") == json{{"name", "a.weight"},
                                                {"shape", {64, 32}},
@@ -179,7 +183,7 @@ TEST_CASE("plan_json: the fields of each tensor", "[report]") {
                                                {"format", "int8_blockwise"},
                                                {"scaling_mode", "block"},
                                                {"block_size", 32},
-                                               {"stock", false},
+                                               {"optimizer", "direct"}, {"stock", false},
                                                {"scale_shape", {2, 1}},
                                                {"bytes_in", 4096},
                                                {"bytes_out", 2056}});
@@ -203,10 +207,10 @@ TEST_CASE("plan_json: the fields of each tensor", "[report]") {
 TEST_CASE("plan_json: a scalar scale has an empty shape, a cast the format float16", "[report]") {
   plan::Options options;
   options.target = {format::find_codec("float8_e4m3fn", Granularity::kTensor), 0};
-  const json fp8 = json::parse(plan_json(Planned(model(), options).plan, kNames));
+  const json fp8 = json::parse(Planned(model(), options).json_text());
   CHECK(fp8.at("layout") == "legacy");
   CHECK(tensor_named(fp8, "a.weight").at("scale_shape") == json::array());
-  const json fp16 = json::parse(plan_json(Planned(model(), plan::Options()).plan, kNames));
+  const json fp16 = json::parse(Planned(model(), plan::Options()).json_text());
   CHECK(tensor_named(fp16, "a.weight").at("decision") == "cast");
   CHECK(tensor_named(fp16, "a.weight").at("format") == "float16");
   CHECK_FALSE(tensor_named(fp16, "a.weight").contains("scale_shape"));
@@ -215,8 +219,9 @@ TEST_CASE("plan_json: a scalar scale has an empty shape, a cast the format float
 
 TEST_CASE("plan_json: names of any content are valid JSON", "[report]") {
   const std::string odd = "a\n\"\\\x1b\xc3\xb6.weight";
-  const json plan = json::parse(plan_json(Planned({bf16_weight(odd, 32, 32)}, int8_blocks()).plan,
-                                          {.input = "bad \xff name", .output = "o", .fingerprint = ""}));
+  const Planned planned({bf16_weight(odd, 32, 32)}, int8_blocks());
+  const json plan =
+      json::parse(planned.json_text({.input = "bad \xff name", .output = "o", .fingerprint = ""}));
   CHECK(plan.at("tensors").at(0).at("name") == odd);
 }
 

@@ -13,6 +13,9 @@
 
 namespace ctq::calibrate {
 
+/// Rows to draw where there is no closed form.
+inline constexpr int64_t kImpliedRows = 4096;
+
 /// First and second moment of the rows x [in_features] that a layer reads.
 struct InputMoments {
   at::Tensor second;   ///< H = E x x^T, [in_features, in_features] float32, symmetric
@@ -45,7 +48,7 @@ class ImpliedInputs {
   ///
   /// device   where the arithmetic runs and the result lies; the rows drawn are the same on all devices
   /// returns  on the CPU the same bits for any number of threads
-  std::optional<InputMoments> moments(std::string_view layer, uint64_t seed, int64_t rows = 4096,
+  std::optional<InputMoments> moments(std::string_view layer, uint64_t seed, int64_t rows = kImpliedRows,
                                       at::Device device = at::kCPU) const;
 
  private:

@@ -53,8 +53,8 @@ class Checkpoint {
   uint64_t bytes_ = 0;
 };
 
-/// XXH3 over names, element types and shapes, as 16 hexadecimal digits: the same for a file and its shards, whatever the values.
-/// Tells whether data collected for one checkpoint belong to another.
+/// XXH3 over names, element types and shapes, as 16 hexadecimal digits: the same for a file and its shards,
+/// whatever the values. Tells whether data collected for one checkpoint belong to another.
 std::string fingerprint(const Checkpoint& checkpoint);
 
 /// The tensor's values on the CPU: a view of the mapped file where its bytes are aligned to the element, else

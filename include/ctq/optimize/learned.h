@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 #include "ctq/optimize/rounding.h"
 #include "ctq/optimize/schedule.h"
+#include "ctq/optimize/subspace.h"
 
 namespace ctq::optimize {
 
@@ -26,19 +28,13 @@ double usual_lr(LearnedMethod method);
 struct LearnedSettings {
   LearnedMethod method = LearnedMethod::kOriginal;
   int64_t iterations = 1000;  ///< at most
-  double lr = 8.0773e-3;      ///< codes per step of a weight with the layer's typical grid spacing
+  std::optional<double> lr;   ///< codes per step of a weight with the layer's typical grid spacing; nothing:
+                              ///< usual_lr()
   ScheduleSettings schedule;
-  StopSettings stop;   ///< `loss` in units of subspace_rel
-  double top_p = 0.2;  ///< share of the singular directions
-  int64_t min_k = 64;
-  int64_t max_k = 1024;
-  bool full_svd = false;   ///< instead of the randomized one
-  uint64_t seed = 0;       ///< of the randomized one
+  StopSettings stop;  ///< `loss` in units of subspace_rel
+  SubspaceSettings subspace;
   bool use_speed = false;  ///< prodigy: distance estimated from every 11th column
 };
-
-/// k = min(max_k, max(min_k, floor(top_p min(M, N)))), at most min(M, N).
-int64_t subspace_rank(int64_t out_features, int64_t in_features, const LearnedSettings& settings);
 
 /// Minimises subspace_rel = ||U^T E V||_F / ||W||_F over the codes, E = values * scale - W, where the columns
 /// of U and V are W's k leading singular vectors.
@@ -50,8 +46,7 @@ int64_t subspace_rank(int64_t out_features, int64_t in_features, const LearnedSe
 /// lie above round to nearest, and codes are at most one grid step from the weight.
 ///
 /// layer    any device; the result is on it. The CPU waits for a device once in 16 iterations; the learning
-/// rate
-///          follows the losses at that distance
+///          rate follows the losses at that distance
 /// returns  objective "subspace"; stopped_by is a reason of LearningRate, "iterations", or "nothing to gain"
 ///          (a zero weight, or one that lies on its grid)
 Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings);

@@ -7,21 +7,25 @@
 
 #include "ctq/linalg/cholesky.h"
 #include "ctq/optimize/rounding.h"
+#include "ctq/optimize/scales.h"
+#include "ctq/optimize/subspace.h"
 
 namespace ctq::optimize {
 
 struct OnePassSettings {
   double lambda = 0;   ///< share of mean(diag H) added to H's diagonal
   int64_t sweeps = 0;  ///< of coordinate descent afterwards
+  Scales scales = Scales::kAbsmax;
   linalg::ColumnOrder order = linalg::ColumnOrder::kNatural;
 };
 
 /// Minimises tr(E H' E^T), E = values * scale - W, H' = H + lambda mean(diag H) I, by linalg::ldlq_round and
-/// coordinate descent.
+/// coordinate descent. Searched scales are taken where they end lower than absmax; rows that share no scale
+/// are chosen one by one, so none is worse than rounded to nearest.
 ///
 /// h        [in_features, in_features] float32, the layer's device
-/// returns  objective "trace", divided by tr(W H' W^T); round to nearest, guarded, where H cannot be factored
-/// or nothing is gained
+/// returns  objective "trace", divided by tr(W H' W^T); round to nearest with absmax scales, guarded, where H
+///          cannot be factored or nothing is gained
 Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
                                   std::string method);
 
@@ -34,11 +38,7 @@ enum class DirectObjective : uint8_t {
 struct DirectSettings {
   DirectObjective objective = DirectObjective::kMixed;
   double damping = 4;
-  double top_p = 0.2;  ///< kSubspace: k = min(max_k, max(min_k, floor(top_p min(M, N))))
-  int64_t min_k = 64;
-  int64_t max_k = 1024;
-  bool full_svd = false;
-  uint64_t seed = 0;
+  SubspaceSettings subspace = {};  ///< kSubspace
 };
 
 /// The second moment that stands in for the layer's input. [in_features, in_features] float32.

@@ -6,26 +6,41 @@
 #include <string>
 #include <string_view>
 
+#include "ctq/optimize/learned.h"
 #include "ctq/optimize/one_pass.h"
 #include "ctq/optimize/rounding.h"
+#include "ctq/optimize/scales.h"
 
 namespace ctq::optimize {
 
 enum class Method : uint8_t {
-  kNearest,  ///< rtn: no optimizer
+  kNearest,   ///< rtn: no optimizer
+  kOriginal,  ///< iterative learned rounding, as the next three
+  kAdamW,
+  kRAdam,
+  kProdigy,
   kDirect,   ///< one pass, second moment made from the weight
   kImplied,  ///< one pass, second moment that the checkpoint implies; `direct` where it implies none
+  kAuto,     ///< the best there is data for: today `implied`
 };
 
-/// "rtn", "direct", "implied".
+/// "rtn", "original", "adamw", "radam", "prodigy", "direct", "implied", "auto".
 std::string_view method_name(Method method);
+std::optional<Method> method_of(std::string_view name);
+
+/// original, adamw, radam, prodigy.
+bool is_learned(Method method);
+/// Whether the method asks for a second moment that the checkpoint implies.
+bool wants_implied(Method method);
 
 struct Settings {
   Method method = Method::kNearest;
-  DirectSettings direct;
+  DirectSettings direct = {};
+  LearnedSettings learned = {};  ///< its `method` is that of `method`
   double implied_lambda = 1;
   int64_t sweeps = 0;
-  uint64_t seed = 0;
+  Scales scales = Scales::kAbsmax;
+  uint64_t seed = 0;  ///< of rows that are drawn
 };
 
 /// Rounds a layer. implied: the second moment that the checkpoint implies for it, where it does and the

@@ -28,19 +28,19 @@ Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t b
 /// The layer of a weight that is rounded to nearest already.
 Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight);
 
-/// scale expanded to [out_features, in_features].
-at::Tensor expanded_scale(const Layer& layer);
+/// Scales of the layer's tiles, expanded to [out_features, in_features].
+at::Tensor expanded_scale(const Layer& layer, const at::Tensor& scale);
 
-/// E = values * scale - W.
-at::Tensor error_of(const Layer& layer, const at::Tensor& values);
-
-/// The codes of chosen values, in the codec's stored types.
-format::Encoded encode(const format::Codec& codec, int64_t block_size, const Layer& layer,
-                       const at::Tensor& values);
+/// E = values * scale - W. scale: in place of the layer's own, same shape.
+at::Tensor error_of(const Layer& layer, const at::Tensor& values, const at::Tensor& scale);
+inline at::Tensor error_of(const Layer& layer, const at::Tensor& values) {
+  return error_of(layer, values, layer.scale);
+}
 
 /// A choice, and what it is worth in its optimizer's own objective.
 struct Rounding {
   at::Tensor values;             ///< on the grid, u [out_features, in_features], float32
+  at::Tensor scale;              ///< decode scales for them, of the shape of the layer's
   std::string method;            ///< "direct", "adamw" ...
   std::string objective;         ///< what was minimised: "subspace", "trace"
   double nearest_objective = 0;  ///< of round to nearest
@@ -49,5 +49,8 @@ struct Rounding {
   std::string stopped_by;        ///< why an iterative optimizer ended
   bool guarded = false;          ///< round to nearest was kept, because the optimizer did not beat it
 };
+
+/// The codes and scales of a choice, in the codec's stored types.
+format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding);
 
 }  // namespace ctq::optimize

@@ -15,6 +15,12 @@
 
 namespace ctq::pipeline {
 
+/// When the bias of a quantized layer takes up the mean of what the codes change.
+enum class BiasCorrection : uint8_t {
+  kNone,  ///< never
+  kNorm,  ///< with the mean that the bias of a norm right before the layer implies
+};
+
 struct RunOptions {
   std::string output;  ///< final path of the file, or of the file the shards are named after
   at::Device device = at::kCPU;
@@ -22,7 +28,14 @@ struct RunOptions {
       256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
   bool measure_quality = false;
   optimize::Settings optimizer;
+  BiasCorrection bias_correction = BiasCorrection::kNone;
   bool strict = false;  ///< non-finite weights end the run
+};
+
+/// ||U^T E V||_F / ||W||_F before and after an optimizer.
+struct SubspaceError {
+  double nearest = 0;  ///< of round to nearest
+  double stored = 0;
 };
 
 /// What an optimizer did to a layer.
@@ -30,9 +43,13 @@ struct Optimized {
   std::string method;  ///< "direct", "implied"
   std::string source;  ///< where the second moment of the input comes from, in words; empty where the weight
                        ///< itself is it
-  double nearest_objective = 0;  ///< relative, of round to nearest
-  double objective = 0;          ///< relative, of what is stored
-  bool guarded = false;          ///< round to nearest was kept
+  std::string objective_name;             ///< "trace", "subspace", "mse"
+  double nearest_objective = 0;           ///< relative, of round to nearest
+  double objective = 0;                   ///< relative, of what is stored
+  int64_t iterations = 0;                 ///< of learned rounding, and sweeps
+  std::string stopped_by;                 ///< why learned rounding ended
+  bool guarded = false;                   ///< round to nearest was kept
+  std::optional<SubspaceError> subspace;  ///< when measured
 };
 
 /// A tensor of the plan that is done.
@@ -72,7 +89,8 @@ struct Result {
   std::vector<LayerError> quality;  ///< when measured, sorted by name
   size_t optimized = 0;             ///< layers whose codes an optimizer chose
   size_t guarded = 0;               ///< layers on which it did not beat round to nearest, which was kept
-  std::string written;              ///< the file, or the index of the shards
+  size_t biases_corrected = 0;
+  std::string written;  ///< the file, or the index of the shards
   double seconds = 0;
   uint64_t peak_memory_bytes = 0;  ///< most resident memory seen, without mapped files
 };

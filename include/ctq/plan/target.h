@@ -7,14 +7,17 @@
 #include <string_view>
 
 #include "ctq/format/codec.h"
+#include "ctq/optimize/optimizer.h"
 
 namespace ctq::plan {
 
-/// A format with its parameter. A null codec stands for float16, which has neither scales nor marker.
+/// A format with its parameter, and how its codes are found. A null codec stands for float16, which has
+/// neither scales nor marker.
 struct Target {
   const format::Codec* codec = nullptr;
-  int64_t block_size = 0;  ///< 0 where the format has no blocks
-  bool simple = false;     ///< round to nearest, whatever the run's optimizer
+  int64_t block_size = 0;                          ///< 0 where the format has no blocks
+  std::optional<optimize::Method> optimizer = {};  ///< nothing: the run's
+  std::optional<int64_t> num_iter = {};            ///< of learned rounding; nothing: the run's
 
   /// "int8_blockwise (block 128)", "float16".
   std::string label() const;

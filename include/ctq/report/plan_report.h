@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/plan.h"
 
 namespace ctq::report {
@@ -13,13 +14,13 @@ struct PlanNames {
   std::string fingerprint;  ///< of the input, model::fingerprint()
 };
 
-/// One line per 2-D weight with decision, reason, format, scale shape and bytes before and after; then
-/// totals.
-std::string plan_table(const plan::Plan& plan, const PlanNames& names);
+/// One line per 2-D weight with decision, format, scale shape, bytes before and after, reason and optimizer;
+/// then totals.
+std::string plan_table(const plan::Plan& plan, const PlanNames& names, const pipeline::LayerMethods& methods);
 
-/// The same for every tensor, as JSON: {"input", "fingerprint", "output", "layout", "tensors": [...], "files": [...],
-/// "totals": {...}, "notes": [...], "unused": [...], "suggested_preset"}. docs/cli.md, "Dry run", has the
-/// fields.
-std::string plan_json(const plan::Plan& plan, const PlanNames& names);
+/// The same for every tensor, as JSON: {"input", "fingerprint", "output", "layout", "tensors": [...],
+/// "files": [...], "totals": {...}, "notes": [...], "unused": [...], "suggested_preset"}. docs/cli.md, "Dry
+/// run", has the fields.
+std::string plan_json(const plan::Plan& plan, const PlanNames& names, const pipeline::LayerMethods& methods);
 
 }  // namespace ctq::report

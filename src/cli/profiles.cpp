@@ -1,0 +1,35 @@
+#include "profiles.h"
+
+namespace ctq::cli {
+namespace {
+
+// The rest of the seed's defaults are the option table's.
+constexpr ProfileDefault kSeed[] = {{"optimizer", "original"}};
+
+constexpr ProfileDefault kPeer[] = {
+    {"fp8", "true"},
+    {"int8", "false"},
+    {"optimizer", "prodigy"},
+    {"num_iter", "4000"},
+    {"lr", "1.0"},
+    {"lr_schedule", "plateau"},
+    {"lr_patience", "1"},
+    {"lr_factor", "0.95"},
+    {"lr_min", "1e-8"},
+    {"lr_cooldown", "0"},
+    {"min_k", "256"},
+    {"max_k", "1280"},
+    {"early_stop_loss", "5e-9"},
+    {"early_stop_lr", "1.01e-8"},
+    {"early_stop_stall", "2000"},
+};
+
+}  // namespace
+
+std::span<const ProfileDefault> profile_defaults(std::string_view profile) {
+  if (profile == "seed") return kSeed;
+  if (profile == "peer") return kPeer;
+  return {};
+}
+
+}  // namespace ctq::cli

@@ -1,0 +1,61 @@
+#include "ctq/pipeline/layer_methods.h"
+
+#include <map>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+namespace ctq::pipeline {
+namespace {
+
+using optimize::Method;
+
+std::string_view kind_of(std::string_view source) {
+  if (source.starts_with("norm ")) return "behind a norm";
+  if (source.starts_with("values ")) return "attention outputs";
+  return "behind an activation";
+}
+
+}  // namespace
+
+std::string LayerMethods::Choice::label() const {
+  if (!optimize::wants_implied(settings.method)) return std::string(optimize::method_name(settings.method));
+  return source.empty() ? "direct" : fmt::format("implied ({})", source);
+}
+
+LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const {
+  Choice choice{.settings = run_, .source = ""};
+  const plan::Target& target = tensor.target;
+  optimize::Settings& settings = choice.settings;
+  if (target.optimizer) settings.method = *target.optimizer;
+  if (target.num_iter) settings.learned.iterations = *target.num_iter;
+  if (optimize::is_learned(settings.method) && settings.learned.iterations == 0)
+    settings.method = Method::kNearest;
+  if (optimize::wants_implied(settings.method)) choice.source = implied_.source(tensor.source->layer());
+  return choice;
+}
+
+std::string LayerMethods::summary(const plan::Plan& plan) const {
+  std::map<std::string, size_t> methods, kinds;
+  for (const plan::TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != plan::Decision::kQuantize) continue;
+    const Choice found = choice(tensor);
+    ++methods[found.source.empty() ? found.label() : "implied"];
+    if (!found.source.empty()) ++kinds[std::string(kind_of(found.source))];
+  }
+  if (methods.empty() || (methods.size() == 1 && methods.contains("rtn"))) return "";
+  std::vector<std::string> words;
+  for (const auto& [method, count] : methods) {
+    std::vector<std::string> shares;
+    if (method == "implied") {
+      for (const auto& [kind, of] : kinds) shares.push_back(fmt::format("{} {}", of, kind));
+    }
+    words.push_back(fmt::format("{} for {} layer{}{}", method, count, count == 1 ? "" : "s",
+                                shares.empty() ? "" : fmt::format(" ({})", fmt::join(shares, ", "))));
+  }
+  return fmt::format("optimizer {}: {}", optimize::method_name(run_.method), fmt::join(words, ", "));
+}
+
+}  // namespace ctq::pipeline
