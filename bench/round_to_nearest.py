@@ -66,7 +66,7 @@ def main() -> None:
     make_checkpoint(source, int(args.gigabytes * 1e9))
     shutil.copyfile(source, target)
 
-    convert = [args.binary, "-i", str(source), "-o", str(target), "--comfy_quant", "-q"]
+    convert = [args.binary, "-i", str(source), "-o", str(target), "--comfy_quant", "-q", "--simple"]
     commands = {"cp": ["cp", str(source), str(target)], "FP8 per tensor": [*convert, "--fp8"],
                 "INT8 per row": [*convert, "--int8", "--scaling_mode", "row"], "INT8 block 128": [*convert, "--int8"]}
     results = {name: [] for name in commands}

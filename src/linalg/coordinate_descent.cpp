@@ -10,8 +10,6 @@
 namespace ctq::linalg {
 namespace {
 
-constexpr int64_t kObjectiveCols = 1024;  // of H held in float64 at a time
-
 void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight, const at::Tensor& h,
                 const at::Tensor& scale, Code code) {
   const int64_t cols = weight.size(1);
@@ -50,25 +48,6 @@ at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight
     for_panels(weight.size(0), refine_panel);
   } else if (weight.size(0) > 0) {
     refine_panel(0, weight.size(0));
-  }
-  return result;
-}
-
-at::Tensor objective_rows(const at::Tensor& error, const at::Tensor& h) {
-  const int64_t m = error.size(0), n = error.size(1);
-  at::Tensor result = at::zeros({m}, error.options().dtype(at::kDouble));
-  for (int64_t begin = 0; begin < n; begin += kObjectiveCols) {
-    const int64_t width = std::min(kObjectiveCols, n - begin);
-    const at::Tensor columns = h.narrow(1, begin, width).to(at::kDouble);
-    const auto add_panel = [&](int64_t row, int64_t rows) {
-      const at::Tensor panel = error.narrow(0, row, rows).to(at::kDouble);
-      result.narrow(0, row, rows).add_(at::mm(panel, columns).mul_(panel.narrow(1, begin, width)).sum(1));
-    };
-    if (error.is_cpu()) {
-      for_panels(m, add_panel);
-    } else {
-      add_panel(0, m);
-    }
   }
   return result;
 }

@@ -1,14 +1,18 @@
 #include "ctq/optimize/one_pass.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <ATen/ATen.h>
 
 #include "ctq/linalg/coordinate_descent.h"
 #include "ctq/linalg/ldlq.h"
+#include "ctq/linalg/objective.h"
 
 namespace ctq::optimize {
 namespace {
+
+constexpr int64_t kGramRows = 1 << 15;  // in float32 at a time
 
 /// Identity added to the projector of the subspace, so that directions outside it are not free.
 constexpr double kSubspaceDamping = 0.02;
@@ -19,102 +23,111 @@ struct Choice {
   at::Tensor cost;  ///< e H' e^T per row of the error, [out_features] float64
 };
 
-/// Choices for a layer under tr(E H' E^T).
+/// What is best under tr(E H' E^T) so far.
 class Search {
  public:
-  Search(const Layer& layer, at::Tensor damped) : layer_(layer), damped_(std::move(damped)) {
+  Search(const Layer& layer, const linalg::FeedbackFactor& factor) : layer_(layer), factor_(factor) {
     best_ = measured({layer.nearest, layer.scale, {}});
-    const double whole = linalg::objective_rows(layer.weight, damped_).sum().item<double>();
-    if (whole > 0) unit_ = whole;
-    nearest_ = objective();
+    nearest_ = total();
   }
-  const at::Tensor& damped() const { return damped_; }
   const Choice& best() const { return best_; }
-  double nearest_objective() const { return nearest_; }
-  /// Relative to that of the weight.
-  double objective() const { return best_.cost.sum().item<double>() / unit_; }
+  double nearest() const { return nearest_; }
+  double total() const { return best_.cost.sum().item<double>(); }
 
   Choice measured(Choice choice) const {
-    choice.cost = linalg::objective_rows(error_of(layer_, choice.values, choice.scale), damped_);
+    choice.cost = linalg::objective_rows(error_of(layer_, choice.values, choice.scale), factor_);
     return choice;
   }
-
-  /// Takes what is better: row by row where no scale is shared between rows, else all or nothing.
-  static Choice better(const Layer& layer, const Choice& a, const Choice& b) {
-    if (layer.tiling.rows > 1) return b.cost.sum().item<double>() < a.cost.sum().item<double>() ? b : a;
+  void offer(const Choice& choice, bool same_scales) { best_ = better(best_, choice, same_scales); }
+  /// Row by row where no scale is shared between rows, or scales are the same; else all or nothing.
+  Choice better(const Choice& a, const Choice& b, bool same_scales) const {
+    if (layer_.tiling.rows > 1 && !same_scales)
+      return b.cost.sum().item<double>() < a.cost.sum().item<double>() ? b : a;
     const at::Tensor second = b.cost < a.cost, rows = second.unsqueeze(1);
-    return {at::where(rows, b.values, a.values), at::where(rows, b.scale, a.scale),
+    return {at::where(rows, b.values, a.values), same_scales ? a.scale : at::where(rows, b.scale, a.scale),
             at::where(second, b.cost, a.cost)};
   }
-  void offer(const Choice& choice) { best_ = better(layer_, best_, choice); }
 
  private:
   const Layer& layer_;
-  at::Tensor damped_;
+  const linalg::FeedbackFactor& factor_;
   Choice best_;
-  double unit_ = 1;
   double nearest_ = 0;
 };
 
+/// H' and its factor; H' undefined where nothing reads it.
+struct Damped {
+  linalg::FeedbackFactor factor;
+  at::Tensor h;
+};
+
 /// layer: with the scales to use.
-Choice solve(const Layer& layer, const Search& search, const linalg::FeedbackFactor& factor,
+Choice solve(const Layer& layer, const Search& search, const Damped& damped,
              const OnePassSettings& settings) {
   const linalg::Code code = layer.grid->code();
   const auto swept = [&](Choice choice) {
     if (settings.sweeps > 0)
-      choice.values = linalg::coordinate_descent(choice.values, layer.weight, search.damped(), layer.tiling,
-                                                 code, choice.scale, settings.sweeps);
+      choice.values = linalg::coordinate_descent(choice.values, layer.weight, damped.h, layer.tiling, code,
+                                                 choice.scale, settings.sweeps);
     return search.measured(std::move(choice));
   };
-  const Choice fed_back =
-      swept({linalg::ldlq_round(layer.weight, factor, layer.tiling, code, layer.scale), layer.scale, {}});
+  const Choice fed_back = swept(
+      {linalg::ldlq_round(layer.weight, damped.factor, layer.tiling, code, layer.scale), layer.scale, {}});
   if (settings.scales != Scales::kRefit) return fed_back;
   // Other codes are best for other scales.
   const Choice refitted =
-      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, search.damped()), {}});
-  return Search::better(layer, fed_back, refitted);
+      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, damped.h), {}});
+  return search.better(fed_back, refitted, /*same_scales=*/false);
 }
 
 }  // namespace
 
 Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
                                   std::string method) {
-  const linalg::FeedbackFactor factor = linalg::damped_factor(h, settings.lambda, settings.order);
-  at::Tensor damped = h.clone();
-  damped.diagonal().add_(h.diagonal().mean().mul(factor.lambda));
-  Search search(layer, std::move(damped));
-  if (factor.ok) {
-    search.offer(solve(layer, search, factor, settings));
-    if (settings.scales != Scales::kAbsmax)
-      search.offer(solve(search_scales(layer, search.damped()), search, factor, settings));
-  }
   Rounding rounding;
-  rounding.values = search.best().values;
-  rounding.scale = search.best().scale;
+  rounding.values = layer.nearest;
+  rounding.scale = layer.scale;
   rounding.method = std::move(method);
   rounding.objective = "trace";
-  rounding.nearest_objective = search.nearest_objective();
-  rounding.objective_value = search.objective();
-  rounding.iterations = settings.sweeps;
-  rounding.guarded = !(rounding.objective_value < rounding.nearest_objective);
-  if (rounding.guarded) {
-    rounding.values = layer.nearest;
-    rounding.scale = layer.scale;
-    rounding.objective_value = rounding.nearest_objective;
+  rounding.guarded = true;
+  Damped damped{.factor = linalg::damped_factor(h, settings.lambda, settings.order), .h = {}};
+  if (!damped.factor.ok) return rounding;
+  const bool fixed_scales = settings.scales == Scales::kAbsmax;
+  if (settings.sweeps > 0 || !fixed_scales) {
+    damped.h = h.clone();
+    damped.h.diagonal().add_(h.diagonal().mean().mul(damped.factor.lambda));
   }
+  Search search(layer, damped.factor);
+  search.offer(solve(layer, search, damped, settings),
+               /*same_scales=*/fixed_scales || settings.scales == Scales::kSearch);
+  if (!fixed_scales) search.offer(solve(search_scales(layer, damped.h), search, damped, settings), false);
+
+  const double mean = h.diagonal().mean().item<double>() * (1 + damped.factor.lambda);
+  const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
+  const double unit = whole > 0 ? whole : 1;
+  rounding.nearest_objective = search.nearest() / unit;
+  rounding.objective_value = rounding.nearest_objective;
+  rounding.iterations = settings.sweeps;
+  if (!(search.total() < search.nearest())) return rounding;
+  rounding.guarded = false;
+  rounding.values = search.best().values;
+  rounding.scale = search.best().scale;
+  rounding.objective_value = search.total() / unit;
   return rounding;
 }
 
 at::Tensor direct_second_moment(const at::Tensor& weight, const DirectSettings& settings) {
   at::Tensor h;
   if (settings.objective == DirectObjective::kMixed) {
-    h = linalg::gram(weight);
+    h = at::zeros({weight.size(1), weight.size(1)}, weight.options().dtype(at::kFloat));
+    for (int64_t row = 0; row < weight.size(0); row += kGramRows)
+      h.add_(linalg::gram(weight.narrow(0, row, std::min(kGramRows, weight.size(0) - row)).to(at::kFloat)));
     const at::Tensor mean =
         h.diagonal().mean().clamp_min(1e-30);  // an all-zero weight has no direction to prefer
     h.div_(mean).diagonal().add_(settings.damping);
     return h;
   }
-  const linalg::LowRank leading = leading_vectors(weight, settings.subspace);
+  const linalg::LowRank leading = leading_vectors(weight.to(at::kFloat), settings.subspace);
   h = linalg::gram(leading.v.t().contiguous());
   h.diagonal().add_(kSubspaceDamping);
   return h;

@@ -59,23 +59,30 @@ bool is_learned(Method method) { return method >= Method::kOriginal && method <=
 
 bool wants_implied(Method method) { return method == Method::kImplied || method == Method::kAuto; }
 
+SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
+                           const std::optional<at::Tensor>& implied) {
+  if (wants_implied(settings.method) && implied)
+    return {.h = *implied, .lambda = settings.implied_lambda, .method = "implied"};
+  // Damped already.
+  return {.h = direct_second_moment(weight, settings.direct), .lambda = 0, .method = "direct"};
+}
+
+Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment) {
+  const OnePassSettings one_pass{.lambda = moment.lambda,
+                                 .sweeps = settings.sweeps,
+                                 .scales = scales_for(layer, settings.scales),
+                                 .order = linalg::ColumnOrder::kActOrder};
+  return round_with_second_moment(layer, moment.h, one_pass, moment.method);
+}
+
 Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<at::Tensor>& implied) {
-  const Scales scales = scales_for(layer, settings.scales);
-  if (settings.method == Method::kNearest) return round_to_nearest(layer, scales);
+  if (settings.method == Method::kNearest) return round_to_nearest(layer, scales_for(layer, settings.scales));
   if (is_learned(settings.method)) {
     LearnedSettings learned = settings.learned;
     learned.method = learned_method(settings.method);
     return learned_rounding(layer, learned);
   }
-  OnePassSettings one_pass{
-      .sweeps = settings.sweeps, .scales = scales, .order = linalg::ColumnOrder::kActOrder};
-  if (wants_implied(settings.method) && implied) {
-    one_pass.lambda = settings.implied_lambda;
-    return round_with_second_moment(layer, *implied, one_pass, "implied");
-  }
-  // Damped already, by direct_second_moment.
-  return round_with_second_moment(layer, direct_second_moment(layer.weight, settings.direct), one_pass,
-                                  "direct");
+  return round_one_pass(layer, settings, second_moment(layer.weight, settings, implied));
 }
 
 }  // namespace ctq::optimize

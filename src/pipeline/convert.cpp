@@ -109,7 +109,6 @@ class Run {
       if (!convert_tensor(*order[i], event)) return false;
       event.seconds = seconds_since(start);
       event.bytes_done = done += order[i]->bytes_in();
-      result.peak_memory_bytes = std::max(result.peak_memory_bytes, resident_bytes());
       if (event.error)
         result.quality.push_back({order[i]->source->name(), order[i]->target.label(), *event.error,
                                   event.optimized, event.seconds});
@@ -229,6 +228,7 @@ plan::ValueFindings look_at_values(const plan::Plan& plan) {
 Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
                Events& events) {
   const Clock::time_point start = Clock::now();
+  MemoryWatch memory;
   const std::string name = std::filesystem::path(run.output).filename().string();
   Result result;
   result.plan = plan::make_plan(checkpoint, options, name);
@@ -250,6 +250,7 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
   if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint.path());
   std::ranges::sort(result.quality, {}, &LayerError::name);
   result.seconds = seconds_since(start);
+  result.peak_memory_bytes = memory.peak();
   return result;
 }
 

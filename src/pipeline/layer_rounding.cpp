@@ -1,9 +1,12 @@
 #include "layer_rounding.h"
 
+#include <algorithm>
 #include <utility>
 
 #include <ATen/ATen.h>
 
+#include "ctq/base/log.h"
+#include "ctq/base/text.h"
 #include "ctq/optimize/subspace.h"
 
 namespace ctq::pipeline {
@@ -31,6 +34,54 @@ SubspaceError measure_subspace(const optimize::Layer& layer, const optimize::Rou
                                            error_of(layer, rounding.values, rounding.scale))};
 }
 
+/// One pass rounds rows independently of each other; a singular value decomposition needs them all.
+bool can_be_split(const optimize::Settings& settings) {
+  return !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
+         settings.direct.objective == optimize::DirectObjective::kMixed;
+}
+
+/// Rounds some rows at a time, in place. Scales that rows share stay as they are.
+Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimize::Settings settings,
+                     const optimize::SecondMoment& moment, int64_t elements_at_once) {
+  const format::Codec& codec = *encoded.codec;
+  const int64_t rows = weight.size(0), columns = weight.size(1);
+  const linalg::Tiling tiling = format::tiling(codec, rows, columns, encoded.block_size);
+  const bool one_scale = codec.granularity == format::Granularity::kTensor;
+  if (one_scale) settings.scales = optimize::Scales::kAbsmax;
+  const int64_t unit = one_scale ? 1 : tiling.rows;
+  const int64_t at_once = std::max<int64_t>(elements_at_once / columns / unit, 1) * unit;
+  const at::Tensor scales = encoded.scales.view({tiling.count_down(rows), tiling.count_across(columns)});
+  Optimized all;
+  double whole = 0;
+  bool guarded = true;
+  for (int64_t row = 0; row < rows; row += at_once) {
+    const int64_t count = std::min(at_once, rows - row);
+    at::Tensor codes = encoded.codes.narrow(0, row, count);
+    at::Tensor scale = one_scale ? scales : scales.narrow(0, row / unit, (count + unit - 1) / unit);
+    const at::Tensor part = weight.narrow(0, row, count);
+    const optimize::Layer layer = optimize::make_layer({&codec, encoded.block_size, codes, scale}, part);
+    const optimize::Rounding rounding = optimize::round_one_pass(layer, settings, moment);
+    const double share = layer.weight.square().sum(at::kDouble).item<double>();
+    all = {.method = rounding.method,
+           .source = "",
+           .objective_name = rounding.objective,
+           .nearest_objective = all.nearest_objective + share * rounding.nearest_objective,
+           .objective = all.objective + share * rounding.objective_value,
+           .iterations = rounding.iterations,
+           .stopped_by = "",
+           .guarded = false,
+           .subspace = std::nullopt};
+    whole += share;
+    guarded = guarded && rounding.guarded;
+    if (rounding.guarded) continue;
+    codes.copy_(rounding.values);
+    scale.copy_(rounding.scale);
+  }
+  all.guarded = guarded;
+  if (whole > 0) all.nearest_objective /= whole, all.objective /= whole;
+  return all;
+}
+
 }  // namespace
 
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
@@ -38,21 +89,34 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   const plan::Target& target = tensor.target;
   auto nearest = format::encode_nearest(*target.codec, weight, target.block_size);
   if (!nearest) return std::nullopt;
-  const LayerMethods::Choice choice = methods_.choice(tensor);
+  LayerMethods::Choice choice = methods_.choice(tensor);
   const bool plain =
       choice.settings.method == Method::kNearest && choice.settings.scales == optimize::Scales::kAbsmax;
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
+  const bool large = weight.numel() > options_.elements_at_once;
+  if (large && !can_be_split(choice.settings)) {
+    warn("tensor '{}' is too large for {} (more than {} elements): it is rounded to nearest",
+         printable(tensor.source->name()), choice.label(), options_.elements_at_once);
+    return Outcome{std::move(*nearest), std::nullopt};
+  }
 
-  std::optional<at::Tensor> moment;
+  std::optional<at::Tensor> implied;
   if (!choice.source.empty()) {
     const auto& moments = implied_moments(std::string(tensor.source->layer()));
-    if (moments) moment = moments->second;
+    if (moments) implied = moments->second;
+  }
+  const std::string source = implied ? choice.source : "";
+  if (large) {
+    const auto moment = optimize::second_moment(weight, choice.settings, implied);
+    Optimized optimized = round_rows(*nearest, weight, choice.settings, moment, options_.elements_at_once);
+    optimized.source = source;
+    return Outcome{std::move(*nearest), std::move(optimized)};
   }
   const optimize::Layer layer = optimize::make_layer(*nearest, weight);
-  const optimize::Rounding rounding = optimize::round_layer(layer, choice.settings, moment);
+  const optimize::Rounding rounding = optimize::round_layer(layer, choice.settings, implied);
   Optimized optimized = describe(rounding);
-  if (moment) optimized.source = choice.source;
-  if (options_.measure_quality && weight.numel() > 0)
+  optimized.source = source;
+  if (options_.measure_quality)
     optimized.subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
   if (rounding.guarded) return Outcome{std::move(*nearest), std::move(optimized)};
   return Outcome{optimize::encode(*target.codec, target.block_size, rounding), std::move(optimized)};

@@ -74,10 +74,14 @@ for source in (minilm, flux):
 full = scratch / "minilm-f32.safetensors"
 run(sys.executable, scorer, "model", full, "--dtype", "f32")
 fp8, int8 = scratch / "fp8.safetensors", scratch / "int8.safetensors"
-run(binary, "-i", full, "-o", fp8, "-q", "--fp8", "--comfy_quant")
-run(binary, "-i", full, "-o", int8, "-q", "--scaling_mode", "row", "--comfy_quant")
-table = run(sys.executable, scorer, "score", "--original", full, fp8, int8)
+auto8, autorow = scratch / "fp8-auto.safetensors", scratch / "int8-auto.safetensors"
+for flags, nearest, auto in ((["--fp8"], fp8, auto8), (["--scaling_mode", "row"], int8, autorow)):
+    run(binary, "-i", full, "-o", nearest, "-q", "--comfy_quant", "--simple", *flags)
+    run(binary, "-i", full, "-o", auto, "-q", "--comfy_quant", *flags)
+table = run(sys.executable, scorer, "score", "--original", full, fp8, int8, auto8, autorow)
 print(table)
-figures = [re.findall(r"[0-9.]+e-?[0-9]+|[0-9]+\.[0-9]+", line)[:4] for line in table.splitlines()[1:5]]
+figures = [re.findall(r"[0-9.]+e-?[0-9]+|[0-9]+\.[0-9]+", line)[:4] for line in table.splitlines()[1:7]]
 assert figures[0] == figures[2] and figures[1] == figures[3], "our rounding differs from the scorer's"
+for nearest, auto in ((figures[2], figures[4]), (figures[3], figures[5])):
+    assert float(auto[3]) < 0.88 * float(nearest[3]), f"model_dev {auto[3]} by default, {nearest[3]} rounded to nearest"
 print(f"{checks} files read as their loaders read them")

@@ -232,9 +232,9 @@ TEST_CASE("convert: the output's name is derived, and an older output replaced o
   const std::string model = make_small_model(dir);
   REQUIRE(run_binary({"-i", model}).code == 0);
   CHECK(dir.entries() ==
-        std::vector<std::string>{"model.safetensors", "model_simple_int8_bs128.safetensors"});
+        std::vector<std::string>{"model.safetensors", "model_auto_int8_bs128.safetensors"});
   REQUIRE(run_binary({"-i", model, "--fp8"}).code == 0);
-  CHECK(std::filesystem::exists(dir / "model_simple_fp8_tensor.safetensors"));
+  CHECK(std::filesystem::exists(dir / "model_auto_fp8_tensor.safetensors"));
   CHECK(run_binary({"-i", model, "--fp8", "--no-clobber"}).code == 1);
   REQUIRE(run_binary({"-i", model, "-o", dir / "new/folder/out.safetensors", "--fp8"}).code == 0);
   CHECK(std::filesystem::exists(dir / "new/folder/out.safetensors"));

@@ -257,7 +257,7 @@ TEST_CASE("routing: the derived name says that a file is mixed", "[end_to_end]")
   const TempDir dir;
   const std::string model = make_model(dir);
   REQUIRE(run_binary({"-i", model, "--custom-layers", "mlp", "--custom-type", "fp8"}).code == 0);
-  CHECK(std::filesystem::exists(dir / "model_simple_int8mixed_bs128.safetensors"));
+  CHECK(std::filesystem::exists(dir / "model_auto_int8mixed_bs128.safetensors"));
 }
 
 }  // namespace

@@ -4,6 +4,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "ctq/linalg/objective.h"
+
 #include "ctq/linalg/ldlq.h"
 #include "linalg/golden.h"
 #include "linalg/nearest.h"

@@ -6,6 +6,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "ctq/linalg/objective.h"
+
 #include "ctq/linalg/coordinate_descent.h"
 #include "linalg/golden.h"
 #include "linalg/kernels/cpu/ldlq_kernels.h"
@@ -139,6 +141,7 @@ TEST_CASE("ldlq: the objective is the pivots' sum over squared rounding errors",
   CHECK((rounding.abs() <= scale / 2 * (1 + 1e-9)).to(at::kDouble).mean().item<double>() >
         0.98);  // others saturate
   CHECK(at::allclose(objective_rows(error, h), (rounding.square() * factor.pivots).sum(1), 1e-9));
+  CHECK(at::allclose(objective_rows(error, h), objective_rows(error, factor), 1e-9));
 }
 
 TEST_CASE("ldlq: a tile with scale 0 gets zeros, and its weights' loss is made up for elsewhere",

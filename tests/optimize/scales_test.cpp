@@ -4,8 +4,8 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/coordinate_descent.h"
 #include "ctq/linalg/device.h"
+#include "ctq/linalg/objective.h"
 #include "optimize/layers.h"
 
 namespace ctq::optimize {

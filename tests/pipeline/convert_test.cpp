@@ -152,6 +152,44 @@ TEST_CASE("convert: codes and scales are those of the codec, for every format", 
   }
 }
 
+TEST_CASE("convert: layers too large at once are rounded some rows at a time", "[pipeline]") {
+  Conversion made({bf16_weight("a.weight", 200, 64)});
+  made.run.optimizer.method = optimize::Method::kAuto;
+  made.run.optimizer.sweeps = 1;
+  made.run.optimizer.scales = GENERATE(optimize::Scales::kAbsmax, optimize::Scales::kRefit);
+  for (const format::Codec& codec : format::registry()) {
+    CAPTURE(codec.label());
+    const plan::Options options =
+        options_for(codec.format, codec.granularity, codec.granularity == Granularity::kBlock ? 8 : 16);
+    made.run.elements_at_once = int64_t{1} << 27;
+    made.convert(options);
+    const at::Tensor whole = load(made.result(), "a.weight").to(at::kFloat);
+    const Optimized at_once = *made.events.done.back().optimized;
+    made.run.elements_at_once = 50 * 64;
+    made.convert(options);
+    const at::Tensor parts = load(made.result(), "a.weight").to(at::kFloat);
+    const Optimized in_parts = *made.events.done.back().optimized;
+    CHECK(in_parts.nearest_objective == Approx(at_once.nearest_objective).epsilon(1e-4));
+    CHECK(in_parts.objective < in_parts.nearest_objective);
+    const bool one_scale = codec.granularity == Granularity::kTensor;
+    if (one_scale && made.run.optimizer.scales == optimize::Scales::kRefit)
+      continue;  // stays absmax in parts
+    CHECK(in_parts.objective == Approx(at_once.objective).epsilon(1e-3));
+    CHECK((whole != parts).sum().item<int64_t>() < 20);  // ties that the order of a sum decides
+  }
+}
+
+TEST_CASE("convert: a layer too large for learned rounding is rounded to nearest", "[pipeline]") {
+  Conversion made({bf16_weight("a.weight", 64, 32)});
+  made.convert(int8_row());
+  const std::string nearest = test::read_file(made.run.output);
+  made.run.optimizer.method = optimize::Method::kAdamW;
+  made.run.elements_at_once = 100;
+  const Result result = made.convert(int8_row());
+  CHECK(result.optimized == 0);
+  CHECK(test::read_file(made.run.output) == nearest);
+}
+
 TEST_CASE("convert: kept tensors are the same bytes, metadata follow", "[pipeline]") {
   Conversion made(small_model());
   made.convert(int8_row());

@@ -5,7 +5,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <catch2/catch.hpp>
@@ -26,6 +28,17 @@ TEST_CASE("memory: what is allocated and touched is counted", "[pipeline]") {
   const std::vector<char> touched(kBytes, 'x');
   CHECK(resident_bytes() >= before + kMost);
   CHECK(std::count(touched.begin(), touched.end(), 'x') == static_cast<std::ptrdiff_t>(kBytes));
+}
+
+TEST_CASE("memory: a watch remembers what is gone", "[pipeline]") {
+  MemoryWatch watch;
+  const uint64_t before = watch.peak();
+  {
+    const std::vector<char> touched(kBytes, 'x');
+    CHECK(std::count(touched.begin(), touched.end(), 'x') == static_cast<std::ptrdiff_t>(kBytes));
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+  }
+  CHECK(watch.peak() >= before + kMost);
 }
 
 TEST_CASE("memory: pages of a mapped file are not counted", "[pipeline]") {

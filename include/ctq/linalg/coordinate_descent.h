@@ -1,4 +1,4 @@
-// Improves codes one by one, and the objective they are judged by.
+// Improves codes one by one.
 #pragma once
 
 #include <cstdint>
@@ -23,11 +23,5 @@ namespace ctq::linalg {
 /// returns  [M, N] values on the grid. On the CPU the same bits for any number of threads
 at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const at::Tensor& h,
                               Tiling tiling, Code code, const at::Tensor& scale, int64_t sweeps);
-
-/// e H e^T of every row e of E, in float64; their sum is tr(E H E^T).
-///
-/// error    [M, N], h [N, N]: any float type, same device
-/// returns  [M] float64. On the CPU the same bits for any number of threads
-at::Tensor objective_rows(const at::Tensor& error, const at::Tensor& h);
 
 }  // namespace ctq::linalg

@@ -24,7 +24,8 @@ struct OnePassSettings {
 /// are chosen one by one, so none is worse than rounded to nearest.
 ///
 /// h        [in_features, in_features] float32, the layer's device
-/// returns  objective "trace", divided by tr(W H' W^T); round to nearest with absmax scales, guarded, where H
+/// returns  objective "trace", divided by ||W||^2 mean(diag H'); round to nearest with absmax scales,
+/// guarded, where H
 ///          cannot be factored or nothing is gained
 Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
                                   std::string method);
@@ -42,6 +43,7 @@ struct DirectSettings {
 };
 
 /// The second moment that stands in for the layer's input. [in_features, in_features] float32.
+/// weight: [out_features, in_features], any float type.
 at::Tensor direct_second_moment(const at::Tensor& weight, const DirectSettings& settings);
 
 }  // namespace ctq::optimize

@@ -43,6 +43,21 @@ struct Settings {
   uint64_t seed = 0;  ///< of rows that are drawn
 };
 
+/// What the one-pass methods minimise under.
+struct SecondMoment {
+  at::Tensor h;        ///< [in_features, in_features] float32
+  double lambda = 0;   ///< damping it wants
+  std::string method;  ///< "direct", "implied"
+};
+/// The implied one where there is one and the method asks for it, else that of `direct`. weight: any float
+/// type.
+SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
+                           const std::optional<at::Tensor>& implied);
+
+/// One pass over a layer, or over some rows of one, whose scales then must not be shared with other rows
+/// unless settings.scales keeps them.
+Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment);
+
 /// Rounds a layer. implied: the second moment that the checkpoint implies for it, where it does and the
 /// method asks for one. Never worse than round to nearest in the method's own objective.
 Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<at::Tensor>& implied);

@@ -26,6 +26,8 @@ struct RunOptions {
   at::Device device = at::kCPU;
   uint64_t byte_budget =
       256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
+  int64_t elements_at_once = int64_t{1} << 27;  ///< of a weight in an optimizer, which holds some ten float32
+                                                ///< copies; larger layers are rounded some rows at a time
   bool measure_quality = false;
   optimize::Settings optimizer;
   BiasCorrection bias_correction = BiasCorrection::kNone;

@@ -1,0 +1,59 @@
+#include "ctq/linalg/objective.h"
+
+#include <algorithm>
+
+#include <ATen/ATen.h>
+
+#include "ctq/linalg/panels.h"
+
+namespace ctq::linalg {
+namespace {
+
+constexpr int64_t kCols = 1024;  // of H held in float64 at a time, or of U in a product
+
+}  // namespace
+
+at::Tensor objective_rows(const at::Tensor& error, const at::Tensor& h) {
+  const int64_t m = error.size(0), n = error.size(1);
+  at::Tensor result = at::zeros({m}, error.options().dtype(at::kDouble));
+  for (int64_t begin = 0; begin < n; begin += kCols) {
+    const int64_t width = std::min(kCols, n - begin);
+    const at::Tensor columns = h.narrow(1, begin, width).to(at::kDouble);
+    const auto add_panel = [&](int64_t row, int64_t rows) {
+      const at::Tensor panel = error.narrow(0, row, rows).to(at::kDouble);
+      result.narrow(0, row, rows).add_(at::mm(panel, columns).mul_(panel.narrow(1, begin, width)).sum(1));
+    };
+    if (error.is_cpu()) {
+      for_panels(m, add_panel);
+    } else {
+      add_panel(0, m);
+    }
+  }
+  return result;
+}
+
+at::Tensor objective_rows(const at::Tensor& error, const FeedbackFactor& factor) {
+  TORCH_INTERNAL_ASSERT(factor.ok);
+  const int64_t m = error.size(0), n = error.size(1);
+  at::Tensor result = at::zeros({m}, error.options().dtype(at::kDouble));
+  const auto add_panel = [&](int64_t row, int64_t rows) {
+    const at::Tensor panel = error.narrow(0, row, rows);
+    const at::Tensor ordered = factor.order.defined() ? panel.index_select(1, factor.order) : panel;
+    at::Tensor sum = result.narrow(0, row, rows);
+    for (int64_t begin = 0; begin < n; begin += kCols) {
+      const int64_t width = std::min(kCols, n - begin), end = begin + width;
+      // U is upper triangular: columns up to `end` are all that reach here.
+      const at::Tensor u = factor.feedback.narrow(0, 0, end).narrow(1, begin, width);
+      const at::Tensor residual = at::mm(ordered.narrow(1, 0, end), u);
+      sum.add_(residual.square_().mul_(factor.pivots.narrow(0, begin, width)).sum(1, false, at::kDouble));
+    }
+  };
+  if (error.is_cpu()) {
+    for_panels(m, add_panel);
+  } else if (m > 0) {
+    add_panel(0, m);
+  }
+  return result;
+}
+
+}  // namespace ctq::linalg
