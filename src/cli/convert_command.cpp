@@ -7,6 +7,8 @@
 
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
+#include "ctq/base/text.h"
+#include "ctq/calibrate/recorded.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/template.h"
@@ -38,7 +40,9 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
 class Followed final : public pipeline::Events {
  public:
   Followed(const Settings& settings, const model::Checkpoint& checkpoint)
-      : settings_(settings), methods_(checkpoint, settings.run.optimizer), progress_(settings.progress) {}
+      : settings_(settings),
+        methods_(checkpoint, settings.run.optimizer, settings.run.recording),
+        progress_(settings.progress) {}
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
     print_remarks(plan, settings_);
@@ -70,10 +74,29 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
   const report::PlanNames names{
       .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
-  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer);
+  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording);
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
                                  : report::plan_table(plan, names, methods));
   return 0;
+}
+
+std::optional<calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
+                                                   const Settings& settings) {
+  if (settings.calibration_data.empty()) return std::nullopt;
+  try {
+    auto recording = calibrate::Recording::open(settings.calibration_data, checkpoint);
+    spdlog::info("Calibration data: {} layers of {}", recording.matched(), settings.calibration_data);
+    if (const auto& left = recording.unmatched(); !left.empty()) {
+      const std::string fact =
+          fmt::format("--calibration-data: {} of its layers, first '{}', are no 2-D weights of the model",
+                      left.size(), printable(left.front()));
+      if (settings.strict) fail(ErrorCode::kFailure, "{} (--strict)", fact);
+      warn("{}", fact);
+    }
+    return recording;
+  } catch (const Error& error) {
+    fail(error.code(), "argument --calibration-data: {}", error.what());
+  }
 }
 
 int report_quality(const pipeline::Result& result, const Settings& settings) {
@@ -93,7 +116,7 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
 int run(const std::vector<std::string>& args) {
   if (print_requested_page(args)) return 0;
   check_command(args);
-  const Settings settings = make_settings(Arguments::parse(args));
+  Settings settings = make_settings(Arguments::parse(args));
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();
 
@@ -101,6 +124,8 @@ int run(const std::vector<std::string>& args) {
   spdlog::info("Processing: {}", settings.input);
   const model::Checkpoint checkpoint = model::Checkpoint::open(settings.input);
   check_output_is_no_input(settings.output, checkpoint);
+  const auto recording = open_recording(checkpoint, settings);
+  settings.run.recording = recording ? &*recording : nullptr;
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);

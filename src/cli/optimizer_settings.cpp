@@ -59,6 +59,8 @@ class InUse {
   bool learned() const { return std::ranges::any_of(methods_, optimize::is_learned); }
   bool implied() const { return std::ranges::any_of(methods_, optimize::wants_implied); }
   bool one_pass() const { return implied() || has(Method::kDirect); }
+  bool gptq() const { return has(Method::kGptq); }
+  bool recorded() const { return std::ranges::any_of(methods_, optimize::wants_recorded); }
   bool only_nearest() const { return !learned() && !one_pass(); }
 
  private:
@@ -89,7 +91,7 @@ Scales read_scales(const Arguments& arguments) {
 int64_t read_sweeps(const Arguments& arguments, Method method) {
   if (arguments.given("sweeps")) return arguments.integer("sweeps");
   if (arguments.text("quality") == "best") return kBestSweeps;
-  return method == Method::kAuto ? kAutoSweeps : 0;
+  return method == Method::kAuto || arguments.given("calibration_data") ? kAutoSweeps : 0;
 }
 
 uint64_t read_seed(const Arguments& arguments, std::vector<std::string>& notes) {
@@ -164,6 +166,9 @@ void note_unused_schedule(Unused& unused, Schedule kind) {
   if (kind != Schedule::kAdaptive) unused.note({"lr_adaptive_mode"}, kWhy);
 }
 
+/// Whether recorded means are used, whatever the optimizer.
+bool reads_means(const Arguments& arguments) { return arguments.text("bias_correction") != "off"; }
+
 void note_unused(const Arguments& arguments, const InUse& in_use, const optimize::Settings& settings,
                  std::vector<std::string>& notes) {
   Unused unused(arguments, notes);
@@ -186,16 +191,22 @@ void note_unused(const Arguments& arguments, const InUse& in_use, const optimize
       unused.note({"lr_threshold_mode"}, "without --lr_threshold");
   }
   if (!in_use.one_pass()) {
-    unused.note({"objective", "direct_damping", "sweeps"}, "without --optimizer auto, implied or direct");
+    unused.note({"objective", "direct_damping", "sweeps"},
+                "without --optimizer auto, gptq, implied or direct");
     if (!in_use.has(Method::kNearest)) unused.note({"scales"}, "with learned rounding");
   }
   if (subspace) unused.note({"direct_damping"}, "with --objective subspace");
+  if (!in_use.gptq()) unused.note({"gptq_actorder"}, "without --optimizer gptq");
+  if (!in_use.recorded() && !reads_means(arguments))
+    unused.note({"calibration_data"}, "without --optimizer auto or gptq");
   if (!in_use.learned() && !in_use.implied() && (!subspace || settings.direct.subspace.full_svd))
     unused.note({"manual_seed"}, "here: nothing random is used");
 }
 
 pipeline::BiasCorrection read_bias_correction(const Arguments& arguments, std::vector<std::string>& notes) {
   const std::string& word = arguments.text("bias_correction");
+  const bool recorded = arguments.given("calibration_data");
+  if (recorded && (word == "on" || word == "auto")) return pipeline::BiasCorrection::kRecorded;
   if (word == "on") {
     notes.emplace_back(
         "--bias-correction on changes no bias: without calibration data the mean input is taken as zero; "
@@ -230,6 +241,7 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
   settings.direct.objective =
       arguments.text("objective") == "subspace" ? DirectObjective::kSubspace : DirectObjective::kMixed;
   settings.direct.subspace = settings.learned.subspace;
+  if (arguments.flag("gptq_actorder")) settings.gptq_order = linalg::ColumnOrder::kActOrder;
   settings.sweeps = read_sweeps(arguments, settings.method);
   settings.scales = read_scales(arguments);
   const InUse in_use(settings.method, plan);
@@ -238,7 +250,12 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
     settings.seed = settings.direct.subspace.seed = settings.learned.subspace.seed =
         read_seed(arguments, notes);
   run.bias_correction = read_bias_correction(arguments, notes);
-  if (arguments.text("quality") == "best") {
+  const bool recorded = arguments.given("calibration_data");
+  if (in_use.gptq() && !recorded) {
+    notes.emplace_back(
+        "--optimizer gptq without --calibration-data takes the second moments that the checkpoint implies");
+  }
+  if (arguments.text("quality") == "best" && !recorded) {
     notes.emplace_back(
         "--quality best without calibration data: real inputs lower the model's error two to three times "
         "further than any rounding without them");

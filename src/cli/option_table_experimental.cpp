@@ -70,7 +70,7 @@ void add_routing(std::vector<Option>& table) {
 void add_hessian_methods(std::vector<Option>& table) {
   add(table, kPage, "GPTQ",
       {
-          toggle("--gptq-actorder", "Take columns in the order of a falling Hessian diagonal"),
+          toggle("--gptq-actorder", "Take columns in the order of a falling Hessian diagonal").built(),
           toggle("--gptq-fast", "Work in blocks of columns; off: column by column").standard("on"),
           toggle("--gptq-turbo", "Use the GPU kernel for a block"),
       });

@@ -89,7 +89,7 @@ void add_quantization(std::vector<Option>& table) {
           choice("--optimizer", "How the code of each value is chosen")
               .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
                        "direct"})
-              .unbuilt({"gptq", "quip"})
+              .unbuilt({"quip"})
               .standard("auto")
               .built(),
           choice("--quality",
@@ -139,7 +139,7 @@ void add_calibration(std::vector<Option>& table) {
               .choose({"auto", "on", "off", "norm"})
               .standard("auto")
               .built(),
-          path("--calibration-data", "Statistics of each layer's input, .safetensors or .json"),
+          path("--calibration-data", "Statistics of each layer's input, .safetensors or .json").built(),
           path("--calibration-lora", "Use the A matrices of this LoRA as calibration rows"),
           toggle("--static-activations", "Write the measured input scale of layers that have one"),
           toggle("--input_scale", "Write an input scale of 1.0 for every quantized layer"),

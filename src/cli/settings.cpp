@@ -226,6 +226,7 @@ Settings make_settings(const Arguments& arguments) {
     refuse("json", "goes with --dry-run analyze; for the quality figures use --quality-json", "true");
   settings.no_clobber = arguments.flag("no_clobber");
   settings.strict = arguments.flag("strict");
+  settings.calibration_data = arguments.text("calibration_data");
   settings.quality_json = arguments.text("quality_json");
   settings.report_quality = arguments.flag("report_quality") || !settings.quality_json.empty();
   settings.quality_threshold_db = arguments.number("quality_threshold");

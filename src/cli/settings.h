@@ -32,6 +32,7 @@ struct Settings {
   double quality_threshold_db = 30;
   bool threshold_is_binding = false;  ///< given explicitly: a layer below it gives exit code 3
   std::string quality_json;
+  std::string calibration_data;
   ProgressMode progress = ProgressMode::kNone;
   Verbosity verbosity = Verbosity::kNormal;
   std::vector<std::string> notes;     ///< about options that have no effect in this combination

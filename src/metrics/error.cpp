@@ -145,4 +145,18 @@ WeightError weight_error(const at::Tensor& original, const at::Tensor& decoded) 
   return result;
 }
 
+double output_rel(const at::Tensor& x, const at::Tensor& original, const at::Tensor& decoded) {
+  constexpr int64_t kRows = 2048;  // of the weight, in float32
+  double missed = 0, whole = 0;
+  for (int64_t row = 0; row < original.size(0); row += kRows) {
+    const int64_t count = std::min(kRows, original.size(0) - row);
+    const at::Tensor weight = original.narrow(0, row, count).to(at::kFloat);
+    const at::Tensor error = decoded.narrow(0, row, count).to(at::kFloat) - weight;
+    const at::Tensor output = x.mm(weight.t());
+    missed += x.mm(error.t()).square().sum(at::kDouble).item<double>();
+    whole += (output - output.mean(0)).square().sum(at::kDouble).item<double>();
+  }
+  return missed > 0 ? std::sqrt(missed / whole) : 0;
+}
+
 }  // namespace ctq::metrics

@@ -8,8 +8,10 @@
 namespace ctq::optimize {
 namespace {
 
-constexpr std::array<std::string_view, 8> kNames = {"rtn",     "original", "adamw",   "radam",
-                                                    "prodigy", "direct",   "implied", "auto"};
+constexpr int64_t kEnoughRows = 256;  // fewer say little about any column
+
+constexpr std::array<std::string_view, 9> kNames = {"rtn",    "original", "adamw", "radam", "prodigy",
+                                                    "direct", "implied",  "gptq",  "auto"};
 
 LearnedMethod learned_method(Method method) {
   switch (method) {
@@ -57,12 +59,22 @@ std::optional<Method> method_of(std::string_view name) {
 
 bool is_learned(Method method) { return method >= Method::kOriginal && method <= Method::kProdigy; }
 
-bool wants_implied(Method method) { return method == Method::kImplied || method == Method::kAuto; }
+bool wants_implied(Method method) { return method == Method::kImplied || wants_recorded(method); }
+
+bool wants_recorded(Method method) { return method == Method::kGptq || method == Method::kAuto; }
 
 SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
-                           const std::optional<at::Tensor>& implied) {
-  if (wants_implied(settings.method) && implied)
-    return {.h = *implied, .lambda = settings.implied_lambda, .method = "implied"};
+                           const std::optional<KnownMoment>& known) {
+  SecondMoment moment;
+  if (known && known->recorded && wants_recorded(settings.method)) {
+    moment = {.h = known->h, .lambda = settings.recorded_lambda, .method = "gptq"};
+    if (known->rows > 0 && known->rows < kEnoughRows)
+      moment.lambda *= static_cast<double>(kEnoughRows) / static_cast<double>(known->rows);
+    if (settings.method == Method::kGptq) moment.order = settings.gptq_order;
+    return moment;
+  }
+  if (known && !known->recorded && wants_implied(settings.method))
+    return {.h = known->h, .lambda = settings.implied_lambda, .method = "implied"};
   // Damped already.
   return {.h = direct_second_moment(weight, settings.direct), .lambda = 0, .method = "direct"};
 }
@@ -71,18 +83,18 @@ Rounding round_one_pass(const Layer& layer, const Settings& settings, const Seco
   const OnePassSettings one_pass{.lambda = moment.lambda,
                                  .sweeps = settings.sweeps,
                                  .scales = scales_for(layer, settings.scales),
-                                 .order = linalg::ColumnOrder::kActOrder};
+                                 .order = moment.order};
   return round_with_second_moment(layer, moment.h, one_pass, moment.method);
 }
 
-Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<at::Tensor>& implied) {
+Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<KnownMoment>& known) {
   if (settings.method == Method::kNearest) return round_to_nearest(layer, scales_for(layer, settings.scales));
   if (is_learned(settings.method)) {
     LearnedSettings learned = settings.learned;
     learned.method = learned_method(settings.method);
     return learned_rounding(layer, learned);
   }
-  return round_one_pass(layer, settings, second_moment(layer.weight, settings, implied));
+  return round_one_pass(layer, settings, second_moment(layer.weight, settings, known));
 }
 
 }  // namespace ctq::optimize

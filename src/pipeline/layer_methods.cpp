@@ -22,18 +22,22 @@ std::string_view kind_of(std::string_view source) {
 
 std::string LayerMethods::Choice::label() const {
   if (!optimize::wants_implied(settings.method)) return std::string(optimize::method_name(settings.method));
+  if (recorded) return "gptq";
   return source.empty() ? "direct" : fmt::format("implied ({})", source);
 }
 
 LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const {
-  Choice choice{.settings = run_, .source = ""};
+  Choice choice{.settings = run_, .recorded = false, .source = ""};
   const plan::Target& target = tensor.target;
   optimize::Settings& settings = choice.settings;
   if (target.optimizer) settings.method = *target.optimizer;
   if (target.num_iter) settings.learned.iterations = *target.num_iter;
   if (optimize::is_learned(settings.method) && settings.learned.iterations == 0)
     settings.method = Method::kNearest;
-  if (optimize::wants_implied(settings.method)) choice.source = implied_.source(tensor.source->layer());
+  const std::string_view layer = tensor.source->layer();
+  choice.recorded =
+      optimize::wants_recorded(settings.method) && recording_ && recording_->has_second_moment(layer);
+  if (!choice.recorded && optimize::wants_implied(settings.method)) choice.source = implied_.source(layer);
   return choice;
 }
 

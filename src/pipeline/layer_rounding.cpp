@@ -7,6 +7,7 @@
 
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
+#include "ctq/metrics/error.h"
 #include "ctq/optimize/subspace.h"
 
 namespace ctq::pipeline {
@@ -23,7 +24,8 @@ Optimized describe(const optimize::Rounding& rounding) {
           .iterations = rounding.iterations,
           .stopped_by = rounding.stopped_by,
           .guarded = rounding.guarded,
-          .subspace = std::nullopt};
+          .subspace = std::nullopt,
+          .output = std::nullopt};
 }
 
 SubspaceError measure_subspace(const optimize::Layer& layer, const optimize::Rounding& rounding,
@@ -70,7 +72,8 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
            .iterations = rounding.iterations,
            .stopped_by = "",
            .guarded = false,
-           .subspace = std::nullopt};
+           .subspace = std::nullopt,
+           .output = std::nullopt};
     whole += share;
     guarded = guarded && rounding.guarded;
     if (rounding.guarded) continue;
@@ -100,34 +103,67 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
     return Outcome{std::move(*nearest), std::nullopt};
   }
 
-  std::optional<at::Tensor> implied;
-  if (!choice.source.empty()) {
-    const auto& moments = implied_moments(std::string(tensor.source->layer()));
-    if (moments) implied = moments->second;
-  }
-  const std::string source = implied ? choice.source : "";
+  const std::string name(tensor.source->layer());
+  const auto known = known_moment(name, choice);
+  const std::string source = known ? choice.source : "";
   if (large) {
-    const auto moment = optimize::second_moment(weight, choice.settings, implied);
+    const auto moment = optimize::second_moment(weight, choice.settings, known);
     Optimized optimized = round_rows(*nearest, weight, choice.settings, moment, options_.elements_at_once);
     optimized.source = source;
     return Outcome{std::move(*nearest), std::move(optimized)};
   }
   const optimize::Layer layer = optimize::make_layer(*nearest, weight);
-  const optimize::Rounding rounding = optimize::round_layer(layer, choice.settings, implied);
+  const optimize::Rounding rounding = optimize::round_layer(layer, choice.settings, known);
   Optimized optimized = describe(rounding);
   optimized.source = source;
   if (options_.measure_quality)
     optimized.subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
   if (rounding.guarded) return Outcome{std::move(*nearest), std::move(optimized)};
-  return Outcome{optimize::encode(*target.codec, target.block_size, rounding), std::move(optimized)};
+  format::Encoded encoded = optimize::encode(*target.codec, target.block_size, rounding);
+  if (const auto& input = recorded_input(name);
+      input && input->held_back.defined() && input->held_back.size(0) > 0) {
+    const auto error = [&](const format::Encoded& of) {
+      return metrics::output_rel(input->held_back, weight, format::decode(of));
+    };
+    optimized.output = OutputError{.nearest = error(*nearest), .stored = error(encoded)};
+    if (!(optimized.output->stored < optimized.output->nearest)) {
+      optimized.guarded = true;
+      optimized.output->stored = optimized.output->nearest;
+      return Outcome{std::move(*nearest), std::move(optimized)};
+    }
+  }
+  return Outcome{std::move(encoded), std::move(optimized)};
 }
 
 at::Tensor LayerRounding::input_mean(const plan::TensorPlan& tensor) {
-  if (options_.bias_correction != BiasCorrection::kNorm) return {};
+  if (options_.bias_correction == BiasCorrection::kNone) return {};
   const std::string layer(tensor.source->layer());
+  if (const auto& input = recorded_input(layer); input && input->mean.defined()) return input->mean;
+  if (options_.bias_correction != BiasCorrection::kNorm) return {};
   if (!methods_.implied().source(layer).starts_with("norm ")) return {};
   const auto& moments = implied_moments(layer);
   return moments ? moments->mean : at::Tensor();
+}
+
+std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::string& layer,
+                                                                 const LayerMethods::Choice& choice) {
+  if (choice.recorded) {
+    const auto& input = recorded_input(layer);
+    if (input && input->second.defined())
+      return optimize::KnownMoment{.h = input->second, .recorded = true, .rows = input->rows};
+  }
+  if (choice.source.empty()) return std::nullopt;
+  const auto& moments = implied_moments(layer);
+  if (!moments) return std::nullopt;
+  return optimize::KnownMoment{.h = moments->second, .recorded = false, .rows = 0};
+}
+
+const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(const std::string& layer) {
+  const std::string key = options_.recording ? options_.recording->key(layer) : "";
+  if (key == recorded_key_) return recorded_;
+  recorded_ = key.empty() ? std::nullopt : options_.recording->load(layer, options_.device);
+  recorded_key_ = key;
+  return recorded_;
 }
 
 const std::optional<calibrate::InputMoments>& LayerRounding::implied_moments(const std::string& layer) {

@@ -13,7 +13,7 @@ namespace ctq::pipeline {
 class LayerRounding {
  public:
   LayerRounding(const model::Checkpoint& checkpoint, const RunOptions& options)
-      : options_(options), methods_(checkpoint, options.optimizer) {}
+      : options_(options), methods_(checkpoint, options.optimizer, options.recording) {}
 
   struct Outcome {
     format::Encoded encoded;
@@ -28,11 +28,16 @@ class LayerRounding {
 
  private:
   const std::optional<calibrate::InputMoments>& implied_moments(const std::string& layer);
+  const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer);
+  std::optional<optimize::KnownMoment> known_moment(const std::string& layer,
+                                                    const LayerMethods::Choice& choice);
 
   const RunOptions& options_;
   LayerMethods methods_;
   std::string cached_key_;  ///< of the input whose moments are kept: q, k and v read the same
   std::optional<calibrate::InputMoments> cached_moments_;
+  std::string recorded_key_;
+  std::optional<calibrate::RecordedInput> recorded_;
 };
 
 }  // namespace ctq::pipeline

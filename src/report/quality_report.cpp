@@ -41,6 +41,9 @@ std::string optimizer_row(const LayerError& layer) {
   row += done.subspace ? fmt::format(" | {:>10.4g} {}", done.subspace->stored,
                                      change(done.subspace->nearest, done.subspace->stored))
                        : fmt::format(" | {:>20}", "-");
+  row += done.output ? fmt::format(" | {:>10.4g} {}", done.output->stored,
+                                   change(done.output->nearest, done.output->stored))
+                     : fmt::format(" | {:>20}", "-");
   return row + fmt::format(" | {:>5} | {:>8}{}\n", done.iterations, human_duration(layer.seconds),
                            done.guarded ? "  guarded" : "");
 }
@@ -51,11 +54,11 @@ std::string optimizer_table(const std::vector<LayerError>& layers) {
   std::ranges::copy_if(layers, std::back_inserter(optimized),
                        [](const LayerError& layer) { return layer.optimized.has_value(); });
   if (optimized.empty()) return "";
-  const std::string rule = std::string(kRuleWidth + 20, '-') + "\n";
+  const std::string rule = std::string(kRuleWidth + 43, '-') + "\n";
   std::string text = fmt::format(
       "\nOptimizers (relative; in percent the change from round to nearest)\n{}{:<50} | "
-      "{:<9} | {:<29} | {:<20} | {:>5} | {:>8}\n{}",
-      rule, "Layer", "method", "objective", "subspace_rel", "iter.", "time", rule);
+      "{:<9} | {:<29} | {:<20} | {:<20} | {:>5} | {:>8}\n{}",
+      rule, "Layer", "method", "objective", "subspace_rel", "output_rel", "iter.", "time", rule);
   for (const LayerError& layer : optimized) text += optimizer_row(layer);
   text += rule;
   double seconds = 0;
@@ -155,6 +158,10 @@ std::string quality_json(const pipeline::Result& result, double threshold_db) {
     if (const auto& subspace = layer.optimized->subspace) {
       json["layers"].back()["optimizer"]["subspace_rel_nearest"] = number(subspace->nearest);
       json["layers"].back()["optimizer"]["subspace_rel"] = number(subspace->stored);
+    }
+    if (const auto& output = layer.optimized->output) {
+      json["layers"].back()["optimizer"]["output_rel_nearest"] = number(output->nearest);
+      json["layers"].back()["optimizer"]["output_rel"] = number(output->stored);
     }
   }
   for (const auto& [name, reason] : result.findings)

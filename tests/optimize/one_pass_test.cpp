@@ -85,5 +85,5 @@ TEST_CASE("implied: a layer without an implied moment is rounded by direct", "[o
   Settings settings;
   settings.method = Method::kImplied;
   CHECK(round_layer(layer, settings, std::nullopt).method == "direct");
-  CHECK(round_layer(layer, settings, correlated(48)).method == "implied");
+  CHECK(round_layer(layer, settings, KnownMoment{.h = correlated(48)}).method == "implied");
 }

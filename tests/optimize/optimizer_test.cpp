@@ -14,8 +14,9 @@ namespace {
 using test::correlated;
 using test::seeded_weight;
 
-constexpr std::array kMethods = {Method::kNearest, Method::kOriginal, Method::kAdamW,   Method::kRAdam,
-                                 Method::kProdigy, Method::kDirect,   Method::kImplied, Method::kAuto};
+constexpr std::array kMethods = {Method::kNearest, Method::kOriginal, Method::kAdamW,
+                                 Method::kRAdam,   Method::kProdigy,  Method::kDirect,
+                                 Method::kImplied, Method::kGptq,     Method::kAuto};
 
 Settings quick(Method method) {
   Settings settings;
@@ -27,7 +28,7 @@ Settings quick(Method method) {
 
 TEST_CASE("optimizer: names are those of the command line, both ways", "[optimize]") {
   for (const Method method : kMethods) CHECK(method_of(method_name(method)) == method);
-  CHECK_FALSE(method_of("gptq"));
+  CHECK_FALSE(method_of("quip"));
   CHECK_FALSE(method_of(""));
 }
 
@@ -45,7 +46,7 @@ TEST_CASE("optimizer: never worse than round to nearest in its own objective, on
       settings.scales = scales;
       settings.sweeps = sweeps;
       INFO(codec.label() << " " << method_name(method));
-      const Rounding rounding = round_layer(layer, settings, h);
+      const Rounding rounding = round_layer(layer, settings, KnownMoment{.h = h});
       CHECK(rounding.objective_value <= rounding.nearest_objective);
       CHECK(rounding.guarded ==
             (rounding.objective_value == rounding.nearest_objective && rounding.nearest_objective > 0));
@@ -77,7 +78,7 @@ TEST_CASE("optimizer: rows that share no scale are guarded one by one", "[optimi
   const at::Tensor step = exact.abs().amax(1, true) / 127;
   exact.copy_((exact / step).round() * step);
   const Layer layer = make_layer(codec, weight, 0);
-  const Rounding rounding = round_layer(layer, quick(Method::kAuto), correlated(96));
+  const Rounding rounding = round_layer(layer, quick(Method::kAuto), KnownMoment{.h = correlated(96)});
   CHECK(rounding.objective_value < rounding.nearest_objective);
   CHECK(at::equal(rounding.values.narrow(0, 0, 32), layer.nearest.narrow(0, 0, 32)));
 }
@@ -86,11 +87,11 @@ TEST_CASE("optimizer: better scales lower the objective further", "[optimize]") 
   const format::Codec& codec = *format::find_codec("float8_e4m3fn", format::Granularity::kTensor);
   const Layer layer = make_layer(codec, seeded_weight(64, 96), 0);
   Settings settings = quick(Method::kAuto);
-  const double absmax = round_layer(layer, settings, correlated(96)).objective_value;
+  const double absmax = round_layer(layer, settings, KnownMoment{.h = correlated(96)}).objective_value;
   settings.scales = Scales::kSearch;
-  const double searched = round_layer(layer, settings, correlated(96)).objective_value;
+  const double searched = round_layer(layer, settings, KnownMoment{.h = correlated(96)}).objective_value;
   settings.scales = Scales::kRefit;
-  const double refitted = round_layer(layer, settings, correlated(96)).objective_value;
+  const double refitted = round_layer(layer, settings, KnownMoment{.h = correlated(96)}).objective_value;
   CHECK(searched <= absmax);
   CHECK(refitted < absmax);
 }

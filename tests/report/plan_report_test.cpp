@@ -38,7 +38,7 @@ class Planned {
   std::string json_text(const PlanNames& names = kNames) const { return plan_json(plan, names, methods()); }
 
  private:
-  pipeline::LayerMethods methods() const { return {*checkpoint_, {.method = optimize::Method::kAuto}}; }
+  pipeline::LayerMethods methods() const { return {*checkpoint_, {.method = optimize::Method::kAuto}, nullptr}; }
 
   TempDir dir_;
   std::optional<model::Checkpoint> checkpoint_;

@@ -23,4 +23,11 @@ struct WeightError {
 /// original, decoded: same shape and device, any float types.
 WeightError weight_error(const at::Tensor& original, const at::Tensor& decoded);
 
+/// output_rel = ||X E^T||_F / ||Y - mean(Y)||_F, Y = X W^T, for rows X of a layer's input.
+///
+/// x         [n, in_features] float32, n > 0
+/// original, decoded: [out_features, in_features], any float types; one device
+/// returns   0 when both norms are 0; sums in float64, rows of the weight some at a time
+double output_rel(const at::Tensor& x, const at::Tensor& original, const at::Tensor& decoded);
+
 }  // namespace ctq::metrics

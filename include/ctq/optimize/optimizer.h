@@ -21,45 +21,57 @@ enum class Method : uint8_t {
   kProdigy,
   kDirect,   ///< one pass, second moment made from the weight
   kImplied,  ///< one pass, second moment that the checkpoint implies; `direct` where it implies none
-  kAuto,     ///< the best there is data for: today `implied`
+  kGptq,     ///< one pass, second moment of recorded rows; as `implied` where none are
+  kAuto,     ///< the same, columns in act order
 };
 
-/// "rtn", "original", "adamw", "radam", "prodigy", "direct", "implied", "auto".
+/// "rtn", "original", "adamw", "radam", "prodigy", "direct", "implied", "gptq", "auto".
 std::string_view method_name(Method method);
 std::optional<Method> method_of(std::string_view name);
 
 /// original, adamw, radam, prodigy.
 bool is_learned(Method method);
-/// Whether the method asks for a second moment that the checkpoint implies.
+/// Whether the method asks for a second moment that the checkpoint implies: implied, gptq, auto.
 bool wants_implied(Method method);
+/// Whether it prefers one of recorded rows: gptq, auto.
+bool wants_recorded(Method method);
 
 struct Settings {
   Method method = Method::kNearest;
   DirectSettings direct = {};
   LearnedSettings learned = {};  ///< its `method` is that of `method`
   double implied_lambda = 1;
+  double recorded_lambda = 0.03;
+  linalg::ColumnOrder gptq_order = linalg::ColumnOrder::kNatural;  ///< of kGptq; others take kActOrder
   int64_t sweeps = 0;
   Scales scales = Scales::kAbsmax;
   uint64_t seed = 0;  ///< of rows that are drawn
 };
 
+/// A second moment that is known of a layer's input.
+struct KnownMoment {
+  at::Tensor h;           ///< [in_features, in_features] float32
+  bool recorded = false;  ///< else implied
+  int64_t rows = 0;       ///< recorded; 0: many. Below 256 the damping is raised
+};
+
 /// What the one-pass methods minimise under.
 struct SecondMoment {
-  at::Tensor h;        ///< [in_features, in_features] float32
-  double lambda = 0;   ///< damping it wants
+  at::Tensor h;       ///< [in_features, in_features] float32
+  double lambda = 0;  ///< damping it wants
+  linalg::ColumnOrder order = linalg::ColumnOrder::kActOrder;
   std::string method;  ///< "direct", "implied"
 };
-/// The implied one where there is one and the method asks for it, else that of `direct`. weight: any float
-/// type.
+/// The known one where there is one, else that of `direct`. weight: any float type.
 SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
-                           const std::optional<at::Tensor>& implied);
+                           const std::optional<KnownMoment>& known);
 
 /// One pass over a layer, or over some rows of one, whose scales then must not be shared with other rows
 /// unless settings.scales keeps them.
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment);
 
-/// Rounds a layer. implied: the second moment that the checkpoint implies for it, where it does and the
-/// method asks for one. Never worse than round to nearest in the method's own objective.
-Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<at::Tensor>& implied);
+/// Rounds a layer. known: where there is one and the method asks for it. Never worse than round to nearest in
+/// the method's own objective.
+Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<KnownMoment>& known);
 
 }  // namespace ctq::optimize

@@ -8,6 +8,7 @@
 
 #include <c10/core/Device.h>
 
+#include "ctq/calibrate/recorded.h"
 #include "ctq/metrics/error.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/optimize/optimizer.h"
@@ -17,8 +18,9 @@ namespace ctq::pipeline {
 
 /// When the bias of a quantized layer takes up the mean of what the codes change.
 enum class BiasCorrection : uint8_t {
-  kNone,  ///< never
-  kNorm,  ///< with the mean that the bias of a norm right before the layer implies
+  kNone,      ///< never
+  kRecorded,  ///< with the mean of recorded rows
+  kNorm,      ///< also with the mean that the bias of a norm right before the layer implies
 };
 
 struct RunOptions {
@@ -31,11 +33,18 @@ struct RunOptions {
   bool measure_quality = false;
   optimize::Settings optimizer;
   BiasCorrection bias_correction = BiasCorrection::kNone;
-  bool strict = false;  ///< non-finite weights end the run
+  const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
+  bool strict = false;                              ///< non-finite weights end the run
 };
 
 /// ||U^T E V||_F / ||W||_F before and after an optimizer.
 struct SubspaceError {
+  double nearest = 0;  ///< of round to nearest
+  double stored = 0;
+};
+
+/// output_rel on rows that were held back, before and after an optimizer.
+struct OutputError {
   double nearest = 0;  ///< of round to nearest
   double stored = 0;
 };
@@ -52,6 +61,7 @@ struct Optimized {
   std::string stopped_by;                 ///< why learned rounding ended
   bool guarded = false;                   ///< round to nearest was kept
   std::optional<SubspaceError> subspace;  ///< when measured
+  std::optional<OutputError> output;      ///< where rows of the input were held back
 };
 
 /// A tensor of the plan that is done.

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ctq/calibrate/implied.h"
+#include "ctq/calibrate/recorded.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/optimize/optimizer.h"
 #include "ctq/plan/plan.h"
@@ -14,16 +15,18 @@ namespace ctq::pipeline {
 /// Answers from headers alone.
 class LayerMethods {
  public:
-  /// checkpoint: must outlive this
-  LayerMethods(const model::Checkpoint& checkpoint, const optimize::Settings& run)
-      : implied_(checkpoint), run_(run) {}
+  /// checkpoint, recording: must outlive this. recording: null when there is none
+  LayerMethods(const model::Checkpoint& checkpoint, const optimize::Settings& run,
+               const calibrate::Recording* recording)
+      : implied_(checkpoint), recording_(recording), run_(run) {}
 
   struct Choice {
     optimize::Settings settings;  ///< the run's, with what the layer's target says
-    std::string source;  ///< of the second moment of the input that the checkpoint implies, in words; empty:
-                         ///< none is asked for, or none is known
+    bool recorded = false;        ///< the second moment of the input is recorded
+    std::string source;  ///< or the checkpoint implies it: whence, in words; empty: it does not, or it is not
+                         ///< asked for
 
-    /// "rtn", "adamw", "direct", "implied (norm encoder.layer.0.output.LayerNorm)".
+    /// "rtn", "adamw", "direct", "gptq", "implied (norm encoder.layer.0.output.LayerNorm)".
     std::string label() const;
   };
   /// tensor: to be quantized
@@ -34,9 +37,11 @@ class LayerMethods {
   std::string summary(const plan::Plan& plan) const;
 
   const calibrate::ImpliedInputs& implied() const { return implied_; }
+  const calibrate::Recording* recording() const { return recording_; }
 
  private:
   calibrate::ImpliedInputs implied_;
+  const calibrate::Recording* recording_;
   optimize::Settings run_;
 };
 
