@@ -5,6 +5,7 @@
 #include <set>
 #include <string_view>
 
+#include "cli/option_spelling.h"
 #include "ctq/base/error.h"
 
 namespace ctq::cli {
@@ -31,7 +32,8 @@ class Unused {
   void note(std::initializer_list<std::string_view> options, std::string_view why) {
     for (const std::string_view option : options) {
       if (arguments_.given(option) && noted_.insert(option).second)
-        notes_.push_back(fmt::format("--{} has no effect {}", option, why));
+        notes_.push_back(fmt::format("{} has no effect {}",
+                                     find_spelling(fmt::format("--{}", option))->option->name, why));
     }
   }
 

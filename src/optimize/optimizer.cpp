@@ -8,8 +8,6 @@
 namespace ctq::optimize {
 namespace {
 
-constexpr int64_t kEnoughRows = 256;  // fewer say little about any column
-
 constexpr std::array<std::string_view, 9> kNames = {"rtn",    "original", "adamw", "radam", "prodigy",
                                                     "direct", "implied",  "gptq",  "auto"};
 

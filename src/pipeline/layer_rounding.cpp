@@ -162,6 +162,9 @@ const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(con
   const std::string key = options_.recording ? options_.recording->key(layer) : "";
   if (key == recorded_key_) return recorded_;
   recorded_ = key.empty() ? std::nullopt : options_.recording->load(layer, options_.device);
+  if (recorded_ && recorded_->rows > 0 && recorded_->rows < optimize::kEnoughRows)
+    warn("calibration data of '{}': only {} rows to learn from; its second moment is damped more",
+         printable(layer), recorded_->rows);
   recorded_key_ = key;
   return recorded_;
 }

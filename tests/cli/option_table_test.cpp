@@ -150,6 +150,8 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--optimizer",
                                     "--objective",
                                     "--quality",
+                                    "--calibration-data",
+                                    "--gptq-actorder",
                                     "--profile",
                                     "--bias-correction",
                                     "--scales",

@@ -48,11 +48,14 @@ struct Settings {
   uint64_t seed = 0;  ///< of rows that are drawn
 };
 
+/// Recorded rows below which a second moment is damped more.
+inline constexpr int64_t kEnoughRows = 256;
+
 /// A second moment that is known of a layer's input.
 struct KnownMoment {
   at::Tensor h;           ///< [in_features, in_features] float32
   bool recorded = false;  ///< else implied
-  int64_t rows = 0;       ///< recorded; 0: many. Below 256 the damping is raised
+  int64_t rows = 0;       ///< recorded; 0: many
 };
 
 /// What the one-pass methods minimise under.

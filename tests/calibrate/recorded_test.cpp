@@ -1,0 +1,183 @@
+#include "ctq/calibrate/recorded.h"
+
+#include <limits>
+
+#include <catch2/catch.hpp>
+
+#include <ATen/ATen.h>
+
+#include "ctq/linalg/device.h"
+#include "support/make_checkpoint.h"
+#include "support/matchers.h"
+#include "support/temp_dir.h"
+
+namespace ctq::calibrate {
+namespace {
+
+using safetensors::Dtype;
+using test::HasCode;
+using test::tensor;
+using test::TestTensor;
+
+std::string bytes_of(const at::Tensor& values) {
+  const at::Tensor flat = values.contiguous();
+  return {static_cast<const char*>(flat.const_data_ptr()), flat.nbytes()};
+}
+
+TestTensor f32(const std::string& name, const at::Tensor& values) {
+  return tensor(name, Dtype::kF32, values.sizes().vec(), bytes_of(values.to(at::kFloat)));
+}
+
+at::Tensor normal(int64_t rows, int64_t columns, uint64_t seed = 1) {
+  at::manual_seed(seed);
+  return at::randn({rows, columns});
+}
+
+/// A model with layers a (8 columns), b (6) and, under a prefix, blk.0.c (8); and a recording of it.
+class Files {
+ public:
+  explicit Files(const std::vector<TestTensor>& recorded, const safetensors::Metadata& metadata = {}) {
+    test::make_checkpoint(dir_ / "m.safetensors",
+                          {test::f32_weight("a.weight", 4, 8), test::f32_weight("b.weight", 4, 6),
+                           test::f32_weight("model.diffusion_model.blk.0.c.weight", 4, 8),
+                           test::bf16_vector("norm.weight", 8)});
+    model_.emplace(model::Checkpoint::open(dir_ / "m.safetensors"));
+    test::make_checkpoint(dir_ / "cal.safetensors", recorded, metadata);
+  }
+  Recording open() const { return Recording::open(dir_ / "cal.safetensors", *model_); }
+  Recording open_json(const std::string& text) const {
+    test::write_file(dir_ / "cal.json", text);
+    return Recording::open(dir_ / "cal.json", *model_);
+  }
+  const model::Checkpoint& model() const { return *model_; }
+
+ private:
+  test::TempDir dir_;
+  std::optional<model::Checkpoint> model_;
+};
+
+void refuses(const std::vector<TestTensor>& recorded, ErrorCode code, const std::string& said,
+             const safetensors::Metadata& metadata = {}) {
+  const Files files(recorded, metadata);
+  CHECK_THROWS_MATCHES(files.open(), Error, HasCode(code, said));
+}
+
+}  // namespace
+
+TEST_CASE("recording: H and the mean are of the rows that are not held back", "[calibrate]") {
+  const int64_t count = GENERATE(64, 100, 400, 5000);
+  CAPTURE(count);
+  const at::Tensor rows = normal(count, 8) + 0.5;
+  const Files files({f32("a.rows", rows)});
+  const auto input = files.open().load("a", at::kCPU);
+  REQUIRE(input);
+  const int64_t held = input->held_back.size(0);
+  CHECK(held >= std::max<int64_t>(32, count / 10 - 1));
+  CHECK(input->rows + held == count);
+  // What is held back and what is not are all rows, once.
+  CHECK(at::allclose(input->mean * input->rows + input->held_back.sum(0), rows.sum(0), 1e-3, 1e-3));
+  CHECK(at::allclose(input->second * input->rows + input->held_back.t().mm(input->held_back),
+                     rows.t().mm(rows), 1e-3, 1e-2));
+  CHECK(at::equal(input->second, input->second.t()));
+}
+
+TEST_CASE("recording: few rows are all learned from", "[calibrate]") {
+  const Files files({f32("a.rows", normal(63, 8))});
+  const auto input = files.open().load("a", at::kCPU);
+  CHECK(input->rows == 63);
+  CHECK(input->held_back.size(0) == 0);
+}
+
+TEST_CASE("recording: rows in half precision, and with values that are not finite", "[calibrate]") {
+  at::Tensor rows = normal(100, 8).to(at::kBFloat16);
+  rows[3][2] = std::numeric_limits<float>::quiet_NaN();
+  rows[50][0] = std::numeric_limits<float>::infinity();
+  const Files files({tensor("a.rows", Dtype::kBF16, {100, 8}, bytes_of(rows))});
+  const auto input = files.open().load("a", at::kCPU);
+  REQUIRE(input);
+  CHECK(input->rows + input->held_back.size(0) == 98);
+  CHECK(input->second.isfinite().all().item<bool>());
+}
+
+TEST_CASE("recording: H itself is taken as it is, and nothing held back", "[calibrate]") {
+  const at::Tensor x = normal(50, 8), h = x.t().mm(x) / 50;
+  const Files files({f32("a.hessian", h), f32("a.mean", x.mean(0)), f32("a.channel_max", x.abs().amax(0)),
+                     f32("b.second_moment", at::arange(1, 7))});
+  const Recording recording = files.open();
+  const auto input = recording.load("a", at::kCPU);
+  CHECK(at::equal(input->second, h));
+  CHECK(at::equal(input->mean, x.mean(0)));
+  CHECK_FALSE(input->held_back.defined());
+  CHECK(at::equal(recording.load("b", at::kCPU)->second, at::diag(at::arange(1, 7).to(at::kFloat))));
+  CHECK(recording.has_second_moment("a"));
+  CHECK_FALSE(recording.has_second_moment("model.diffusion_model.blk.0.c"));
+}
+
+TEST_CASE("recording: layers share an input, and are found under the model's prefix", "[calibrate]") {
+  const Files files({f32("blk.0.c.rows", normal(80, 8)), f32("blk.0.c.input_scale", at::tensor(0.25))},
+                    {{"shared", R"({"a": "blk.0.c"})"}, {"format", "ctq-calibration"}});
+  const Recording recording = files.open();
+  CHECK(recording.matched() == 2);
+  CHECK(recording.unmatched().empty());
+  CHECK(recording.key("a") == recording.key("model.diffusion_model.blk.0.c"));
+  CHECK(recording.key("b").empty());
+  CHECK(at::equal(recording.load("a", at::kCPU)->second,
+                  recording.load("model.diffusion_model.blk.0.c", at::kCPU)->second));
+  CHECK(recording.input_scale("a") == 0.25);
+  CHECK_FALSE(recording.input_scale("b"));
+  CHECK_FALSE(recording.load("b", at::kCPU));
+}
+
+TEST_CASE("recording: the JSON layouts of older programs", "[calibrate]") {
+  const Files files({f32("a.rows", normal(64, 8))});
+  const Recording recording = files.open_json(
+      R"({"a": {"channel_max": [1,2,3,4,5,6,7,8], "channel_mean": [0,0,0,0,0,0,0,0], "input_scale": 0.5}, "b": 0.125})");
+  CHECK(recording.input_scale("a") == 0.5);
+  CHECK(recording.input_scale("b") == 0.125);
+  CHECK(at::equal(recording.load("a", at::kCPU)->channel_max, at::arange(1, 9).to(at::kFloat)));
+  CHECK_FALSE(recording.has_second_moment("a"));
+  const auto refuses_json = [&](const std::string& text, const std::string& said) {
+    CHECK_THROWS_MATCHES(files.open_json(text), Error, HasCode(ErrorCode::kBadInput, said));
+  };
+  refuses_json("[1]", "not a JSON object");
+  refuses_json("{", "not a JSON object");
+  refuses_json(R"({"a": "x"})", "layer 'a'");
+  refuses_json(R"({"a": {"input_scale": "x"}})", "layer 'a': the input scale is not a number");
+  refuses_json(R"({"a": {"channel_max": [1, "x"]}})", "layer 'a': channel_max is not a list of numbers");
+  refuses_json(R"({"a": {"channel_max": [1, 2]}})", "channel_max of 'a' has 2 values, but layer 'a' reads 8");
+}
+
+TEST_CASE("recording: a file for another model, or no calibration file, is refused", "[calibrate]") {
+  refuses({f32("x.rows", normal(64, 8)), f32("y.rows", normal(64, 8))}, ErrorCode::kFailure,
+          "none of its 2 layers is in");
+  refuses({f32("a.rows", normal(64, 9))}, ErrorCode::kBadInput,
+          "tensor 'a.rows' has shape [64, 9], but layer 'a' reads 8 columns");
+  refuses({f32("a.hessian", normal(8, 7))}, ErrorCode::kBadInput, "tensor 'a.hessian'");
+  refuses({f32("a.mean", normal(1, 8))}, ErrorCode::kBadInput, "tensor 'a.mean'");
+  refuses({f32("a.input_scale", normal(1, 8))}, ErrorCode::kBadInput, "not one element");
+  refuses({f32("a.weight", normal(4, 8))}, ErrorCode::kBadInput, "is no statistic of a calibration file");
+  refuses({f32("a.rows", normal(64, 8))}, ErrorCode::kBadInput, "'shared' is not a JSON object",
+          {{"shared", "[]"}});
+  refuses({f32("a.rows", normal(64, 8))}, ErrorCode::kBadInput, "layer 'b' shares an input that is not in",
+          {{"shared", R"({"b": "z"})"}});
+  const Files files({f32("a.rows", normal(64, 8)), f32("x.rows", normal(64, 8))});
+  CHECK(files.open().unmatched() == std::vector<std::string>{"x"});
+  CHECK_THROWS_MATCHES(Recording::open("/nonexistent.safetensors", files.model()), Error,
+                       HasCode(ErrorCode::kBadInput, "No such file"));
+  CHECK_THROWS_MATCHES(Recording::open("/nonexistent.json", files.model()), Error,
+                       HasCode(ErrorCode::kBadInput, "No such file"));
+}
+
+TEST_CASE("recording: H has the same bits for any number of threads", "[calibrate]") {
+  const Files files({f32("a.rows", normal(9000, 8))});
+  const Recording recording = files.open();
+  linalg::set_threads(1);
+  const at::Tensor one = recording.load("a", at::kCPU)->second;
+  for (const int threads : {2, 7}) {
+    linalg::set_threads(threads);
+    CHECK(at::equal(recording.load("a", at::kCPU)->second, one));
+  }
+  linalg::set_threads(linalg::available_cores());
+}
+
+}  // namespace ctq::calibrate
