@@ -18,9 +18,12 @@ void add_formats(std::vector<Option>& table) {
               .at_least(0)
               .at_most(1)
               .standard("0.5"),
-          toggle("--convrot", "Rotate groups of input columns before INT8 row-wise quantization"),
-          choice("--convrot-group-size", "Width of a rotated group").choose(rotated_groups()).standard("256"),
-          toggle("--dynamic-convrot", "Per layer the largest rotation group that divides its width"),
+          toggle("--convrot", "Rotate groups of input columns before INT8 row-wise quantization").built(),
+          choice("--convrot-group-size", "Width of a rotated group")
+              .choose(rotated_groups())
+              .standard("256")
+              .built(),
+          toggle("--dynamic-convrot", "Per layer the largest rotation group that divides its width").built(),
           choice("--scale-optimization", "What becomes of the scales while codes are optimized")
               .choose({"fixed", "iterative", "joint", "dualround"})
               .standard("fixed"),
@@ -45,10 +48,11 @@ void add_routing(std::vector<Option>& table) {
           toggle("--custom-full-precision-mm", "Mark them to be multiplied in high precision")
               .alias("--custom-fpmm")
               .built(),
-          toggle("--custom-convrot", "Rotate groups of their input columns"),
+          toggle("--custom-convrot", "Rotate groups of their input columns").built(),
           choice("--custom-convrot-group-size", "Width of their rotated groups")
               .choose(rotated_groups())
-              .standard("256"),
+              .standard("256")
+              .built(),
       });
   add(table, kPage, "Fallback of excluded layers",
       {

@@ -19,11 +19,14 @@ struct Named {
   std::string_view key, spelling;
 };
 
-constexpr std::array<Named, 5> kOfCustomLayers = {{{"custom_block_size", "custom-block-size"},
-                                                   {"custom_scaling_mode", "custom-scaling-mode"},
-                                                   {"custom_simple", "custom-simple"},
-                                                   {"custom_heur", "custom-heur"},
-                                                   {"custom_full_precision_mm", "custom-full-precision-mm"}}};
+constexpr std::array<Named, 7> kOfCustomLayers = {
+    {{"custom_block_size", "custom-block-size"},
+     {"custom_scaling_mode", "custom-scaling-mode"},
+     {"custom_simple", "custom-simple"},
+     {"custom_heur", "custom-heur"},
+     {"custom_full_precision_mm", "custom-full-precision-mm"},
+     {"custom_convrot", "custom-convrot"},
+     {"custom_convrot_group_size", "custom-convrot-group-size"}}};
 constexpr std::array<Named, 2> kOfFallback = {
     {{"fallback_block_size", "fallback-block-size"}, {"fallback_simple", "fallback-simple"}}};
 
@@ -87,6 +90,13 @@ plan::CustomLayers read_custom(const Arguments& arguments, std::vector<std::stri
       .type = "custom-type", .scaling_mode = kOfCustomLayers[1], .block_size = kOfCustomLayers[0]};
   plan::Target target = read_target_of(arguments, names, type, notes);
   if (arguments.flag("custom_simple")) target.optimizer = optimize::Method::kNearest;
+  if (arguments.flag("custom_convrot")) {
+    if (!target.codec || !plan::takes_rotation(*target.codec))
+      refuse("custom-convrot", "goes with INT8 and a scale per row; the target is " + target.label(), "true");
+    target.rotation_group = arguments.integer("custom_convrot_group_size");
+  } else if (arguments.given("custom_convrot_group_size")) {
+    notes.emplace_back("--custom-convrot-group-size has no effect without --custom-convrot");
+  }
   const bool heuristic = arguments.flag("custom_heur");
   std::optional<bool> full_precision;
   if (arguments.given("custom_full_precision_mm")) {

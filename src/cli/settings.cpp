@@ -47,11 +47,30 @@ Choice read_choice(const Arguments& arguments) {
   return choice;
 }
 
+/// --convrot and its companions.
+void read_rotation(const Arguments& arguments, plan::Target& target, std::vector<std::string>& notes) {
+  const bool dynamic = arguments.flag("dynamic_convrot");
+  if (!arguments.flag("convrot") && !dynamic) {
+    if (arguments.given("convrot_group_size"))
+      notes.emplace_back("--convrot-group-size has no effect without --convrot");
+    return;
+  }
+  if (!plan::takes_rotation(*target.codec)) {
+    refuse(dynamic ? "dynamic-convrot" : "convrot",
+           "goes with INT8 and a scale per row (--int8 --scaling_mode row); the target is " + target.label(),
+           "true");
+  }
+  target.rotation_group = arguments.integer("convrot_group_size");
+  target.dynamic_rotation = dynamic;
+}
+
 plan::Target read_target(const Arguments& arguments, std::vector<std::string>& notes) {
   const Choice choice = read_choice(arguments);
   const bool alone = !has_other_targets(arguments);
   plan::Target target;
   if (choice.family == "fp16") {
+    if (arguments.flag("convrot") || arguments.flag("dynamic_convrot"))
+      refuse("convrot", "goes with INT8 and a scale per row; the target is float16", "true");
     for (const std::string_view option : {"scaling_mode", "block_size", "full_precision_matrix_mult"}) {
       if (alone && arguments.given(option))
         notes.push_back(fmt::format("--{} has no effect with --fp16", option));
@@ -68,6 +87,7 @@ plan::Target read_target(const Arguments& arguments, std::vector<std::string>& n
       refuse("scaling_mode", "block3d is a layout of FP8; INT8 has block, axis, row and tensor",
              choice.scaling);
   }
+  read_rotation(arguments, target, notes);
   if (target.codec->has_blocks()) {
     target.block_size = arguments.integer("block_size");
   } else if (alone && arguments.given("block_size")) {

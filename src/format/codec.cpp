@@ -7,6 +7,8 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "ctq/linalg/hadamard.h"
+
 namespace ctq::format {
 namespace {
 
@@ -129,7 +131,9 @@ std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_feature
           {"weight_scale", at::kFloat, scale_shape(codec, out_features, in_features, block_size)}};
 }
 
-std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weight, int64_t block_size) {
+std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& original, int64_t block_size,
+                                      int64_t rotation_group) {
+  const at::Tensor weight = rotation_group > 0 ? linalg::rotate_columns(original, rotation_group) : original;
   const int64_t n = weight.size(0), k = weight.size(1);
   bool finite = true;
   linalg::TileCodes coded = linalg::quantize_tiles(
@@ -139,7 +143,7 @@ std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weig
   if (codec.scale_shape == kScalar && weight.numel() == 0) {
     coded.decode = at::full({1}, codec.absmax(0).decode, coded.decode.options());
   }
-  return Encoded{&codec, codec.has_blocks() ? block_size : 0, coded.codes,
+  return Encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group, coded.codes,
                  coded.decode.reshape(scale_shape(codec, n, k, block_size))};
 }
 
@@ -147,8 +151,9 @@ at::Tensor decode(const Encoded& encoded) {
   const int64_t n = encoded.codes.size(0), k = encoded.codes.size(1);
   const linalg::Tiling tiles = tiling(*encoded.codec, n, k, encoded.block_size);
   if (encoded.codes.numel() == 0) return at::empty({n, k}, encoded.scales.options().dtype(at::kFloat));
-  return linalg::decode_tiles(encoded.codes, tiles,
-                              encoded.scales.reshape({tiles.count_down(n), tiles.count_across(k)}));
+  const at::Tensor decoded = linalg::decode_tiles(
+      encoded.codes, tiles, encoded.scales.reshape({tiles.count_down(n), tiles.count_across(k)}));
+  return encoded.rotation_group > 0 ? linalg::rotate_columns(decoded, encoded.rotation_group) : decoded;
 }
 
 }  // namespace ctq::format

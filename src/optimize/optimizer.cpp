@@ -5,6 +5,8 @@
 
 #include <ATen/ATen.h>
 
+#include "ctq/linalg/hadamard.h"
+
 namespace ctq::optimize {
 namespace {
 
@@ -57,6 +59,8 @@ std::optional<Method> method_of(std::string_view name) {
 
 bool is_learned(Method method) { return method >= Method::kOriginal && method <= Method::kProdigy; }
 
+bool is_one_pass(Method method) { return method >= Method::kDirect; }
+
 bool wants_implied(Method method) { return method == Method::kImplied || wants_recorded(method); }
 
 bool wants_recorded(Method method) { return method == Method::kGptq || method == Method::kAuto; }
@@ -75,6 +79,14 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
     return {.h = known->h, .lambda = settings.implied_lambda, .method = "implied"};
   // Damped already.
   return {.h = direct_second_moment(weight, settings.direct), .lambda = 0, .method = "direct"};
+}
+
+SecondMoment rotated(SecondMoment moment, int64_t group) {
+  if (group == 0) return moment;
+  // R and H are symmetric: (H R)^T = R H.
+  const at::Tensor half = linalg::rotate_columns(moment.h, group).t().contiguous();
+  moment.h = linalg::rotate_columns(half, group);
+  return moment;
 }
 
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment) {

@@ -3,6 +3,7 @@
 #include <ATen/ATen.h>
 
 #include "ctq/base/error.h"
+#include "ctq/linalg/hadamard.h"
 
 namespace ctq::optimize {
 
@@ -15,7 +16,8 @@ Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t b
 Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight) {
   const int64_t rows = weight.size(0), columns = weight.size(1);
   Layer layer;
-  layer.weight = weight.to(at::kFloat).contiguous();
+  layer.weight = nearest.rotation_group > 0 ? linalg::rotate_columns(weight, nearest.rotation_group)
+                                            : weight.to(at::kFloat).contiguous();
   layer.grid = &nearest.codec->grid();
   layer.tiling = format::tiling(*nearest.codec, rows, columns, nearest.block_size);
   layer.scale = nearest.scales.reshape({layer.tiling.count_down(rows), layer.tiling.count_across(columns)});
@@ -36,12 +38,14 @@ at::Tensor error_of(const Layer& layer, const at::Tensor& values, const at::Tens
   return at::addcmul(-layer.weight, values, expanded_scale(layer, scale));
 }
 
-format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding) {
+format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding,
+                       int64_t rotation_group) {
   const at::Tensor& values = rounding.values;
   const auto stored = format::stored_tensors(codec, values.size(0), values.size(1), block_size);
   format::Encoded encoded;
   encoded.codec = &codec;
   encoded.block_size = block_size;
+  encoded.rotation_group = rotation_group;
   encoded.codes = values.to(stored.at(0).dtype);
   encoded.scales = rounding.scale.reshape(stored.at(1).shape);
   return encoded;

@@ -36,6 +36,13 @@ SubspaceError measure_subspace(const optimize::Layer& layer, const optimize::Rou
                                            error_of(layer, rounding.values, rounding.scale))};
 }
 
+/// In the space of the target's codes.
+optimize::SecondMoment moment_of(const at::Tensor& weight, const optimize::Settings& settings,
+                                 const std::optional<optimize::KnownMoment>& known,
+                                 const plan::Target& target) {
+  return optimize::rotated(optimize::second_moment(weight, settings, known), target.rotation_group);
+}
+
 /// One pass rounds rows independently of each other; a singular value decomposition needs them all.
 bool can_be_split(const optimize::Settings& settings) {
   return !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
@@ -61,7 +68,8 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
     at::Tensor codes = encoded.codes.narrow(0, row, count);
     at::Tensor scale = one_scale ? scales : scales.narrow(0, row / unit, (count + unit - 1) / unit);
     const at::Tensor part = weight.narrow(0, row, count);
-    const optimize::Layer layer = optimize::make_layer({&codec, encoded.block_size, codes, scale}, part);
+    const optimize::Layer layer =
+        optimize::make_layer({&codec, encoded.block_size, encoded.rotation_group, codes, scale}, part);
     const optimize::Rounding rounding = optimize::round_one_pass(layer, settings, moment);
     const double share = layer.weight.square().sum(at::kDouble).item<double>();
     all = {.method = rounding.method,
@@ -90,7 +98,7 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
                                                            const at::Tensor& weight) {
   const plan::Target& target = tensor.target;
-  auto nearest = format::encode_nearest(*target.codec, weight, target.block_size);
+  auto nearest = format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
   const bool plain =
@@ -107,19 +115,24 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   const auto known = known_moment(name, choice);
   const std::string source = known ? choice.source : "";
   if (large) {
-    const auto moment = optimize::second_moment(weight, choice.settings, known);
+    const auto moment = moment_of(weight, choice.settings, known, target);
     Optimized optimized = round_rows(*nearest, weight, choice.settings, moment, options_.elements_at_once);
     optimized.source = source;
     return Outcome{std::move(*nearest), std::move(optimized)};
   }
   const optimize::Layer layer = optimize::make_layer(*nearest, weight);
-  const optimize::Rounding rounding = optimize::round_layer(layer, choice.settings, known);
+  const optimize::Rounding rounding =
+      optimize::is_one_pass(choice.settings.method)
+          ? optimize::round_one_pass(layer, choice.settings,
+                                     moment_of(weight, choice.settings, known, target))
+          : optimize::round_layer(layer, choice.settings, std::nullopt);
   Optimized optimized = describe(rounding);
   optimized.source = source;
   if (options_.measure_quality)
     optimized.subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
   if (rounding.guarded) return Outcome{std::move(*nearest), std::move(optimized)};
-  format::Encoded encoded = optimize::encode(*target.codec, target.block_size, rounding);
+  format::Encoded encoded =
+      optimize::encode(*target.codec, target.block_size, rounding, target.rotation_group);
   if (const auto& input = recorded_input(name);
       input && input->held_back.defined() && input->held_back.size(0) > 0) {
     const auto error = [&](const format::Encoded& of) {

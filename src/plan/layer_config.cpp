@@ -24,12 +24,19 @@ using nlohmann::json;
 constexpr size_t kMaxFileBytes = 64 << 20;  // far above any list of layers: what is larger is no such list
 
 /// Known from other programs' files or from later versions, but not built.
-constexpr std::array<std::string_view, 3> kUnbuiltKeys = {"convrot", "convrot_groupsize", "output_dtype"};
+constexpr std::array<std::string_view, 1> kUnbuiltKeys = {"output_dtype"};
 constexpr std::string_view kUnbuiltOptimizer = "quip";
 constexpr std::array<std::string_view, 3> kUnbuiltFormats = {"nvfp4", "mxfp8", "hybrid_mxfp8"};
-constexpr std::array<std::string_view, 8> kKeys = {
-    "format", "block_size", "scaling_mode", "simple", "optimizer", "num_iter", "full_precision_matrix_mult",
-    "skip"};
+constexpr std::array<std::string_view, 10> kKeys = {"format",
+                                                    "block_size",
+                                                    "scaling_mode",
+                                                    "simple",
+                                                    "optimizer",
+                                                    "num_iter",
+                                                    "full_precision_matrix_mult",
+                                                    "convrot",
+                                                    "convrot_groupsize",
+                                                    "skip"};
 
 template <typename... Args>
 [[noreturn]] void refuse(std::string_view entry, fmt::format_string<Args...> message, Args&&... args) {
@@ -165,6 +172,18 @@ const format::Codec* read_codec(std::string_view entry, const json& settings, co
   return codec;
 }
 
+/// 0: not rotated.
+int64_t read_rotation(std::string_view entry, const json& settings, const format::Codec* codec) {
+  const auto group = whole_number(entry, settings, "convrot_groupsize", kSmallestRotation);
+  const bool on = flag(entry, settings, "convrot");
+  if (group && !is_rotation_group(*group))
+    refuse(entry, "'convrot_groupsize' must be a power of 4 (4, 16, 64, 256, 1024, 4096), not {}", *group);
+  if (!on) return 0;
+  if (!codec || !takes_rotation(*codec))
+    refuse(entry, "'convrot' goes with int8_tensorwise and a scale per row alone");
+  return group.value_or(kUsualRotation);
+}
+
 LayerRule read_rule(const std::string& entry, const json& settings, int64_t standard_block_size,
                     std::vector<std::string>& notes) {
   if (!settings.is_object()) refuse(entry, "must be an object of settings, not {}", settings.type_name());
@@ -178,6 +197,7 @@ LayerRule read_rule(const std::string& entry, const json& settings, int64_t stan
   const std::optional<int64_t> size = whole_number(entry, settings, "block_size", 1);
   const auto optimizer = read_optimizer(entry, settings);
   const auto num_iter = whole_number(entry, settings, "num_iter", 0);
+  const int64_t rotation = read_rotation(entry, settings, codec);
   const bool full_precision = flag(entry, settings, "full_precision_matrix_mult");
 
   LayerRule rule;
@@ -185,6 +205,8 @@ LayerRule read_rule(const std::string& entry, const json& settings, int64_t stan
   if (skip || format == "keep") return rule;
   rule.target = Target{.codec = codec,
                        .block_size = codec && codec->has_blocks() ? size.value_or(standard_block_size) : 0,
+                       .rotation_group = rotation,
+                       .dynamic_rotation = false,
                        .optimizer = optimizer,
                        .num_iter = num_iter};
   const auto note = [&](std::string_view key, std::string_view why) {

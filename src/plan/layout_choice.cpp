@@ -24,6 +24,7 @@ std::string legacy_obstacle(const Plan& plan, const Options& options) {
     if (tensor.decision != Decision::kQuantize) continue;
     if (marker_options(tensor, options).full_precision_matrix_mult != options.full_precision_matrix_mult)
       return "the legacy layout cannot mark single layers for full-precision products";
+    if (tensor.target.rotation_group > 0) return "the legacy layout cannot say that a weight is rotated";
   }
   const auto codecs = codecs_in_use(plan);
   if (codecs.size() > 1) return "the run mixes quantized formats, which the legacy layout cannot tell apart";
@@ -67,7 +68,8 @@ void add(Plan& plan, std::string name, safetensors::Dtype dtype, std::string byt
 
 format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options) {
   return {.full_precision_matrix_mult =
-              tensor.full_precision_matrix_mult.value_or(options.full_precision_matrix_mult)};
+              tensor.full_precision_matrix_mult.value_or(options.full_precision_matrix_mult),
+          .rotation_group = tensor.target.rotation_group};
 }
 
 void choose_layout(Plan& plan, const Options& options) {

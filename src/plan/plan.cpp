@@ -139,6 +139,7 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
          checkpoint.path(), plan.tensors.size());
   }
   plan.unused = router.unused();
+  plan.notes = router.notes();
   choose_layout(plan, options);
   for (TensorPlan& tensor : plan.tensors) tensor.outputs = outputs_of(tensor, plan.layout);
   add_markers(plan, options);

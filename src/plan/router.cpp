@@ -176,7 +176,20 @@ std::optional<std::string> Router::excluded(const std::string& name) {
   return std::nullopt;
 }
 
-TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) const {
+TensorPlan Router::fit_rotation(TensorPlan plan) {
+  const int64_t asked = plan.target.rotation_group;
+  if (asked == 0) return plan;
+  const int64_t in_features = plan.source->info->shape[1];
+  const int64_t group = rotation_group_for(plan.target, in_features);
+  if (group == 0) {
+    plan.reason += fmt::format(", not rotated: {} does not divide in_features {}", asked, in_features);
+    ++not_rotated_;
+  }
+  plan.target.rotation_group = group;
+  return plan;
+}
+
+TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
   const model::Checkpoint::Entry& entry = *plan.source;
   if (heuristic) {
     if (std::string reason = unsuitable(plan); !reason.empty()) return keep(entry, std::move(reason));
@@ -186,7 +199,7 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) const {
   }
   const auto misfit =
       format::misfit(*plan.target.codec, entry.info->shape[0], entry.info->shape[1], plan.target.block_size);
-  if (!misfit) return plan;
+  if (!misfit) return fit_rotation(std::move(plan));
   switch (options_.block_fallback) {
     case BlockFallback::kSkip: plan = keep(entry, *misfit); break;
     case BlockFallback::kError:
@@ -196,12 +209,19 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) const {
     case BlockFallback::kRow:
       plan.target.codec = row_codec(*plan.target.codec);
       plan.target.block_size = 0;
+      plan.target.rotation_group = 0;
       plan.reason =
           fmt::format("{}scales per row: {}", plan.reason == "target" ? "" : plan.reason + ", ", *misfit);
       break;
   }
   plan.shape_fallback = true;
   return plan;
+}
+
+std::vector<std::string> Router::notes() const {
+  if (not_rotated_ == 0) return {};
+  return {fmt::format("{} layer{} not rotated: the group does not divide the width", not_rotated_,
+                      not_rotated_ == 1 ? " is" : "s are")};
 }
 
 std::vector<std::string> Router::unused() const {

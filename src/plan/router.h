@@ -19,6 +19,8 @@ class Router {
   TensorPlan route(const model::Checkpoint::Entry& entry);
   /// Sentences about what matched nothing so far.
   std::vector<std::string> unused() const;
+  /// What else the user should know, one sentence each.
+  std::vector<std::string> notes() const;
 
  private:
   /// What the rules about layers say of a candidate, before its shape and values are looked at.
@@ -33,7 +35,8 @@ class Router {
   Choice choose(const model::Checkpoint::Entry& entry);
   Choice follow(const LayerRule& rule) const;
   TensorPlan keep(const model::Checkpoint::Entry& entry, std::string reason) const;
-  TensorPlan fit_to_shape(TensorPlan plan, bool heuristic) const;
+  TensorPlan fit_to_shape(TensorPlan plan, bool heuristic);
+  TensorPlan fit_rotation(TensorPlan plan);
   /// The most specific entry of the layer configuration that matches; null when none does.
   const LayerRule* configured(std::string_view layer);
   /// Why filters leave a candidate out; nothing when they do not.
@@ -45,6 +48,7 @@ class Router {
   std::vector<bool> entry_used_;  // by the layer configuration's entries
   bool custom_used_ = false;
   bool exclude_used_ = false;
+  size_t not_rotated_ = 0;
 };
 
 }  // namespace ctq::plan

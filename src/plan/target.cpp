@@ -31,6 +31,9 @@ bool agrees(const format::Codec& codec, std::string_view scaling_mode) {
 
 std::string Target::label() const {
   if (!codec) return "float16";
+  if (rotation_group > 0)
+    return fmt::format("{} ({}, convrot {})", codec->format, granularity_name(codec->granularity),
+                       rotation_group);
   return block_size > 0
              ? fmt::format("{} ({} {})", codec->format, granularity_name(codec->granularity), block_size)
              : codec->label();
@@ -58,6 +61,32 @@ const format::Codec* codec_of_format(std::string_view format, std::string_view s
     if (codec.format != format || (!scaling_mode.empty() && !agrees(codec, scaling_mode))) continue;
     if (!found || codec.granularity == Granularity::kRow) found = &codec;
   }
+  return found;
+}
+
+bool is_rotation_group(int64_t group) {
+  constexpr int64_t kLargest = 4096;
+  for (int64_t known = kSmallestRotation; known <= kLargest; known *= 4) {
+    if (known == group) return true;
+  }
+  return false;
+}
+
+bool takes_rotation(const format::Codec& codec) {
+  return codec.format == "int8_tensorwise" && codec.granularity == Granularity::kRow;
+}
+
+int64_t rotation_group_for(const Target& target, int64_t in_features) {
+  const int64_t group = target.rotation_group;
+  if (group == 0) return 0;
+  int64_t found = in_features % group == 0 ? group : 0;
+  if (target.dynamic_rotation) {
+    for (int64_t larger = 4 * group; larger <= in_features; larger *= 4) {
+      if (in_features % larger == 0) found = larger;
+    }
+  }
+  constexpr int64_t kSmaller = 64;
+  if (found == 0 && group == kUsualRotation && in_features % kSmaller == 0) return kSmaller;
   return found;
 }
 

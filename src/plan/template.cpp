@@ -16,6 +16,10 @@ ordered_json settings_of(const Target& target) {
   if (codec_of_format(target.codec->format, "") != target.codec)
     settings["scaling_mode"] = granularity_name(target.codec->granularity);
   if (target.block_size > 0) settings["block_size"] = target.block_size;
+  if (target.rotation_group > 0) {
+    settings["convrot"] = true;
+    settings["convrot_groupsize"] = target.rotation_group;
+  }
   return settings;
 }
 

@@ -26,7 +26,7 @@ from safetensors.torch import save_file  # noqa: E402
 
 LAYOUTS = {
     "stock": [["--fp8"], ["--format", "float8_e5m2"], ["--int8", "--scaling_mode", "tensor"], ["--int8", "--scaling_mode", "row"],
-              ["--fp8", "-fpmm", "--save-quant-metadata"], ["--fp16"]],
+              ["--int8", "--scaling_mode", "row", "--convrot"], ["--fp8", "-fpmm", "--save-quant-metadata"], ["--fp16"]],
     "custom": [["--int8", "--block_size", "64"], ["--int8", "--scaling_mode", "axis"], ["--fp8", "--scaling_mode", "row"],
                ["--fp8", "--scaling_mode", "block", "--block_size", "64"], ["--fp8", "--scaling_mode", "block3d", "--block_size", "64"]],
 }

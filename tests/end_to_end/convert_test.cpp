@@ -231,8 +231,7 @@ TEST_CASE("convert: the output's name is derived, and an older output replaced o
   const TempDir dir;
   const std::string model = make_small_model(dir);
   REQUIRE(run_binary({"-i", model}).code == 0);
-  CHECK(dir.entries() ==
-        std::vector<std::string>{"model.safetensors", "model_auto_int8_bs128.safetensors"});
+  CHECK(dir.entries() == std::vector<std::string>{"model.safetensors", "model_auto_int8_bs128.safetensors"});
   REQUIRE(run_binary({"-i", model, "--fp8"}).code == 0);
   CHECK(std::filesystem::exists(dir / "model_auto_fp8_tensor.safetensors"));
   CHECK(run_binary({"-i", model, "--fp8", "--no-clobber"}).code == 1);
@@ -298,6 +297,48 @@ TEST_CASE("convert: quality report, its JSON, and exit 3 only for an explicit th
   CHECK(with({"--report-quality", "--quality-threshold", "40"}).code == 3);
   CHECK(std::filesystem::exists(dir / "o.safetensors"));
   CHECK(with({"--quality-threshold", "40"}).code == 0);
+}
+
+TEST_CASE("convert: --convrot rotates what it can, says what it cannot, and needs INT8 rows",
+          "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors", {bf16_weight("a.weight", 32, 512), bf16_weight("b.weight", 32, 192),
+                                          bf16_weight("c.weight", 32, 100)});
+  const auto convert = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i", dir / "m.safetensors", "-o", dir / "o.safetensors"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_binary(args);
+  };
+  const Outcome run = convert({"--int8", "--scaling_mode", "row", "--convrot"});
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  CHECK(run.out.find("--comfy_quant switched on: the legacy layout cannot say that a weight is rotated") !=
+        std::string::npos);
+  CHECK(run.out.find("1 layer is not rotated") != std::string::npos);
+  const safetensors::Reader out(dir / "o.safetensors");
+  const auto marker = [&](const std::string& layer) {
+    const auto bytes = out.bytes(*out.find(layer + ".comfy_quant"));
+    return std::string(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+  };
+  CHECK(marker("a") == R"({"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 256})");
+  CHECK(marker("b") == R"({"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 64})");
+  CHECK(marker("c") == R"({"format": "int8_tensorwise"})");
+
+  for (const std::vector<std::string>& flags : std::vector<std::vector<std::string>>{
+           {"--fp8", "--convrot"},
+           {"--int8", "--convrot"},
+           {"--int8", "--scaling_mode", "tensor", "--convrot"},
+           {"--fp16", "--convrot"},
+           {"--int8", "--scaling_mode", "row", "--convrot", "--convrot-group-size", "8"},
+           {"--fp8", "--custom-layers", "a", "--custom-type", "fp8", "--custom-convrot"},
+           {"--fp8", "--custom-convrot"}}) {
+    CAPTURE(flags);
+    CHECK(convert(flags).code == 2);
+  }
+  const Outcome custom =
+      convert({"--fp8", "--custom-layers", "a", "--custom-type", "int8", "--custom-scaling-mode", "row",
+               "--custom-convrot", "--custom-convrot-group-size", "16", "--dry-run"});
+  CHECK(custom.out.find("int8_tensorwise (row, convrot 16)") != std::string::npos);
 }
 
 TEST_CASE("convert: filters, patterns that match nothing, and a recognised family", "[end_to_end]") {

@@ -21,6 +21,7 @@ struct Vector {
   const char* format;
   Granularity granularity;
   int64_t block_size;
+  int64_t rotation_group = 0;
 };
 
 constexpr Vector kVectors[] = {
@@ -46,6 +47,14 @@ constexpr Vector kVectors[] = {
      "int8_tensorwise", Granularity::kTensor, 0},
     {"int8_tensorwise", "in.zero", "out.zero.row.weight", "out.zero.row.weight_scale", nullptr,
      "int8_tensorwise", Granularity::kRow, 0},
+    {"int8_tensorwise", "in.rot4", "out.rot4.weight", "out.rot4.weight_scale", "deq.rot4", "int8_tensorwise",
+     Granularity::kRow, 0, 4},
+    {"int8_tensorwise", "in.rot16", "out.rot16.weight", "out.rot16.weight_scale", "deq.rot16",
+     "int8_tensorwise", Granularity::kRow, 0, 16},
+    {"int8_tensorwise", "in.rot64", "out.rot64.weight", "out.rot64.weight_scale", "deq.rot64",
+     "int8_tensorwise", Granularity::kRow, 0, 64},
+    {"int8_tensorwise", "in.rot256", "out.rot256.weight", "out.rot256.weight_scale", "deq.rot256",
+     "int8_tensorwise", Granularity::kRow, 0, 256},
     {"int8_blockwise", "in.w", "out.round.weight", "out.weight_scale", "deq.round", "int8_blockwise",
      Granularity::kBlock, 32},
 };
@@ -56,12 +65,14 @@ TEST_CASE("golden: codes, scales and decoded weights are the clients' own", "[fo
     const Golden golden(vector.file);
     const Codec* codec = find_codec(vector.format, vector.granularity);
     REQUIRE(codec != nullptr);
-    const std::optional<Encoded> encoded = encode_nearest(*codec, golden[vector.input], vector.block_size);
+    const std::optional<Encoded> encoded =
+        encode_nearest(*codec, golden[vector.input], vector.block_size, vector.rotation_group);
     REQUIRE(encoded.has_value());
     CHECK(same_bits(encoded->codes, golden[vector.weight]));
     CHECK(same_bits(encoded->scales, golden[vector.scale]));
     if (vector.decoded != nullptr) {
-      CHECK(at::allclose(decode(*encoded), golden[vector.decoded], /*rtol=*/1e-6, /*atol=*/0));
+      CHECK(at::allclose(decode(*encoded), golden[vector.decoded], /*rtol=*/1e-6,
+                         vector.rotation_group > 0 ? 1e-6 : 0));
     }
   }
 }

@@ -15,6 +15,7 @@
 #include <catch2/catch.hpp>
 
 #include "ctq/base/cancel.h"
+#include "ctq/linalg/hadamard.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 
@@ -179,6 +180,34 @@ TEST_CASE("convert: layers too large at once are rounded some rows at a time", "
   }
 }
 
+TEST_CASE(
+    "convert: a rotated layer decodes to the original, whole or some rows at a time, by every optimizer",
+    "[pipeline]") {
+  Conversion made({bf16_weight("a.weight", 96, 128)});
+  plan::Options options = int8_row();
+  options.target.rotation_group = GENERATE(4, 64);
+  const auto method =
+      GENERATE(optimize::Method::kNearest, optimize::Method::kDirect, optimize::Method::kOriginal);
+  made.run.optimizer.method = method;
+  made.run.optimizer.learned.iterations = 20;
+  made.run.elements_at_once = method == optimize::Method::kDirect ? GENERATE(1 << 20, 50 * 128) : 1 << 20;
+  made.run.measure_quality = true;
+  const Result result = made.convert(options);
+  const model::Checkpoint written = made.result();
+  CHECK(bytes_of(written, "a.comfy_quant") ==
+        fmt::format(R"({{"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": {}}})",
+                    options.target.rotation_group));
+  const at::Tensor stored = load(written, "a.weight").to(at::kFloat) * load(written, "a.weight_scale");
+  const at::Tensor decoded = linalg::rotate_columns(stored, options.target.rotation_group);
+  const at::Tensor original = load(made.source(), "a.weight").to(at::kFloat);
+  const double weight_rel = ((decoded - original).norm() / original.norm()).item<double>();
+  CHECK(weight_rel < 0.02);
+  CHECK(result.quality.at(0).error.weight_rel == Approx(weight_rel).epsilon(1e-4));
+  if (method == optimize::Method::kDirect)
+    CHECK(made.events.done.back().optimized->objective <
+          made.events.done.back().optimized->nearest_objective);
+}
+
 TEST_CASE("convert: a layer too large for learned rounding is rounded to nearest", "[pipeline]") {
   Conversion made({bf16_weight("a.weight", 64, 32)});
   made.convert(int8_row());
@@ -292,8 +321,8 @@ TEST_CASE("convert: the error of each layer is that of the stored tensors, sorte
   for (const LayerError& layer : result.quality) {
     CHECK(layer.format == "int8_blockwise (block 16)");
     const std::string scale = layer.name + "_scale";
-    const at::Tensor decoded =
-        format::decode({options.target.codec, 16, load(written, layer.name), load(written, scale)});
+    const at::Tensor decoded = format::decode(
+        {options.target.codec, 16, /*rotation_group=*/0, load(written, layer.name), load(written, scale)});
     const metrics::WeightError expected = metrics::weight_error(load(made.source(), layer.name), decoded);
     CHECK(layer.error.mse == expected.mse);
     CHECK(layer.error.sqnr_db == expected.sqnr_db);

@@ -198,7 +198,7 @@ TEST_CASE("layer config: what other versions know is refused by name", "[plan]")
     refuses(R"({"a": {"format": ")" + format + R"("}})",
             "entry 'a': format '" + format + "' is not available in this version");
   }
-  for (const std::string key : {"convrot", "convrot_groupsize", "output_dtype"}) {
+  for (const std::string key : {"output_dtype"}) {
     refuses(R"({"a": {"format": "fp16", ")" + key + R"(": 1}})",
             "entry 'a': '" + key + "' is not available in this version");
   }
@@ -225,6 +225,23 @@ TEST_CASE("layer config: an optimizer and its iterations per entry", "[plan]") {
   refuses(entry(R"("num_iter": -1)"), "'num_iter' must be a whole number of at least 0");
   refuses(entry(R"("num_iter": 1.5)"), "'num_iter' must be a whole number of at least 0");
   CHECK(LayerConfig::parse(R"({"a": {"format": "fp16", "optimizer": "direct"}})", {}).notes().size() == 1);
+}
+
+TEST_CASE("layer config: rotated layers", "[plan]") {
+  const LayerConfig config = LayerConfig::parse(R"({
+      "aa": {"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 64},
+      "b": {"format": "int8_tensorwise", "convrot": true},
+      "_default": {"format": "int8_tensorwise", "convrot": false, "convrot_groupsize": 64}})",
+                                                {});
+  CHECK(config.entries()[0].rule.target->rotation_group == 64);
+  CHECK(config.entries()[1].rule.target->rotation_group == 256);
+  CHECK(config.default_rule()->target->rotation_group == 0);
+  const auto entry = [](const std::string& settings) { return R"({"a": {)" + settings + "}}"; };
+  refuses(entry(R"("format": "int8_tensorwise", "convrot_groupsize": 8)"), "must be a power of 4");
+  refuses(entry(R"("format": "int8_tensorwise", "convrot": 1)"), "'convrot' must be true or false");
+  refuses(entry(R"("format": "int8_blockwise", "convrot": true)"), "'convrot' goes with int8_tensorwise");
+  refuses(entry(R"("format": "int8_tensorwise", "scaling_mode": "tensor", "convrot": true)"),
+          "'convrot' goes with int8_tensorwise and a scale per row");
 }
 
 TEST_CASE("layer config: files that cannot be read", "[plan]") {

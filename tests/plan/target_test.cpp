@@ -50,5 +50,36 @@ TEST_CASE("Target: its label names the block size", "[plan]") {
   CHECK(Target{codec_of_type("fp8", "row"), 0}.label() == "float8_e4m3fn_rowwise (row)");
 }
 
+TEST_CASE("rotation_group_for: what divides the width, 64 where 256 does not", "[plan]") {
+  Target target;
+  target.codec = codec_of_type("int8", "row");
+  const auto group = [&](int64_t asked, int64_t in_features, bool dynamic = false) {
+    target.rotation_group = asked;
+    target.dynamic_rotation = dynamic;
+    return rotation_group_for(target, in_features);
+  };
+  CHECK(group(0, 512) == 0);
+  CHECK(group(256, 512) == 256);
+  CHECK(group(256, 384) == 64);
+  CHECK(group(256, 100) == 0);
+  CHECK(group(64, 100) == 0);
+  CHECK(group(1024, 1536) == 0);
+  CHECK(group(4, 100) == 4);
+  CHECK(group(256, 4096) == 256);
+  CHECK(group(256, 4096, true) == 4096);
+  CHECK(group(256, 3072, true) == 1024);
+  CHECK(group(256, 1536, true) == 256);
+  CHECK(group(256, 384, true) == 64);
+  CHECK(is_rotation_group(4096));
+  CHECK_FALSE(is_rotation_group(8));
+  CHECK_FALSE(is_rotation_group(1));
+  target.rotation_group = 256;
+  CHECK(target.label() == "int8_tensorwise (row, convrot 256)");
+  CHECK(takes_rotation(*target.codec));
+  CHECK_FALSE(takes_rotation(*codec_of_type("int8", "axis")));
+  CHECK_FALSE(takes_rotation(*codec_of_type("int8", "tensor")));
+  CHECK_FALSE(takes_rotation(*codec_of_type("fp8", "row")));
+}
+
 }  // namespace
 }  // namespace ctq::plan

@@ -65,8 +65,10 @@ const Codec* find_codec(std::string_view format, Granularity granularity);
 struct Encoded {
   const Codec* codec = nullptr;
   int64_t block_size = 0;
-  at::Tensor codes;   ///< [out_features, in_features], int8 or float8
-  at::Tensor scales;  ///< float32 decode scales in the codec's ScaleShape
+  int64_t rotation_group = 0;  ///< codes are of the weight with runs of so many columns rotated
+                               ///< (linalg::rotate_columns), which readers undo; 0: of the weight itself
+  at::Tensor codes;            ///< [out_features, in_features], int8 or float8
+  at::Tensor scales;           ///< float32 decode scales in the codec's ScaleShape
 };
 
 /// One tensor as it will lie in the file.
@@ -91,9 +93,12 @@ std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_feature
 /// Absmax scales and nearest codes in one pass over the weight. weight: [out_features, in_features],
 /// contiguous, any float type and device; the result is on the same device. returns  nothing when the weight
 /// holds a NaN or an infinity
-std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weight, int64_t block_size);
+///
+/// rotation_group  as in Encoded; must divide in_features
+std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weight, int64_t block_size,
+                                      int64_t rotation_group = 0);
 
-/// The float32 weight that a loader gets. [out_features, in_features].
+/// The float32 weight that a loader gets, rotated back. [out_features, in_features].
 at::Tensor decode(const Encoded& encoded);
 
 }  // namespace ctq::format

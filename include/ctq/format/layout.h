@@ -25,6 +25,7 @@ std::string side_name(std::string_view layer, std::string_view role, Layout layo
 /// What a layer's marker says beyond its format.
 struct MarkerOptions {
   bool full_precision_matrix_mult = false;
+  int64_t rotation_group = 0;  ///< of ConvRot; 0: not rotated
 };
 
 /// The bytes of <layer>.comfy_quant, key order and spacing as Python's json.dumps writes them:

@@ -31,6 +31,8 @@ std::optional<Method> method_of(std::string_view name);
 
 /// original, adamw, radam, prodigy.
 bool is_learned(Method method);
+/// direct, implied, gptq, auto.
+bool is_one_pass(Method method);
 /// Whether the method asks for a second moment that the checkpoint implies: implied, gptq, auto.
 bool wants_implied(Method method);
 /// Whether it prefers one of recorded rows: gptq, auto.
@@ -68,6 +70,9 @@ struct SecondMoment {
 /// The known one where there is one, else that of `direct`. weight: any float type.
 SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
                            const std::optional<KnownMoment>& known);
+
+/// The same for the weight with runs of `group` columns rotated: H -> R H R.
+SecondMoment rotated(SecondMoment moment, int64_t group);
 
 /// One pass over a layer, or over some rows of one, whose scales then must not be shared with other rows
 /// unless settings.scales keeps them.

@@ -25,7 +25,7 @@ struct Layer {
 /// throws  Error(kFailure) when the weight is not finite
 Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t block_size);
 
-/// The layer of a weight that is rounded to nearest already.
+/// The layer of a weight that is rounded to nearest already; rotated as its codes are.
 Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight);
 
 /// Scales of the layer's tiles, expanded to [out_features, in_features].
@@ -50,7 +50,8 @@ struct Rounding {
   bool guarded = false;          ///< round to nearest was kept, because the optimizer did not beat it
 };
 
-/// The codes and scales of a choice, in the codec's stored types.
-format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding);
+/// The codes and scales of a choice, in the codec's stored types. rotation_group: as in format::Encoded.
+format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding,
+                       int64_t rotation_group = 0);
 
 }  // namespace ctq::optimize

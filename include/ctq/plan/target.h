@@ -15,11 +15,14 @@ namespace ctq::plan {
 /// neither scales nor marker.
 struct Target {
   const format::Codec* codec = nullptr;
-  int64_t block_size = 0;                          ///< 0 where the format has no blocks
+  int64_t block_size = 0;         ///< 0 where the format has no blocks
+  int64_t rotation_group = 0;     ///< ConvRot: columns are rotated in runs of so many; 0: not. Only
+                                  ///< int8_tensorwise with a scale per row
+  bool dynamic_rotation = false;  ///< the largest power of 4 from rotation_group on that divides the width
   std::optional<optimize::Method> optimizer = {};  ///< nothing: the run's
   std::optional<int64_t> num_iter = {};            ///< of learned rounding; nothing: the run's
 
-  /// "int8_blockwise (block 128)", "float16".
+  /// "int8_blockwise (block 128)", "int8_tensorwise (row, convrot 256)", "float16".
   std::string label() const;
   bool operator==(const Target&) const = default;
 };
@@ -32,6 +35,19 @@ const format::Codec* codec_of_type(std::string_view type, std::string_view scali
 /// mode contradicts it. A name that stands for two (int8_tensorwise) takes the one with a scale per row,
 /// which is better, unless the mode says otherwise. An empty mode contradicts nothing.
 const format::Codec* codec_of_format(std::string_view format, std::string_view scaling_mode);
+
+inline constexpr int64_t kSmallestRotation = 4;
+inline constexpr int64_t kUsualRotation = 256;
+
+/// 4, 16, 64, 256, 1024, 4096.
+bool is_rotation_group(int64_t group);
+
+/// Whether the format can hold a rotated weight.
+bool takes_rotation(const format::Codec& codec);
+
+/// The target's rotation group for a layer of that width: its own where it divides, 64 where 256 does not,
+/// else 0.
+int64_t rotation_group_for(const Target& target, int64_t in_features);
 
 /// True for the words of --scaling_mode.
 bool is_scaling_mode(std::string_view word);
