@@ -39,10 +39,10 @@ void check_value(const Spelling& spelling, std::string_view value) {
   if (const auto fault = value_fault(*spelling.option, value)) refuse(spelling.text, *fault, value);
 }
 
-const Spelling& known_option(std::string_view name) {
-  const Spelling* spelling = find_spelling(name);
+const Spelling& known_option(const Spellings& spellings, std::string_view name) {
+  const Spelling* spelling = spellings.find(name);
   if (spelling == nullptr) {
-    const std::string_view near = nearest_spelling(name);
+    const std::string_view near = spellings.nearest(name);
     refuse(printable(name),
            near.empty() ? "unknown option" : fmt::format("unknown option; did you mean {}?", near));
   }
@@ -67,6 +67,8 @@ std::vector<std::string> value_words(const Spelling& spelling, std::optional<std
   std::vector<std::string> words;
   if (attached) {
     words.emplace_back(*attached);
+  } else if (option.optional_value && option.choices.empty()) {
+    // The next word is a word of the command: only "=value" can be told from it.
   } else if (next_is_value()) {
     words.push_back(args[at++]);
     while (option.kind == Kind::kPathList && next_is_value()) words.push_back(args[at++]);
@@ -90,8 +92,8 @@ const Command* find_command(std::string_view word) {
 
 }  // namespace
 
-Arguments::Arguments() {
-  for (const Option& option : option_table()) {
+Arguments::Arguments(std::span<const Option> options) {
+  for (const Option& option : options) {
     Value& value = values_[option_key(option.name)];
     if (option.kind == Kind::kSwitch) {
       value.words = {*parse_switch(option.default_text) ? "true" : "false"};
@@ -111,9 +113,31 @@ void Arguments::set(const Option& option, std::vector<std::string> words) {
   value.given = true;
 }
 
+void Arguments::take_word(const std::string& word, const Spelling& spelling) {
+  if (given(option_key(spelling.option->name)))
+    fail(ErrorCode::kUsage, "unexpected word '{}'; {} is given already", printable(word), spelling.text);
+  check_value(spelling, word);
+  set(*spelling.option, {word});
+}
+
 Arguments Arguments::parse(const std::vector<std::string>& args) {
-  Arguments parsed;
-  size_t at = !args.empty() && args[0] == "convert" ? 1 : 0;
+  Arguments parsed(option_table());
+  parsed.read(args, !args.empty() && args[0] == "convert" ? 1 : 0, conversion_spellings(), nullptr);
+  for (const auto& [option, value] : profile_defaults(parsed.text("profile"))) {
+    if (!parsed.given(option)) parsed.values_.find(option)->second.words = {std::string(value)};
+  }
+  return parsed;
+}
+
+Arguments Arguments::parse(const std::vector<std::string>& args, const CommandOptions& command) {
+  Arguments parsed(command.options);
+  const Spellings spellings(command.options);
+  parsed.read(args, 0, spellings, spellings.find(fmt::format("--{}", command.words)));
+  return parsed;
+}
+
+void Arguments::read(const std::vector<std::string>& args, size_t at, const Spellings& spellings,
+                     const Spelling* words_go_to) {
   bool options_ended = false;
   while (at < args.size()) {
     const std::string& text = args[at++];
@@ -122,24 +146,24 @@ Arguments Arguments::parse(const std::vector<std::string>& args) {
       continue;
     }
     if (options_ended || !looks_like_option(text)) {
+      if (words_go_to != nullptr) {
+        take_word(text, *words_go_to);
+        continue;
+      }
       fail(ErrorCode::kUsage, "unexpected word '{}'; name files with --input and --output", printable(text));
     }
     const Word word(text);
-    const Spelling& spelling = known_option(word.name);
+    const Spelling& spelling = known_option(spellings, word.name);
     const Option& option = *spelling.option;
     if (option.kind == Kind::kSwitch) {
-      parsed.set(option, {switch_word(spelling, word.attached)});
+      set(option, {switch_word(spelling, word.attached)});
     } else if (!spelling.implied.empty()) {
       if (word.attached) refuse(spelling.text, "takes no value", *word.attached);
-      parsed.set(option, {std::string(spelling.implied)});
+      set(option, {std::string(spelling.implied)});
     } else {
-      parsed.set(option, value_words(spelling, word.attached, args, at));
+      set(option, value_words(spelling, word.attached, args, at));
     }
   }
-  for (const auto& [option, value] : profile_defaults(parsed.text("profile"))) {
-    if (!parsed.given(option)) parsed.values_.find(option)->second.words = {std::string(value)};
-  }
-  return parsed;
 }
 
 const Arguments::Value& Arguments::value(std::string_view option) const {

@@ -94,10 +94,11 @@ std::string option_line(const Option& option) {
   return line + "\n";
 }
 
-std::string option_groups(Page page) {
+/// The groups of a table that stand on the page.
+std::string option_groups(std::span<const Option> options, Page page) {
   std::string text;
   std::string_view group;
-  for (const Option& option : option_table()) {
+  for (const Option& option : options) {
     if (option.page != page || option.hidden) continue;
     if (option.group != group) {
       group = option.group;
@@ -114,7 +115,7 @@ std::string standard_page() {
       "Quantizes a safetensors checkpoint for ComfyUI: INT8 unless another target is named.\n"
       "Switches may be written --x, --no-x, --x=true or --x=false; '-' and '_' in names are the same.\n\n"
       "Standard Options\n";
-  text += option_groups(Page::kStandard);
+  text += option_groups(option_table(), Page::kStandard);
   text += "\nFurther pages\n";
   for (const PageText& page : kPages) {
     if (page.page != Page::kStandard) text += fmt::format("  {:<30}{}\n", page.spellings, page.title);
@@ -166,11 +167,12 @@ void append_patterns(std::string& text, std::string_view origin, const plan::Pat
 }
 
 /// True when a switch that asks for a page stands before "--".
-bool asked_for(const std::vector<std::string>& args, std::string_view name) {
+bool asked_for(const std::vector<std::string>& args, std::string_view name,
+               const Spellings& spellings = conversion_spellings()) {
   for (const std::string& word : args) {
     if (word == "--") return false;
     const size_t equals = word.find('=');
-    const Spelling* spelling = looks_like_option(word) ? find_spelling(word.substr(0, equals)) : nullptr;
+    const Spelling* spelling = looks_like_option(word) ? spellings.find(word.substr(0, equals)) : nullptr;
     if (spelling == nullptr || spelling->option->name != name) continue;
     const std::optional<bool> on = equals == std::string::npos ? true : parse_switch(word.substr(equals + 1));
     if (on && *on != spelling->negated) return true;
@@ -183,15 +185,24 @@ bool asked_for(const std::vector<std::string>& args, std::string_view name) {
 std::string help_page(Page page) {
   if (page == Page::kStandard) return standard_page();
   const PageText& text = page_text(page);
-  return fmt::format("{}\n{:=<60}\n{}\n{}", text.title, "", text.explanation, option_groups(page));
+  return fmt::format("{}\n{:=<60}\n{}\n{}", text.title, "", text.explanation,
+                     option_groups(option_table(), page));
 }
 
 std::string help_json() {
   nlohmann::ordered_json json{{"program", "convert_to_quant"}, {"version", version()}};
   json["commands"] = nlohmann::ordered_json::array();
   for (const Command& command : commands()) {
-    json["commands"].push_back(
-        {{"name", command.name}, {"help", command.help}, {"available", command.available}});
+    nlohmann::ordered_json row{
+        {"name", command.name}, {"help", command.help}, {"available", command.available}};
+    if (const CommandOptions* own = command_options(command.name)) {
+      row["options"] = nlohmann::ordered_json::array();
+      for (const Option& option : own->options) {
+        row["options"].push_back(option_json(option));
+        row["options"].back().erase("page");
+      }
+    }
+    json["commands"].push_back(std::move(row));
   }
   json["options"] = nlohmann::ordered_json::array();
   for (const Option& option : option_table()) json["options"].push_back(option_json(option));
@@ -218,8 +229,18 @@ std::string filter_list() {
   return text;
 }
 
+std::string command_page(const CommandOptions& command) {
+  return fmt::format("{}{}", command.usage, option_groups(command.options, Page::kStandard));
+}
+
 std::optional<std::string> requested_page(const std::vector<std::string>& args) {
   if (!args.empty()) {
+    if (const CommandOptions* own = command_options(args[0])) {
+      if (asked_for(args, "--help", Spellings(own->options))) return command_page(*own);
+      if (asked_for(args, "--help-json")) return help_json();
+      if (asked_for(args, "--version")) return version_text();
+      return std::nullopt;
+    }
     for (const Command& command : commands()) {
       if (command.name == args[0] && !command.available && asked_for(args, "--help")) {
         return fmt::format("convert_to_quant {}: {} (not available in this version)\n", command.name,

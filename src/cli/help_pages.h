@@ -10,6 +10,8 @@
 namespace ctq::cli {
 
 std::string help_page(Page page);
+/// The page of a command with a table of its own.
+std::string command_page(const CommandOptions& command);
 /// All options and commands, for front ends and tests.
 std::string help_json();
 std::string version_text();

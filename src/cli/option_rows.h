@@ -96,4 +96,7 @@ void add_experimental_options(std::vector<Option>& table);
 void add_learned_options(std::vector<Option>& table);  ///< with the advanced page
 void add_mode_options(std::vector<Option>& table);     ///< with the LoRA extraction page
 
+// One function per command with a table of its own.
+const CommandOptions& calibrate_options();
+
 }  // namespace ctq::cli

@@ -1,7 +1,6 @@
 #include "cli/option_spelling.h"
 
 #include <algorithm>
-#include <map>
 #include <vector>
 
 #include "ctq/base/text.h"
@@ -35,30 +34,34 @@ void index_option(Index& index, const Option& option) {
   for (const Shortcut& shortcut : option.shortcuts) add(shortcut.spelling, false, shortcut.value);
 }
 
-const Index& spellings() {
-  static const Index index = [] {
-    Index made;
-    for (const Option& option : option_table()) index_option(made, option);
-    return made;
-  }();
-  return index;
-}
-
 }  // namespace
 
-const Spelling* find_spelling(std::string_view typed) {
-  const auto found = spellings().find(folded(typed));
-  return found == spellings().end() ? nullptr : &found->second;
+Spellings::Spellings(std::span<const Option> options) {
+  for (const Option& option : options) index_option(by_folded_name_, option);
 }
 
-std::string_view nearest_spelling(std::string_view typed) {
+const Spelling* Spellings::find(std::string_view typed) const {
+  const auto found = by_folded_name_.find(folded(typed));
+  return found == by_folded_name_.end() ? nullptr : &found->second;
+}
+
+std::string_view Spellings::nearest(std::string_view typed) const {
   std::vector<std::string_view> words;
-  for (const auto& [key, spelling] : spellings()) {
+  for (const auto& [key, spelling] : by_folded_name_) {
     if (!spelling.option->hidden) words.push_back(key);
   }
   const std::string_view near = nearest_word(folded(typed), words);
-  return near.empty() ? near : std::string_view(spellings().find(near)->second.text);
+  return near.empty() ? near : std::string_view(by_folded_name_.find(near)->second.text);
 }
+
+const Spellings& conversion_spellings() {
+  static const Spellings spellings(option_table());
+  return spellings;
+}
+
+const Spelling* find_spelling(std::string_view typed) { return conversion_spellings().find(typed); }
+
+std::string_view nearest_spelling(std::string_view typed) { return conversion_spellings().nearest(typed); }
 
 std::string option_key(std::string_view name) {
   name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));

@@ -1,6 +1,7 @@
 // From what stands on the command line to the option that is meant.
 #pragma once
 
+#include <map>
 #include <span>
 #include <string>
 #include <string_view>
@@ -16,6 +17,22 @@ struct Spelling {
   bool negated = false;      ///< --no-x of a switch
   std::string_view implied;  ///< value of a shortcut; empty otherwise
 };
+
+/// All spellings of a table's options. The options must outlive it.
+class Spellings {
+ public:
+  explicit Spellings(std::span<const Option> options);
+
+  /// As the functions below, which look at the conversion's table.
+  const Spelling* find(std::string_view typed) const;
+  std::string_view nearest(std::string_view typed) const;
+
+ private:
+  std::map<std::string, Spelling, std::less<>> by_folded_name_;
+};
+
+/// Of the conversion's table.
+const Spellings& conversion_spellings();
 
 /// The spelling that `typed` (dashes included, without "=value") is, with '-' and '_' in any mix; null when
 /// there is none.

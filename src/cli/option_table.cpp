@@ -19,12 +19,16 @@ const std::vector<Option>& option_table() {
   return table;
 }
 
+const CommandOptions* command_options(std::string_view command) {
+  return command == "calibrate" ? &calibrate_options() : nullptr;
+}
+
 std::span<const Command> commands() {
   static constexpr std::array kCommands{
       Command{"convert", "Quantize a checkpoint; the command when no word is given", true},
       Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", false},
       Command{"fp8", "Scaled FP8 with learned rounding", false},
-      Command{"calibrate", "Gather statistics of each layer's input", false},
+      Command{"calibrate", "Gather, join and inspect statistics of each layer's input", true},
       Command{"batch", "Convert many files", false},
       Command{"inspect", "List tensors, formats and metadata of a file", false},
       Command{"analyze", "Show what would be quantized, and how well", false},

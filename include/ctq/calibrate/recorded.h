@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -11,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include "ctq/calibrate/calibration_file.h"
 #include "ctq/model/checkpoint.h"
 
 namespace ctq::calibrate {
@@ -43,6 +43,8 @@ class Recording {
   /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
   std::string key(std::string_view layer) const;
   std::optional<double> input_scale(std::string_view layer) const;
+  /// The largest |x|, of channel_max, else of the input scale (which is that over 127), else of the rows.
+  std::optional<double> largest_input(std::string_view layer) const;
 
   /// The statistics of a layer's input. Of rows, every tenth (at least 32, when there are 64) is held back,
   /// unless the file has H itself; rows that are not finite are left out, and logged.
@@ -50,31 +52,16 @@ class Recording {
   /// returns  nothing where none is recorded; the same bits for any number of threads on the CPU
   std::optional<RecordedInput> load(std::string_view layer, at::Device device) const;
 
-  size_t matched() const { return layers_.size(); }
+  size_t matched() const { return layers_.owners.size(); }
   /// Entries of the file that belong to no 2-D weight of the checkpoint.
-  const std::vector<std::string>& unmatched() const { return unmatched_; }
+  const std::vector<std::string>& unmatched() const { return layers_.unmatched; }
 
  private:
-  /// One input as the file has it.
-  struct Entry {
-    const model::Checkpoint::Entry *rows = nullptr, *hessian = nullptr, *second_moment = nullptr,
-                                   *mean = nullptr, *channel_max = nullptr, *channel_mean = nullptr,
-                                   *input_scale = nullptr;
-    std::vector<double> json_channel_max;
-    std::optional<double> json_input_scale;
-  };
-  void read_safetensors(const std::string& path);
-  void read_json(const std::string& path);
-  void match(const std::string& path, const model::Checkpoint& checkpoint);
-  void check_width(const std::string& path, const std::string& owner, std::string_view layer,
-                   int64_t in_features) const;
-  const Entry* find(std::string_view layer) const;
+  Recording(CalibrationFile file, MatchedLayers layers);
+  const CalibrationFile::Entry* find(std::string_view layer) const;
 
-  std::optional<model::Checkpoint> file_;
-  std::map<std::string, Entry, std::less<>> entries_;       // by the layer that owns them
-  std::map<std::string, std::string, std::less<>> shared_;  // layer of the file -> owner
-  std::map<std::string, std::string, std::less<>> layers_;  // layer of the checkpoint -> owner
-  std::vector<std::string> unmatched_;
+  CalibrationFile file_;
+  MatchedLayers layers_;
 };
 
 }  // namespace ctq::calibrate

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <map>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,8 +11,11 @@
 namespace ctq::cli {
 
 struct Option;
+struct CommandOptions;
+struct Spelling;
+class Spellings;
 
-/// Values of all options of option_table(), by name without leading dashes and with '_' for '-':
+/// Values of all options of a command's table, by name without leading dashes and with '_' for '-':
 /// "scaling_mode", "report_quality". Everything is checked when it exists: numbers parse completely and lie
 /// in their bounds, choices are of the list, sizes are sizes. What needs two options at once (conflicts, a
 /// missing --input) is left to the command.
@@ -23,6 +27,9 @@ class Arguments {
   ///         unknown option (with a near one), missing or bad value, an option that is not built yet, a stray
   ///         word.
   static Arguments parse(const std::vector<std::string>& args);
+
+  /// The same for a command with a table of its own. args: without the command's word.
+  static Arguments parse(const std::vector<std::string>& args, const CommandOptions& command);
 
   /// True when the option stands on the command line, in any spelling and form.
   bool given(std::string_view option) const;
@@ -41,7 +48,10 @@ class Arguments {
     bool given = false;
     std::vector<std::string> words;
   };
-  Arguments();
+  explicit Arguments(std::span<const Option> options);
+  void read(const std::vector<std::string>& args, size_t at, const Spellings& spellings,
+            const Spelling* words_go_to);
+  void take_word(const std::string& word, const Spelling& spelling);
   const Value& value(std::string_view option) const;
   void set(const Option& option, std::vector<std::string> words);
 

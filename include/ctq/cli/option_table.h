@@ -47,8 +47,9 @@ struct Option {
   std::vector<std::string>
       choices;  ///< kChoice: the words; an option with `optional_value` takes its first when bare
   std::vector<std::string>
-      unbuilt_choices;             ///< of `choices`: known, refused with "not available in this version"
-  bool optional_value = false;     ///< --dry-run and --dry-run=analyze
+      unbuilt_choices;          ///< of `choices`: known, refused with "not available in this version"
+  bool optional_value = false;  ///< --dry-run and --dry-run=analyze. Without choices: --json and --json=PATH,
+                                ///< text() is empty for the first and given() tells
   std::optional<Bound> low, high;  ///< kInteger, kNumber, kBytes
   Page page = Page::kStandard;
   std::string group;       ///< heading on the page
@@ -59,6 +60,17 @@ struct Option {
 
 /// All options of the conversion, presets included, in the order of the pages.
 const std::vector<Option>& option_table();
+
+/// The options of one command.
+struct CommandOptions {
+  std::span<const Option> options;
+  std::string_view words;  ///< the option that a word outside options is the value of; empty: none, such
+                           ///< words are refused
+  std::string_view usage;  ///< what its page begins with
+};
+
+/// Of a built command with a table of its own, "calibrate"; null for other words, "convert" included.
+const CommandOptions* command_options(std::string_view command);
 
 /// Command words and whether they are built.
 struct Command {

@@ -1,0 +1,102 @@
+#include "calibrate_list.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <map>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "ctq/base/text.h"
+
+namespace ctq::cli {
+namespace {
+
+using calibrate::CalibrationFile;
+using nlohmann::ordered_json;
+
+/// One line of the list.
+struct Row {
+  std::string layer;
+  int64_t rows = 0, width = 0, counted = 0;
+  std::vector<std::string> statistics;  ///< "rows", "mean"
+  std::vector<std::string> shared_by;
+};
+
+struct Listing {
+  std::vector<Row> rows;
+  int64_t stored_rows = 0;
+  size_t layers = 0;
+  uint64_t bytes = 0;  ///< of the file
+};
+
+std::vector<std::string> statistics_of(const CalibrationFile::Entry& entry) {
+  std::vector<std::string> names;
+  for (const CalibrationFile::Part& part : CalibrationFile::kParts)
+    if (entry.*part.second) names.emplace_back(part.first.substr(1));
+  if (!entry.json_channel_max.empty()) names.emplace_back("channel_max");
+  if (!entry.json_channel_mean.empty()) names.emplace_back("channel_mean");
+  if (entry.json_input_scale) names.emplace_back("input_scale");
+  return names;
+}
+
+Listing list(const CalibrationFile& file) {
+  Listing listing;
+  std::map<std::string, std::vector<std::string>> sharing;
+  for (const auto& [layer, owner] : file.shared()) sharing[owner].push_back(layer);
+  for (const auto& [layer, entry] : file.entries()) {
+    listing.rows.push_back({layer, entry.stored_rows(), file.width(layer), file.counted(layer),
+                            statistics_of(entry), sharing[layer]});
+    listing.stored_rows += entry.stored_rows();
+  }
+  listing.layers = file.entries().size() + file.shared().size();
+  std::error_code error;
+  const std::uintmax_t bytes = std::filesystem::file_size(file.path(), error);
+  listing.bytes = error ? 0 : bytes;
+  return listing;
+}
+
+}  // namespace
+
+std::string calibration_table(const CalibrationFile& file) {
+  const Listing listing = list(file);
+  size_t column = 5;
+  for (const Row& row : listing.rows) column = std::max(column, printable(row.layer).size());
+  std::string text = fmt::format("{:<{}}  {:>8}  {:>8}  {:>10}  {}\n", "Input", column, "Rows", "Width",
+                                 "Counted", "Statistics");
+  for (const Row& row : listing.rows) {
+    text += fmt::format("{:<{}}  {:>8}  {:>8}  {:>10}  {}\n", printable(row.layer), column, row.rows,
+                        row.width, row.counted, fmt::join(row.statistics, ", "));
+    for (const std::string& layer : row.shared_by) text += fmt::format("  also {}\n", printable(layer));
+  }
+  text += fmt::format("\n{} inputs of {} layers, {} rows, {}\n", listing.rows.size(), listing.layers,
+                      listing.stored_rows, human_bytes(listing.bytes));
+  for (const auto& [key, value] : file.metadata()) {
+    if (key != "shared" && key != "counts")
+      text += fmt::format("{}: {}\n", printable(key), printable(value, 400));
+  }
+  return text;
+}
+
+std::string calibration_json(const CalibrationFile& file) {
+  const Listing listing = list(file);
+  ordered_json root{{"file", file.path()}, {"inputs", ordered_json::array()}};
+  for (const Row& row : listing.rows) {
+    root["inputs"].push_back({{"layer", row.layer},
+                              {"rows", row.rows},
+                              {"width", row.width},
+                              {"counted", row.counted},
+                              {"statistics", row.statistics},
+                              {"shared_by", row.shared_by}});
+  }
+  root["totals"] = {{"inputs", listing.rows.size()},
+                    {"layers", listing.layers},
+                    {"rows", listing.stored_rows},
+                    {"bytes", listing.bytes}};
+  root["metadata"] = file.metadata();
+  return root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace ctq::cli

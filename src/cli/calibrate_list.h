@@ -1,0 +1,17 @@
+// What `calibrate --list` prints.
+#pragma once
+
+#include <string>
+
+#include "ctq/calibrate/calibration_file.h"
+
+namespace ctq::cli {
+
+/// One line per input: rows, width, statistics, the layers that share it; totals and header entries.
+/// throws  Error(kBadInput) for tensors that do not go together
+std::string calibration_table(const calibrate::CalibrationFile& file);
+
+/// The same as JSON, indented by 2.
+std::string calibration_json(const calibrate::CalibrationFile& file);
+
+}  // namespace ctq::cli

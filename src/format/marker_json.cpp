@@ -1,0 +1,63 @@
+#include "ctq/format/marker_json.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+
+namespace ctq::format {
+namespace {
+
+using nlohmann::ordered_json;
+
+constexpr const char* kCalibrated = "input_scale_calibrated";
+
+/// Spaced as Python's json.dumps does: ", " and ": ".
+std::string spaced(const ordered_json& value) {
+  if (!value.is_structured()) return value.dump();
+  std::string text;
+  for (const auto& item : value.items()) {
+    if (!text.empty()) text += ", ";
+    if (value.is_object()) text += ordered_json(item.key()).dump() + ": ";
+    text += spaced(item.value());
+  }
+  return value.is_object() ? fmt::format("{{{}}}", text) : fmt::format("[{}]", text);
+}
+
+ordered_json parse_object(std::string_view text, std::string_view what) {
+  ordered_json value = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
+  if (!value.is_object())
+    fail(ErrorCode::kBadInput, "the {} is '{}', not a JSON object", what, printable(text));
+  return value;
+}
+
+bool is_calibrated(const ordered_json& marker) {
+  const auto found = marker.find(kCalibrated);
+  return found != marker.end() && *found == true;
+}
+
+}  // namespace
+
+std::string calibrated_marker(std::string_view marker) {
+  ordered_json value = parse_object(marker, "marker");
+  if (is_calibrated(value)) return std::string(marker);
+  value.erase(kCalibrated);
+  value[kCalibrated] = true;
+  return spaced(value);
+}
+
+std::string calibrated_metadata(std::string_view metadata, const std::set<std::string>& layers) {
+  ordered_json value = parse_object(metadata, "header entry _quantization_metadata");
+  const auto markers = value.find("layers");
+  if (markers == value.end() || !markers->is_object())
+    fail(ErrorCode::kBadInput, "the header entry _quantization_metadata has no object 'layers'");
+  for (auto& [layer, marker] : markers->items()) {
+    if (!layers.contains(layer) || !marker.is_object() || is_calibrated(marker)) continue;
+    marker.erase(kCalibrated);
+    marker[kCalibrated] = true;
+  }
+  return spaced(value);
+}
+
+}  // namespace ctq::format
