@@ -6,12 +6,13 @@
 #include <ATen/ATen.h>
 
 #include "ctq/linalg/hadamard.h"
+#include "ctq/optimize/quip.h"
 
 namespace ctq::optimize {
 namespace {
 
-constexpr std::array<std::string_view, 9> kNames = {"rtn",    "original", "adamw", "radam", "prodigy",
-                                                    "direct", "implied",  "gptq",  "auto"};
+constexpr std::array<std::string_view, 10> kNames = {"rtn",    "original", "adamw", "radam", "prodigy",
+                                                     "direct", "implied",  "gptq",  "quip",  "auto"};
 
 LearnedMethod learned_method(Method method) {
   switch (method) {
@@ -63,7 +64,7 @@ bool is_one_pass(Method method) { return method >= Method::kDirect; }
 
 bool wants_implied(Method method) { return method == Method::kImplied || wants_recorded(method); }
 
-bool wants_recorded(Method method) { return method == Method::kGptq || method == Method::kAuto; }
+bool wants_recorded(Method method) { return method >= Method::kGptq; }
 
 SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
                            const std::optional<KnownMoment>& known) {
@@ -73,6 +74,7 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
     if (known->rows > 0 && known->rows < kEnoughRows)
       moment.lambda *= static_cast<double>(kEnoughRows) / static_cast<double>(known->rows);
     if (settings.method == Method::kGptq) moment.order = settings.gptq_order;
+    if (settings.method == Method::kQuip) moment.order = settings.quip_order;
     return moment;
   }
   if (known && !known->recorded && wants_implied(settings.method))
@@ -94,6 +96,10 @@ Rounding round_one_pass(const Layer& layer, const Settings& settings, const Seco
                                  .sweeps = settings.sweeps,
                                  .scales = scales_for(layer, settings.scales),
                                  .order = moment.order};
+  if (settings.method == Method::kQuip)
+    return round_with_incoherence(
+        layer, moment.h,
+        {.one_pass = one_pass, .seed = settings.quip_seed, .hadamard = settings.quip_hadamard});
   return round_with_second_moment(layer, moment.h, one_pass, moment.method);
 }
 

@@ -22,6 +22,7 @@ std::string_view kind_of(std::string_view source) {
 
 std::string LayerMethods::Choice::label() const {
   if (!optimize::wants_implied(settings.method)) return std::string(optimize::method_name(settings.method));
+  if (settings.method == Method::kQuip) return source.empty() ? "quip" : fmt::format("quip ({})", source);
   if (recorded) return "gptq";
   return source.empty() ? "direct" : fmt::format("implied ({})", source);
 }
@@ -46,7 +47,8 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
   for (const plan::TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != plan::Decision::kQuantize) continue;
     const Choice found = choice(tensor);
-    ++methods[found.source.empty() ? found.label() : "implied"];
+    const bool quip = found.settings.method == Method::kQuip;
+    ++methods[quip ? "quip" : found.source.empty() ? found.label() : "implied"];
     if (!found.source.empty()) ++kinds[std::string(kind_of(found.source))];
   }
   if (methods.empty() || (methods.size() == 1 && methods.contains("rtn"))) return "";

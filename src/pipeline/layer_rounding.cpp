@@ -46,7 +46,7 @@ optimize::SecondMoment moment_of(const at::Tensor& weight, const optimize::Setti
 /// One pass rounds rows independently of each other; a singular value decomposition needs them all.
 bool can_be_split(const optimize::Settings& settings) {
   return !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
-         settings.direct.objective == optimize::DirectObjective::kMixed;
+         settings.method != Method::kQuip && settings.direct.objective == optimize::DirectObjective::kMixed;
 }
 
 /// Rounds some rows at a time, in place. Scales that rows share stay as they are.

@@ -25,7 +25,6 @@ constexpr size_t kMaxFileBytes = 64 << 20;  // far above any list of layers: wha
 
 /// Known from other programs' files or from later versions, but not built.
 constexpr std::array<std::string_view, 1> kUnbuiltKeys = {"output_dtype"};
-constexpr std::string_view kUnbuiltOptimizer = "quip";
 constexpr std::array<std::string_view, 3> kUnbuiltFormats = {"nvfp4", "mxfp8", "hybrid_mxfp8"};
 constexpr std::array<std::string_view, 10> kKeys = {"format",
                                                     "block_size",
@@ -128,7 +127,6 @@ std::optional<int64_t> whole_number(std::string_view entry, const json& settings
 std::optional<optimize::Method> read_optimizer(std::string_view entry, const json& settings) {
   const bool simple = flag(entry, settings, "simple");
   const std::string name = text(entry, settings, "optimizer");
-  if (name == kUnbuiltOptimizer) refuse(entry, "optimizer '{}' is not available in this version", name);
   const auto method = optimize::method_of(name);
   if (!name.empty() && !method) refuse(entry, "unknown optimizer '{}'", printable(name));
   if (simple && method && *method != optimize::Method::kNearest)

@@ -28,7 +28,7 @@ Settings quick(Method method) {
 
 TEST_CASE("optimizer: names are those of the command line, both ways", "[optimize]") {
   for (const Method method : kMethods) CHECK(method_of(method_name(method)) == method);
-  CHECK_FALSE(method_of("quip"));
+  CHECK_FALSE(method_of("sgd"));
   CHECK_FALSE(method_of(""));
 }
 

@@ -219,7 +219,6 @@ TEST_CASE("layer config: an optimizer and its iterations per entry", "[plan]") {
     return R"({"a": {"format": "int8_tensorwise", )" + settings + "}}";
   };
   refuses(entry(R"("optimizer": "sgd")"), "entry 'a': unknown optimizer 'sgd'");
-  refuses(entry(R"("optimizer": "quip")"), "optimizer 'quip' is not available in this version");
   refuses(entry(R"("optimizer": 3)"), "'optimizer' must be text");
   refuses(entry(R"("optimizer": "direct", "simple": true)"), "contradicts optimizer 'direct'");
   refuses(entry(R"("num_iter": -1)"), "'num_iter' must be a whole number of at least 0");

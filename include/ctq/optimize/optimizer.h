@@ -22,20 +22,22 @@ enum class Method : uint8_t {
   kDirect,   ///< one pass, second moment made from the weight
   kImplied,  ///< one pass, second moment that the checkpoint implies; `direct` where it implies none
   kGptq,     ///< one pass, second moment of recorded rows; as `implied` where none are
+  kQuip,     ///< the same, also tried in a basis where no weight stands out
   kAuto,     ///< the same, columns in act order
 };
 
-/// "rtn", "original", "adamw", "radam", "prodigy", "direct", "implied", "gptq", "auto".
+/// "rtn", "original", "adamw", "radam", "prodigy", "direct", "implied", "gptq", "quip",
+/// "auto".
 std::string_view method_name(Method method);
 std::optional<Method> method_of(std::string_view name);
 
 /// original, adamw, radam, prodigy.
 bool is_learned(Method method);
-/// direct, implied, gptq, auto.
+/// direct, implied, gptq, quip, auto.
 bool is_one_pass(Method method);
-/// Whether the method asks for a second moment that the checkpoint implies: implied, gptq, auto.
+/// Whether the method asks for a second moment that the checkpoint implies: implied, gptq, quip, auto.
 bool wants_implied(Method method);
-/// Whether it prefers one of recorded rows: gptq, auto.
+/// Whether it prefers one of recorded rows: gptq, quip, auto.
 bool wants_recorded(Method method);
 
 struct Settings {
@@ -45,6 +47,9 @@ struct Settings {
   double implied_lambda = 1;
   double recorded_lambda = 0.03;
   linalg::ColumnOrder gptq_order = linalg::ColumnOrder::kNatural;  ///< of kGptq; others take kActOrder
+  linalg::ColumnOrder quip_order = linalg::ColumnOrder::kActOrder;
+  bool quip_hadamard = true;
+  uint64_t quip_seed = 0;
   int64_t sweeps = 0;
   Scales scales = Scales::kAbsmax;
   uint64_t seed = 0;  ///< of rows that are drawn
