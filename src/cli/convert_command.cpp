@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 
+#include "calibrate_command.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -116,6 +117,7 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
 int run(const std::vector<std::string>& args) {
   if (print_requested_page(args)) return 0;
   check_command(args);
+  if (!args.empty() && args[0] == "calibrate") return run_calibrate({args.begin() + 1, args.end()});
   Settings settings = make_settings(Arguments::parse(args));
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();
@@ -126,6 +128,8 @@ int run(const std::vector<std::string>& args) {
   check_output_is_no_input(settings.output, checkpoint);
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
+  settings.plan.input_scales =
+      find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);

@@ -194,13 +194,15 @@ void note_unused(const Arguments& arguments, const InUse& in_use, const optimize
   }
   if (!in_use.one_pass()) {
     unused.note({"objective", "direct_damping", "sweeps"},
-                "without --optimizer auto, gptq, implied or direct");
+                "without --optimizer auto, gptq, quip, implied or direct");
     if (!in_use.has(Method::kNearest)) unused.note({"scales"}, "with learned rounding");
   }
   if (subspace) unused.note({"direct_damping"}, "with --objective subspace");
+  if (!in_use.has(Method::kQuip))
+    unused.note({"quip_actorder", "quip_hadamard", "quip_seed"}, "without --optimizer quip");
   if (!in_use.gptq()) unused.note({"gptq_actorder"}, "without --optimizer gptq");
   if (!in_use.recorded() && !reads_means(arguments))
-    unused.note({"calibration_data"}, "without --optimizer auto or gptq");
+    unused.note({"calibration_data"}, "without --optimizer auto, gptq or quip");
   if (!in_use.learned() && !in_use.implied() && (!subspace || settings.direct.subspace.full_svd))
     unused.note({"manual_seed"}, "here: nothing random is used");
 }
@@ -244,6 +246,8 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
       arguments.text("objective") == "subspace" ? DirectObjective::kSubspace : DirectObjective::kMixed;
   settings.direct.subspace = settings.learned.subspace;
   if (arguments.flag("gptq_actorder")) settings.gptq_order = linalg::ColumnOrder::kActOrder;
+  if (!arguments.flag("quip_actorder")) settings.quip_order = linalg::ColumnOrder::kNatural;
+  settings.quip_hadamard = arguments.flag("quip_hadamard");
   settings.sweeps = read_sweeps(arguments, settings.method);
   settings.scales = read_scales(arguments);
   const InUse in_use(settings.method, plan);
@@ -251,11 +255,14 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
   if (!in_use.only_nearest())
     settings.seed = settings.direct.subspace.seed = settings.learned.subspace.seed =
         read_seed(arguments, notes);
+  settings.quip_seed =
+      arguments.given("quip_seed") ? static_cast<uint64_t>(arguments.integer("quip_seed")) : settings.seed;
   run.bias_correction = read_bias_correction(arguments, notes);
   const bool recorded = arguments.given("calibration_data");
-  if (in_use.gptq() && !recorded) {
-    notes.emplace_back(
-        "--optimizer gptq without --calibration-data takes the second moments that the checkpoint implies");
+  if (!recorded && (in_use.gptq() || in_use.has(Method::kQuip))) {
+    notes.push_back(fmt::format(
+        "--optimizer {} without --calibration-data takes the second moments that the checkpoint implies",
+        in_use.gptq() ? "gptq" : "quip"));
   }
   if (arguments.text("quality") == "best" && !recorded) {
     notes.emplace_back(

@@ -80,13 +80,17 @@ void add_hessian_methods(std::vector<Option>& table) {
       });
   add(table, kPage, "QuIP",
       {
-          toggle("--quip-actorder", "Take columns in the order of a falling Hessian diagonal").standard("on"),
+          toggle("--quip-actorder", "Take columns in the order of a falling Hessian diagonal")
+              .standard("on")
+              .built(),
           toggle("--quip-hadamard",
                  "Rotate by a random-sign Hadamard matrix; off: random orthogonal matrices")
-              .standard("on"),
+              .standard("on")
+              .built(),
           integer("--quip-seed", "Seed of signs, permutation and matrices")
               .at_least(0)
-              .otherwise("--manual_seed"),
+              .otherwise("--manual_seed")
+              .built(),
           choice("--quip-requant-scheme", "Layout after rotating back")
               .choose({"tensor", "block"})
               .standard("tensor"),

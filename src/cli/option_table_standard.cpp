@@ -89,7 +89,6 @@ void add_quantization(std::vector<Option>& table) {
           choice("--optimizer", "How the code of each value is chosen")
               .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
                        "direct"})
-              .unbuilt({"quip"})
               .standard("auto")
               .built(),
           choice("--quality",
@@ -141,9 +140,9 @@ void add_calibration(std::vector<Option>& table) {
               .built(),
           path("--calibration-data", "Statistics of each layer's input, .safetensors or .json").built(),
           path("--calibration-lora", "Use the A matrices of this LoRA as calibration rows"),
-          toggle("--static-activations", "Write the measured input scale of layers that have one"),
-          toggle("--input_scale", "Write an input scale of 1.0 for every quantized layer"),
-          path("--input-scales", "Take input scales from a .json or another quantized .safetensors"),
+          toggle("--static-activations", "Write the measured input scale of layers that have one").built(),
+          toggle("--input_scale", "Write an input scale of 1.0 for every quantized layer").built(),
+          path("--input-scales", "Take input scales from a .json or another quantized .safetensors").built(),
           toggle("--report-quality", "Print the error of every layer as stored, after the conversion")
               .built(),
           number("--quality-threshold",

@@ -247,6 +247,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.no_clobber = arguments.flag("no_clobber");
   settings.strict = arguments.flag("strict");
   settings.calibration_data = arguments.text("calibration_data");
+  settings.input_scales = read_input_scale_options(arguments);
   settings.quality_json = arguments.text("quality_json");
   settings.report_quality = arguments.flag("report_quality") || !settings.quality_json.empty();
   settings.quality_threshold_db = arguments.number("quality_threshold");

@@ -7,6 +7,7 @@
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/convert.h"
 #include "ctq/plan/plan.h"
+#include "input_scales.h"
 
 namespace ctq::cli {
 
@@ -33,6 +34,7 @@ struct Settings {
   bool threshold_is_binding = false;  ///< given explicitly: a layer below it gives exit code 3
   std::string quality_json;
   std::string calibration_data;
+  InputScaleOptions input_scales;
   ProgressMode progress = ProgressMode::kNone;
   Verbosity verbosity = Verbosity::kNormal;
   std::vector<std::string> notes;     ///< about options that have no effect in this combination

@@ -1,6 +1,7 @@
 #include "layout_choice.h"
 
 #include <array>
+#include <cstring>
 #include <set>
 
 #include "ctq/base/error.h"
@@ -81,6 +82,21 @@ void choose_layout(Plan& plan, const Options& options) {
     fail(ErrorCode::kUsage, "argument --comfy_quant: cannot be off: {} (got 'false')", obstacle);
   plan.layout = Layout::kComfy;
   plan.notes.push_back("--comfy_quant switched on: " + obstacle);
+}
+
+void add_input_scales(Plan& plan, const Options& options) {
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    const std::string_view layer = tensor.source->layer();
+    const auto scale = options.input_scales.of(layer, *tensor.target.codec);
+    if (!scale) continue;
+    const auto value = static_cast<float>(*scale);
+    std::string bytes(sizeof value, '\0');
+    std::memcpy(bytes.data(), &value, sizeof value);
+    add(plan, format::side_name(layer, "input_scale", plan.layout), safetensors::Dtype::kF32,
+        std::move(bytes));
+    plan.generated.back().info.shape = {};
+  }
 }
 
 void add_markers(Plan& plan, const Options& options) {

@@ -15,4 +15,7 @@ void choose_layout(Plan& plan, const Options& options);
 /// Adds the markers: one `comfy_quant` tensor per quantized layer, or the file's `scaled_fp8`.
 void add_markers(Plan& plan, const Options& options);
 
+/// Adds the input scales that are known of quantized layers: F32 scalars.
+void add_input_scales(Plan& plan, const Options& options);
+
 }  // namespace ctq::plan

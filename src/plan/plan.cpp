@@ -102,6 +102,13 @@ std::string_view decision_name(Decision decision) {
   return "";
 }
 
+std::optional<double> InputScales::of(std::string_view layer, const format::Codec& codec) const {
+  if (const auto given = scales.find(layer); given != scales.end()) return given->second;
+  if (const auto largest = largest_inputs.find(layer); largest != largest_inputs.end() && largest->second > 0)
+    return largest->second / codec.grid().max_abs();
+  return one_for_all ? std::optional(1.0) : std::nullopt;
+}
+
 uint64_t TensorPlan::bytes_out() const {
   uint64_t bytes = 0;
   for (const safetensors::TensorInfo& output : outputs)
@@ -143,6 +150,7 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
   choose_layout(plan, options);
   for (TensorPlan& tensor : plan.tensors) tensor.outputs = outputs_of(tensor, plan.layout);
   add_markers(plan, options);
+  add_input_scales(plan, options);
   plan.metadata = metadata_of(checkpoint, plan, options);
   add_loader_notes(plan);
   const std::string_view recognised = recognise_preset(names);

@@ -164,7 +164,7 @@ TEST_CASE("arguments: options that are not built are refused in every form", "[c
       CHECK(fault({negated}) == "argument " + negated + refusal);
     }
   }
-  CHECK(fault({"--optimizer", "quip"}) == "argument --optimizer: not available in this version (got 'quip')");
+  CHECK(fault({"--custom-type", "nvfp4"}) == "argument --custom-type: not available in this version (got 'nvfp4')");
   CHECK(fault({"--optimizer", "sgd"}).starts_with("argument --optimizer: must be one of original, adamw,"));
   CHECK(fault({"--nvfp4"}) == "argument --nvfp4: not available in this version");
 }

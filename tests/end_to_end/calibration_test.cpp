@@ -1,4 +1,7 @@
 // Conversions with recorded inputs.
+#include <limits>
+#include <optional>
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -202,4 +205,48 @@ TEST_CASE("calibration: gptq without data says what it takes instead", "[end_to_
   const Outcome unused =
       files.convert({"--fp8", "--simple", "--bias-correction", "off", "--calibration-data", files.recording});
   CHECK(unused.out.find("--calibration-data has no effect") != std::string::npos);
+}
+
+TEST_CASE("calibration: input scales are written where they are measured or given", "[end_to_end]") {
+  const Fixture files;
+  const auto scale = [&](const std::string& name) -> std::optional<float> {
+    const auto written = ctq::model::Checkpoint::open(files.output);
+    const auto* entry = written.find(name);
+    if (!entry) return std::nullopt;
+    CHECK(entry->info->shape.empty());
+    return ctq::model::load(*entry).item<float>();
+  };
+  const auto convert = [&](const std::vector<std::string>& more) {
+    const Outcome run = files.convert(more);
+    INFO(run.err << run.out);
+    CHECK(run.code == 0);
+    return run;
+  };
+  const float largest = input_rows(800, 64, 1).to(at::kBFloat16).to(at::kFloat).abs().max().item<float>();
+  convert({"--fp8", "--calibration-data", files.recording, "--static-activations"});
+  CHECK(scale("a.input_scale") == Approx(largest / 448));
+  CHECK_FALSE(scale("b.input_scale"));
+  convert({"--int8", "--scaling_mode", "row", "--calibration-data", files.recording, "--static-activations",
+           "--input_scale"});
+  CHECK(scale("a.input_scale") == Approx(largest / 127));
+  CHECK(scale("b.input_scale") == 1.0f);
+  convert({"--fp8", "--calibration-data", files.recording});
+  CHECK_FALSE(scale("a.input_scale"));
+
+  write_file(files.dir / "s.json", R"({"b": 0.125, "x": 1})");
+  const Outcome given = convert({"--fp8", "--input-scales", files.dir / "s.json"});
+  CHECK(scale("b.input_scale") == 0.125f);
+  CHECK(given.err.find("1 of its layers are not in the model") != std::string::npos);
+  std::filesystem::copy_file(files.output, files.dir / "other.safetensors");
+  convert({"--fp8", "--input-scales", files.dir / "other.safetensors"});
+  CHECK(scale("b.input_scale") == 0.125f);
+  const Outcome none = convert({"--fp8", "--static-activations"});
+  CHECK(none.err.find("--static-activations: no measured inputs") != std::string::npos);
+
+  CHECK(files.convert({"--fp8", "--input-scales", "s.txt"}).code == 2);
+  CHECK(files.convert({"--fp8", "--input-scales", "missing.json"}).code == 4);
+  write_file(files.dir / "s.json", R"({"b": -1})");
+  CHECK(files.convert({"--fp8", "--input-scales", files.dir / "s.json"}).code == 4);
+  write_file(files.dir / "s.json", R"({"x": 1})");
+  CHECK(files.convert({"--fp8", "--input-scales", files.dir / "s.json"}).code == 1);
 }

@@ -87,7 +87,7 @@ TEST_CASE("optimizer: options that contradict each other are refused, those with
     CHECK_FALSE(std::filesystem::exists(dir / "o.safetensors"));
   };
   refused({"--min_k", "9", "--max_k", "8"}, "--min_k: is above --max_k 8 (got '9')");
-  refused({"--optimizer", "quip"}, "quip");
+  refused({"--optimizer", "quip", "--quip-store-transformed"}, "--quip-store-transformed");
   refused({"--optimizer", "sgd"}, "must be one of");
   refused({"--quality", "good", "--optimizer", "direct"}, "--quality: chooses the optimizer");
   refused({"--quality", "best", "--simple"}, "--quality: does not go with --simple");

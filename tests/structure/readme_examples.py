@@ -11,6 +11,9 @@ scratch.mkdir(parents=True, exist_ok=True)
 header = json.dumps({"blocks.0.to_q.weight": {"dtype": "BF16", "shape": [128, 128], "data_offsets": [0, 32768]}}).encode()
 (scratch / "model.safetensors").write_bytes(struct.pack("<Q", len(header)) + header + b"\x3c\x3d" * 16384)
 
+rows = json.dumps({"blocks.0.to_q.rows": {"dtype": "BF16", "shape": [300, 128], "data_offsets": [0, 76800]}}).encode()
+(scratch / "recorded.safetensors").write_bytes(struct.pack("<Q", len(rows)) + rows + bytes(i * 7 % 64 + (61 if i % 2 else 0) for i in range(76800)))
+
 commands = []
 for block in re.findall(r"```sh\n(.*?)```", readme.read_text("utf-8"), re.S):
     for line in block.replace("\\\n", " ").splitlines():

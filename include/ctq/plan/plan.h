@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <optional>
 #include <span>
@@ -45,6 +46,17 @@ struct CustomLayers {
   std::optional<bool> full_precision_matrix_mult;  ///< nothing: as in Options
 };
 
+/// What loaders divide a layer's input by when they quantize it: <layer>.input_scale, by layer.
+struct InputScales {
+  std::map<std::string, double, std::less<>> scales;          ///< as they are
+  std::map<std::string, double, std::less<>> largest_inputs;  ///< largest |x|: the scale is that over the
+                                                              ///< format's largest code
+  bool one_for_all = false;                                   ///< 1.0 for every other quantized layer
+
+  /// Of a layer in a format; nothing where none is known.
+  std::optional<double> of(std::string_view layer, const format::Codec& codec) const;
+};
+
 struct Options {
   Target target;
   std::optional<LayerConfig> layer_config;
@@ -58,6 +70,7 @@ struct Options {
   std::optional<format::Layout> layout;  ///< nothing: legacy, unless the content needs the comfy layout
   bool full_precision_matrix_mult = false;
   bool save_quant_metadata = false;
+  InputScales input_scales;
   bool allow_empty = false;
   uint64_t max_shard_bytes = 0;  ///< 0: one file
 };
