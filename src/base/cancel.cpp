@@ -1,20 +1,38 @@
 #include "ctq/base/cancel.h"
 
+#include <time.h>
+
 #include <atomic>
 #include <csignal>
+#include <cstdint>
 
 #include "ctq/base/error.h"
 
 namespace ctq {
 namespace {
 
+constexpr int64_t kGraceNs = 500'000'000;
+
 std::atomic<int> received_signal{0};
+std::atomic<int64_t> received_at{0};
+
+int64_t now_ns() {
+  timespec now{};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
+}
 
 void on_signal(int signal) {
-  received_signal.store(signal, std::memory_order_relaxed);
-  // A second one, of either kind, is for somebody who cannot wait.
-  std::signal(SIGINT, SIG_DFL);
-  std::signal(SIGTERM, SIG_DFL);
+  int none = 0;
+  if (received_signal.compare_exchange_strong(none, signal)) {
+    received_at.store(now_ns());
+    return;
+  }
+  // Programs that stop others often send two in a row, to the process and to its group.
+  if (now_ns() - received_at.load() < kGraceNs) return;
+  // A later one, of either kind, is from somebody who cannot wait.
+  std::signal(signal, SIG_DFL);
+  std::raise(signal);
 }
 
 }  // namespace

@@ -76,16 +76,28 @@ TEST_CASE("cancel: asking does not take the mark away", "[base]") {
   CHECK(exit_code(status) == static_cast<int>(ErrorCode::kInterrupted));
 }
 
-TEST_CASE("cancel: a second signal ends the process at once, whichever the first was", "[base]") {
+TEST_CASE("cancel: a later second signal ends the process at once, whichever the first was", "[base]") {
   const int first = GENERATE(SIGINT, SIGTERM), second = GENERATE(SIGINT, SIGTERM);
   CAPTURE(first, second);
   const int status = status_of([&] {
     install_signal_handlers();
     std::raise(first);
+    ::usleep(600'000);
     std::raise(second);
     return 0;
   });
   CHECK(killed_by(status) == second);
+}
+
+TEST_CASE("cancel: two signals in a row are one", "[base]") {
+  const int status = status_of([&] {
+    install_signal_handlers();
+    std::raise(SIGTERM);
+    std::raise(SIGTERM);
+    std::raise(SIGINT);
+    return thrown_code();
+  });
+  CHECK(exit_code(status) == static_cast<int>(ErrorCode::kTerminated));
 }
 
 }  // namespace ctq

@@ -265,8 +265,7 @@ TEST_CASE("a sparse file with a tensor above 4 GiB converts", "[end_to_end][slow
       R"({"big.weight":{"dtype":"BF16","shape":[3145728,1024],"data_offsets":[0,6442450944]}})";
   write_file(dir / "m.safetensors", file_of(header, ""));
   std::filesystem::resize_file(dir / "m.safetensors", 8 + header.size() + 6442450944u);
-  const Outcome run =
-      run_binary(
+  const Outcome run = run_binary(
       {"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8", "--comfy_quant", "--simple"});
   INFO(run.err);
   REQUIRE(run.code == 0);
@@ -292,4 +291,21 @@ TEST_CASE("an interrupt removes the temporary file and exits 130", "[end_to_end]
   CHECK(outcome.code == 130);
   CHECK(read_file(dir / "o.safetensors") == kOlder);
   CHECK(dir.entries() == std::vector<std::string>{"m.safetensors", "o.safetensors"});
+}
+
+TEST_CASE("an interrupt ends an optimizer in the middle of a layer, also when it comes twice",
+          "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors", {bf16_weight("a.weight", 1024, 1024)});
+  // Without --foreground `timeout` signals the process and its group.
+  const std::string stop =
+      GENERATE("timeout --foreground --preserve-status -s INT 3", "timeout --preserve-status -s INT 3");
+  CAPTURE(stop);
+  const Outcome outcome = run_binary({"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8",
+                                      "--optimizer", "original", "--num_iter", "100000000", "--lr_schedule",
+                                      "exponential", "--lr_gamma", "1", "--early-stop-stall", "1000000000"},
+                                     stop);
+  INFO(outcome.err << outcome.out);
+  CHECK(outcome.code == 130);
+  CHECK(dir.entries() == std::vector<std::string>{"m.safetensors"});
 }

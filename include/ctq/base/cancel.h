@@ -3,7 +3,8 @@
 
 namespace ctq {
 
-/// From now on SIGINT and SIGTERM only mark the run as cancelled; a second signal ends the process at once.
+/// From now on SIGINT and SIGTERM only mark the run as cancelled; one that comes half a second later or
+/// more ends the process at once.
 void install_signal_handlers();
 
 /// True once a signal arrived.

@@ -11,6 +11,8 @@
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
 
+#include "ctq/base/cancel.h"
+
 namespace ctq::linalg {
 
 inline constexpr int64_t kPanelRows = 256;
@@ -29,13 +31,16 @@ class OneBlasThread {
 };
 
 /// Calls run(i) for i in [0, count), in parallel, each with one thread of BLAS and LAPACK. Whoever is free
-/// takes the next i.
+/// takes the next i. A signal ends it with the exception of throw_if_cancelled().
 template <typename Run>
 void for_each_on_one_thread(int64_t count, const Run& run) {
   std::atomic<int64_t> next = 0;
   at::parallel_for(0, std::min<int64_t>(count, at::get_num_threads()), 1, [&](int64_t, int64_t) {
     const OneBlasThread one;
-    for (int64_t i = next++; i < count; i = next++) run(i);
+    for (int64_t i = next++; i < count; i = next++) {
+      throw_if_cancelled();
+      run(i);
+    }
   });
 }
 
