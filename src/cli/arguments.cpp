@@ -126,6 +126,12 @@ Arguments Arguments::parse(const std::vector<std::string>& args) {
   for (const auto& [option, value] : profile_defaults(parsed.text("profile"))) {
     if (!parsed.given(option)) parsed.values_.find(option)->second.words = {std::string(value)};
   }
+  for (const auto& [option, value] : recipe_choices(parsed.text("recipe"))) {
+    Value& chosen = parsed.values_.find(option)->second;
+    if (chosen.given) continue;
+    chosen.words = {std::string(value)};
+    chosen.by_recipe = true;
+  }
   return parsed;
 }
 
@@ -173,6 +179,10 @@ const Arguments::Value& Arguments::value(std::string_view option) const {
 }
 
 bool Arguments::given(std::string_view option) const { return value(option).given; }
+
+bool Arguments::chosen(std::string_view option) const {
+  return value(option).given || value(option).by_recipe;
+}
 
 bool Arguments::flag(std::string_view option) const { return value(option).words.at(0) == "true"; }
 

@@ -57,7 +57,10 @@ void add_target(std::vector<Option>& table) {
               .choose({"source", "bfloat16", "float16", "float32"})
               .standard("source"),
           pattern("--preserve-layers", "With --output-dtype: weights whose name matches keep their type"),
-          text("--recipe", "Format, layout and preset in one word, or a JSON recipe file"),
+          choice("--recipe", "Format, layout and the model family's preset in one word; single options win")
+              .choose({"comfy-fp8", "comfy-int8", "comfy-nvfp4", "comfy-mxfp8", "comfy-w4a4"})
+              .unbuilt({"comfy-nvfp4", "comfy-mxfp8", "comfy-w4a4"})
+              .built(),
           choice("--profile", "Start from the defaults of an older program instead of our own")
               .choose({"seed", "peer"})
               .built(),

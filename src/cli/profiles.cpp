@@ -24,11 +24,26 @@ constexpr ProfileDefault kPeer[] = {
     {"early_stop_stall", "2000"},
 };
 
+constexpr ProfileDefault kComfyFp8[] = {
+    {"fp8", "true"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};
+
+constexpr ProfileDefault kComfyInt8[] = {{"int8", "true"},
+                                         {"scaling_mode", "row"},
+                                         {"convrot", "true"},
+                                         {"comfy_quant", "true"},
+                                         {"save_quant_metadata", "true"}};
+
 }  // namespace
 
 std::span<const ProfileDefault> profile_defaults(std::string_view profile) {
   if (profile == "seed") return kSeed;
   if (profile == "peer") return kPeer;
+  return {};
+}
+
+std::span<const ProfileDefault> recipe_choices(std::string_view recipe) {
+  if (recipe == "comfy-fp8") return kComfyFp8;
+  if (recipe == "comfy-int8") return kComfyInt8;
   return {};
 }
 

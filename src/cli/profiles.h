@@ -1,4 +1,4 @@
-// The defaults of older programs, which --profile starts from.
+// Sets of defaults under one name: those of older programs (--profile), and whole recipes (--recipe).
 #pragma once
 
 #include <span>
@@ -14,5 +14,8 @@ struct ProfileDefault {
 
 /// profile: "seed", "peer", or empty for our own defaults, of which there are none here.
 std::span<const ProfileDefault> profile_defaults(std::string_view profile);
+
+/// What a recipe chooses: target, layout and metadata. Empty for an unknown or empty name.
+std::span<const ProfileDefault> recipe_choices(std::string_view recipe);
 
 }  // namespace ctq::cli

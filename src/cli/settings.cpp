@@ -30,6 +30,11 @@ Choice read_choice(const Arguments& arguments) {
   Choice choice{.family = arguments.flag("fp8") ? "fp8" : "int8",
                 .format_name = arguments.text("format"),
                 .scaling = ""};
+  const std::string& recipe = arguments.text("recipe");
+  for (const std::string_view family : {"int8", "fp8", "fp16", "format"}) {
+    if (!recipe.empty() && arguments.given(family))
+      refuse("recipe", fmt::format("names the target; it does not go with --{}", family), recipe);
+  }
   std::string given;
   for (const std::string_view family : {"int8", "fp8", "fp16"}) {
     if (!arguments.given(family) || !arguments.flag(family)) continue;
@@ -43,7 +48,7 @@ Choice read_choice(const Arguments& arguments) {
   } else if (given.empty() && arguments.given("int8")) {
     refuse("int8", "is off, and no other target format is chosen; add --fp8 or --fp16", "false");
   }
-  if (arguments.given("scaling_mode")) choice.scaling = arguments.text("scaling_mode");
+  if (arguments.chosen("scaling_mode")) choice.scaling = arguments.text("scaling_mode");
   return choice;
 }
 
@@ -56,6 +61,8 @@ void read_rotation(const Arguments& arguments, plan::Target& target, std::vector
     return;
   }
   if (!plan::takes_rotation(*target.codec)) {
+    // A recipe's rotation gives way to a scaling mode that cannot hold it.
+    if (!dynamic && !arguments.given("convrot")) return;
     refuse(dynamic ? "dynamic-convrot" : "convrot",
            "goes with INT8 and a scale per row (--int8 --scaling_mode row); the target is " + target.label(),
            "true");
@@ -152,7 +159,8 @@ plan::Options read_plan_options(const Arguments& arguments, std::vector<std::str
     }
   }
   read_custom_and_fallback(arguments, options, notes, warnings);
-  if (arguments.given("comfy_quant")) {
+  options.use_recognised_preset = arguments.chosen("recipe") && options.presets.empty();
+  if (arguments.chosen("comfy_quant")) {
     options.layout = arguments.flag("comfy_quant") ? format::Layout::kComfy : format::Layout::kLegacy;
   }
   options.full_precision_matrix_mult = arguments.flag("full_precision_matrix_mult");

@@ -126,10 +126,14 @@ const TensorPlan* Plan::find(std::string_view name) const {
   return at != tensors.end() && at->source->name() == name ? &*at : nullptr;
 }
 
-Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, const std::string& output_name,
+Plan make_plan(const model::Checkpoint& checkpoint, const Options& asked, const std::string& output_name,
                const ValueFindings& findings) {
   refuse_quantized(checkpoint);
   const std::vector<std::string> names = checkpoint.names();
+  const std::string_view recognised = recognise_preset(names);
+  Options options = asked;
+  const bool use_recognised = asked.use_recognised_preset && !recognised.empty();
+  if (use_recognised) options.presets.emplace_back(recognised);
   Router router(options, findings, names);
 
   Plan plan;
@@ -153,7 +157,8 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
   add_input_scales(plan, options);
   plan.metadata = metadata_of(checkpoint, plan, options);
   add_loader_notes(plan);
-  const std::string_view recognised = recognise_preset(names);
+  if (use_recognised)
+    plan.notes.push_back(fmt::format("the tensor names are those of --{}, which is used", recognised));
   if (!recognised.empty() && std::ranges::count(options.presets, recognised) == 0)
     plan.suggested_preset = recognised;
   plan.files = lay_out_files(plan, output_name, options.max_shard_bytes);

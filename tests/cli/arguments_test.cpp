@@ -164,7 +164,8 @@ TEST_CASE("arguments: options that are not built are refused in every form", "[c
       CHECK(fault({negated}) == "argument " + negated + refusal);
     }
   }
-  CHECK(fault({"--custom-type", "nvfp4"}) == "argument --custom-type: not available in this version (got 'nvfp4')");
+  CHECK(fault({"--custom-type", "nvfp4"}) ==
+        "argument --custom-type: not available in this version (got 'nvfp4')");
   CHECK(fault({"--optimizer", "sgd"}).starts_with("argument --optimizer: must be one of original, adamw,"));
   CHECK(fault({"--nvfp4"}) == "argument --nvfp4: not available in this version");
 }
@@ -231,6 +232,21 @@ TEST_CASE("commands: convert may be named, others are refused", "[cli]") {
   CHECK(command_fault({"inspekt"}) == "command 'inspekt': unknown command; did you mean inspect?");
   CHECK(command_fault({"model.safetensors"}) ==
         "command 'model.safetensors': unknown command; name the model with --input");
+}
+
+TEST_CASE("arguments: a recipe chooses, what is given wins", "[cli]") {
+  const Arguments int8 = Arguments::parse({"--recipe", "comfy-int8"});
+  CHECK(int8.text("scaling_mode") == "row");
+  CHECK(int8.chosen("scaling_mode"));
+  CHECK_FALSE(int8.given("scaling_mode"));
+  CHECK(int8.flag("convrot"));
+  CHECK(int8.flag("comfy_quant"));
+  CHECK(Arguments::parse({"--scaling_mode", "tensor", "--recipe", "comfy-int8"}).text("scaling_mode") ==
+        "tensor");
+  const Arguments fp8 = Arguments::parse({"--recipe=comfy-fp8", "--no-comfy_quant"});
+  CHECK(fp8.flag("fp8"));
+  CHECK_FALSE(fp8.flag("comfy_quant"));
+  CHECK_FALSE(Arguments::parse({}).chosen("convrot"));
 }
 
 TEST_CASE("arguments: a profile changes defaults, not what is given", "[cli]") {

@@ -152,6 +152,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--quality",
                                     "--calibration-data",
                                     "--gptq-actorder",
+                                    "--recipe",
                                     "--static-activations",
                                     "--input-scales",
                                     "--input_scale",

@@ -299,6 +299,42 @@ TEST_CASE("convert: quality report, its JSON, and exit 3 only for an explicit th
   CHECK(with({"--quality-threshold", "40"}).code == 0);
 }
 
+TEST_CASE("convert: a recipe is a target, a layout and the family's preset", "[end_to_end]") {
+  const TempDir dir;
+  std::vector<TestTensor> tensors = {bf16_weight("double_blocks.0.img_attn.qkv.weight", 96, 64),
+                                     bf16_weight("img_in.weight", 64, 32)};
+  make_checkpoint(dir / "m.safetensors", tensors);
+  const auto convert = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i",    dir / "m.safetensors", "-o", dir / "o.safetensors", "--dry-run",
+                                     "--json"};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome run = run_binary(args);
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 0);
+    return nlohmann::json::parse(run.out);
+  };
+  const nlohmann::json int8 = convert({"--recipe", "comfy-int8"}), fp8 = convert({"--recipe", "comfy-fp8"});
+  CHECK(int8.at("layout") == "comfy");
+  CHECK(int8.at("tensors").at(0).at("format") == "int8_tensorwise");
+  CHECK(int8.at("tensors").at(0).at("scaling_mode") == "row");
+  CHECK(fp8.at("tensors").at(0).at("format") == "float8_e4m3fn");
+  CHECK(convert({"--recipe", "comfy-int8", "--scaling_mode", "tensor"})
+            .at("tensors")
+            .at(0)
+            .at("scaling_mode") == "tensor");
+  for (const std::vector<std::string>& flags :
+       std::vector<std::vector<std::string>>{{"--recipe", "comfy-int8", "--fp8"},
+                                             {"--recipe", "comfy-fp8", "--fp16"},
+                                             {"--recipe", "comfy-nvfp4"},
+                                             {"--recipe", "x"},
+                                             {"--recipe", "comfy-fp8", "--convrot"}}) {
+    std::vector<std::string> args = {"-i", dir / "m.safetensors", "-o", dir / "o.safetensors"};
+    args.insert(args.end(), flags.begin(), flags.end());
+    CAPTURE(flags);
+    CHECK(run_binary(args).code == 2);
+  }
+}
+
 TEST_CASE("convert: --convrot rotates what it can, says what it cannot, and needs INT8 rows",
           "[end_to_end]") {
   const TempDir dir;

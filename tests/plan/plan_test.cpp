@@ -308,6 +308,15 @@ TEST_CASE("plan: the preset of a model that is recognised is suggested until it 
   options.presets = {"flux2"};
   CHECK(made.plan(options).suggested_preset == "");
   CHECK(MadeCheckpoint(small_model()).plan(int8_row()).suggested_preset == "");
+
+  options.presets = {};
+  options.use_recognised_preset = true;
+  const Plan used = made.plan(options);
+  CHECK(used.suggested_preset == "");
+  CHECK(has_note(used, "those of --flux2, which is used"));
+  CHECK(used.find("double_stream_modulation_img.lin.weight")->decision == Decision::kKeep);
+  CHECK(used.find("single_blocks.0.linear1.weight")->decision == Decision::kQuantize);
+  CHECK_FALSE(has_note(MadeCheckpoint(small_model()).plan(options), "which is used"));
 }
 
 TEST_CASE("plan: patterns that match nothing are told", "[plan]") {

@@ -33,6 +33,8 @@ class Arguments {
 
   /// True when the option stands on the command line, in any spelling and form.
   bool given(std::string_view option) const;
+  /// True when it does, or when --recipe chooses it.
+  bool chosen(std::string_view option) const;
   /// Switches.
   bool flag(std::string_view option) const;
   /// Text, choices, paths and patterns; empty when neither given nor defaulted.
@@ -46,6 +48,7 @@ class Arguments {
  private:
   struct Value {
     bool given = false;
+    bool by_recipe = false;
     std::vector<std::string> words;
   };
   explicit Arguments(std::span<const Option> options);

@@ -65,6 +65,7 @@ struct Options {
   BlockFallback block_fallback = BlockFallback::kRow;
   bool heuristic = false;            ///< leave out layers that suit quantization badly (docs/cli.md, --heur)
   std::vector<std::string> presets;  ///< active ones, by name
+  bool use_recognised_preset = false;  ///< the preset that the names suit is active too
   FilterSet filter_set = FilterSet::kSeed;
   std::optional<Pattern> exclude_layers;
   std::optional<format::Layout> layout;  ///< nothing: legacy, unless the content needs the comfy layout
