@@ -68,7 +68,7 @@ int main(int argc, char** argv) {
     optimize::Settings settings;
     settings.method = optimize::Method::kDirect;
     direct.push_back(seconds([&] { optimize::round_layer(layer, settings, std::nullopt); }));
-    settings.sweeps = 2;
+    settings.direct_sweeps = 2;
     swept.push_back(seconds([&] { optimize::round_layer(layer, settings, std::nullopt); }));
   }
   fmt::print("{} x {}, {} threads, medians of {} in seconds\n", rows, columns, threads, runs);

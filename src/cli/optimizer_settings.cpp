@@ -249,6 +249,9 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
   if (!arguments.flag("quip_actorder")) settings.quip_order = linalg::ColumnOrder::kNatural;
   settings.quip_hadamard = arguments.flag("quip_hadamard");
   settings.sweeps = read_sweeps(arguments, settings.method);
+  // Where nothing is known of the input, sweeps cost as much as elsewhere and gain nothing that shows.
+  const bool asked = arguments.given("sweeps") || arguments.text("quality") == "best";
+  settings.direct_sweeps = asked ? settings.sweeps : 0;
   settings.scales = read_scales(arguments);
   const InUse in_use(settings.method, plan);
   note_unused(arguments, in_use, settings, notes);

@@ -56,7 +56,8 @@ void add_learned_options(std::vector<Option>& table) {
               .built(),
           integer("--sweeps", "Coordinate-descent sweeps after auto, gptq, implied and direct")
               .at_least(0)
-              .otherwise("2 with --optimizer auto or calibration data, 4 with --quality best, else 0")
+              .otherwise("2 with --optimizer auto or calibration data where inputs are known, 4 with "
+                         "--quality best, else 0")
               .built(),
           choice("--scales",
                  "What becomes of scales: the largest magnitude, the best of several, refitted to the codes")

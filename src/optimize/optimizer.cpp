@@ -70,7 +70,7 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
                            const std::optional<KnownMoment>& known) {
   SecondMoment moment;
   if (known && known->recorded && wants_recorded(settings.method)) {
-    moment = {.h = known->h, .lambda = settings.recorded_lambda, .method = "gptq"};
+    moment = {.h = known->h, .lambda = settings.recorded_lambda, .sweeps = settings.sweeps, .method = "gptq"};
     if (known->rows > 0 && known->rows < kEnoughRows)
       moment.lambda *= static_cast<double>(kEnoughRows) / static_cast<double>(known->rows);
     if (settings.method == Method::kGptq) moment.order = settings.gptq_order;
@@ -78,9 +78,12 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
     return moment;
   }
   if (known && !known->recorded && wants_implied(settings.method))
-    return {.h = known->h, .lambda = settings.implied_lambda, .method = "implied"};
+    return {.h = known->h, .lambda = settings.implied_lambda, .sweeps = settings.sweeps, .method = "implied"};
   // Damped already.
-  return {.h = direct_second_moment(weight, settings.direct), .lambda = 0, .method = "direct"};
+  return {.h = direct_second_moment(weight, settings.direct),
+          .lambda = 0,
+          .sweeps = settings.direct_sweeps,
+          .method = "direct"};
 }
 
 SecondMoment rotated(SecondMoment moment, int64_t group) {
@@ -93,7 +96,7 @@ SecondMoment rotated(SecondMoment moment, int64_t group) {
 
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment) {
   const OnePassSettings one_pass{.lambda = moment.lambda,
-                                 .sweeps = settings.sweeps,
+                                 .sweeps = moment.sweeps,
                                  .scales = scales_for(layer, settings.scales),
                                  .order = moment.order};
   if (settings.method == Method::kQuip)

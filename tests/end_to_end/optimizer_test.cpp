@@ -134,7 +134,7 @@ TEST_CASE("optimizer: by default the checkpoint's own statistics are used, and t
   for (const auto& layer : layers_of(dir / "q.json")) {
     const auto& optimizer = layer.at("optimizer");
     CHECK(optimizer.at("objective").get<double>() < optimizer.at("objective_nearest").get<double>());
-    CHECK(optimizer.at("iterations") == 2);
+    CHECK(optimizer.at("iterations") == (optimizer.at("method") == "direct" ? 0 : 2));
     CHECK(optimizer.at("subspace_rel").get<double>() > 0);
     CHECK(optimizer.at("seconds").get<double>() > 0);
   }

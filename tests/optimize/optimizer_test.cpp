@@ -44,7 +44,7 @@ TEST_CASE("optimizer: never worse than round to nearest in its own objective, on
       if (is_learned(method) && (sweeps > 0 || scales != Scales::kAbsmax)) continue;  // read by others only
       Settings settings = quick(method);
       settings.scales = scales;
-      settings.sweeps = sweeps;
+      settings.sweeps = settings.direct_sweeps = sweeps;
       INFO(codec.label() << " " << method_name(method));
       const Rounding rounding = round_layer(layer, settings, KnownMoment{.h = h});
       CHECK(rounding.objective_value <= rounding.nearest_objective);

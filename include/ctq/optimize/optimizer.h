@@ -51,6 +51,7 @@ struct Settings {
   bool quip_hadamard = true;
   uint64_t quip_seed = 0;
   int64_t sweeps = 0;
+  int64_t direct_sweeps = 0;  ///< with a second moment made from the weight, where they gain least
   Scales scales = Scales::kAbsmax;
   uint64_t seed = 0;  ///< of rows that are drawn
 };
@@ -65,11 +66,12 @@ struct KnownMoment {
   int64_t rows = 0;       ///< recorded; 0: many
 };
 
-/// What the one-pass methods minimise under.
+/// What the one-pass methods minimise under, and how.
 struct SecondMoment {
   at::Tensor h;       ///< [in_features, in_features] float32
   double lambda = 0;  ///< damping it wants
   linalg::ColumnOrder order = linalg::ColumnOrder::kActOrder;
+  int64_t sweeps = 0;
   std::string method;  ///< "direct", "implied"
 };
 /// The known one where there is one, else that of `direct`. weight: any float type.
