@@ -10,9 +10,11 @@
 namespace ctq::linalg {
 namespace {
 
-/// All columns of some rows, in the factor's order. Returns the values in that order.
-at::Tensor round_rows(const at::Tensor& weight, const at::Tensor& feedback, const at::Tensor& scale,
-                      Code code) {
+/// All columns of some rows, in the factor's order. Returns the values in that order. cost: [rows] or
+/// undefined.
+at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, const at::Tensor& scale,
+                      Code code, at::Tensor cost) {
+  const at::Tensor& feedback = factor.feedback;
   const int64_t cols = weight.size(1);
   at::Tensor error = at::empty_like(weight, at::MemoryFormat::Contiguous), values = at::empty_like(error);
   for (int64_t group = 0; group < cols; group += kGroupCols) {
@@ -32,9 +34,15 @@ at::Tensor round_rows(const at::Tensor& weight, const at::Tensor& feedback, cons
       const auto columns = [&](const at::Tensor& matrix) { return matrix.narrow(1, begin, width); };
       correct(group, begin, begin, width);
       at::Tensor target = targets.narrow(1, begin - group, width);
-      round_block({code, columns(weight), columns(scale), columns(feedback).narrow(0, begin, width),
-                   columns(error), columns(values)},
-                  target);
+      const at::Tensor within = columns(feedback).narrow(0, begin, width);
+      // t_j is the target less what the block's own earlier errors add, E U without its diagonal.
+      at::Tensor missed = cost.defined() ? columns(weight) - target : at::Tensor();
+      round_block({code, columns(weight), columns(scale), within, columns(error), columns(values)}, target);
+      if (!cost.defined()) continue;
+      missed.addmm_(columns(error), within);
+      cost.add_(missed.square_()
+                    .mul_(factor.pivots.narrow(0, begin, width))
+                    .sum(1, /*keepdim=*/false, at::kDouble));
     }
   }
   return values;
@@ -43,15 +51,17 @@ at::Tensor round_rows(const at::Tensor& weight, const at::Tensor& feedback, cons
 }  // namespace
 
 at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Tiling tiling, Code code,
-                      const at::Tensor& scale) {
+                      const at::Tensor& scale, at::Tensor* cost) {
   TORCH_INTERNAL_ASSERT(factor.ok);
+  if (cost) *cost = at::zeros({weight.size(0)}, weight.options().dtype(at::kDouble));
   at::Tensor result = at::empty_like(weight, at::MemoryFormat::Contiguous);
   const at::Tensor scales = scale.to(weight.scalar_type());
   const auto round_panel = [&](int64_t row, int64_t rows) {
     const at::Tensor panel = weight.narrow(0, row, rows), &order = factor.order;
     const at::Tensor panel_scale = scale_of_rows(scales, tiling, row, rows, weight.size(1), order);
     const at::Tensor ordered = order.defined() ? panel.index_select(1, order) : panel;
-    const at::Tensor values = round_rows(ordered, factor.feedback, panel_scale, code);
+    const at::Tensor values =
+        round_rows(ordered, factor, panel_scale, code, cost ? cost->narrow(0, row, rows) : at::Tensor());
     at::Tensor out = result.narrow(0, row, rows);
     order.defined() ? out.index_copy_(1, order, values) : out.copy_(values);
   };

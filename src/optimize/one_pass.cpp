@@ -14,6 +14,9 @@ namespace {
 
 constexpr int64_t kGramRows = 1 << 15;  // in float32 at a time
 
+/// Less than this share of a cost is a gain: what is more may be the rounding of float32 sums.
+constexpr double kNoGain = 1 - 1e-6;
+
 /// Identity added to the projector of the subspace, so that directions outside it are not free.
 constexpr double kSubspaceDamping = 0.02;
 
@@ -42,8 +45,8 @@ class Search {
   /// Row by row where no scale is shared between rows, or scales are the same; else all or nothing.
   Choice better(const Choice& a, const Choice& b, bool same_scales) const {
     if (layer_.tiling.rows > 1 && !same_scales)
-      return b.cost.sum().item<double>() < a.cost.sum().item<double>() ? b : a;
-    const at::Tensor second = b.cost < a.cost, rows = second.unsqueeze(1);
+      return b.cost.sum().item<double>() < kNoGain * a.cost.sum().item<double>() ? b : a;
+    const at::Tensor second = b.cost < a.cost * kNoGain, rows = second.unsqueeze(1);
     return {at::where(rows, b.values, a.values), same_scales ? a.scale : at::where(rows, b.scale, a.scale),
             at::where(second, b.cost, a.cost)};
   }
@@ -71,8 +74,11 @@ Choice solve(const Layer& layer, const Search& search, const Damped& damped,
                                                  choice.scale, settings.sweeps);
     return search.measured(std::move(choice));
   };
-  const Choice fed_back = swept(
-      {linalg::ldlq_round(layer.weight, damped.factor, layer.tiling, code, layer.scale), layer.scale, {}});
+  Choice fed_back;
+  fed_back.scale = layer.scale;
+  fed_back.values =
+      linalg::ldlq_round(layer.weight, damped.factor, layer.tiling, code, layer.scale, &fed_back.cost);
+  if (settings.sweeps > 0) fed_back = swept(std::move(fed_back));
   if (settings.scales != Scales::kRefit) return fed_back;
   // Other codes are best for other scales.
   const Choice refitted =
@@ -108,7 +114,7 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
   rounding.nearest_objective = search.nearest() / unit;
   rounding.objective_value = rounding.nearest_objective;
   rounding.iterations = settings.sweeps;
-  if (!(search.total() < search.nearest())) return rounding;
+  if (!(search.total() < kNoGain * search.nearest())) return rounding;
   rounding.guarded = false;
   rounding.values = search.best().values;
   rounding.scale = search.best().scale;

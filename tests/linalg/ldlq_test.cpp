@@ -65,6 +65,24 @@ void check_against_columns(const at::Tensor& w, const at::Tensor& h, double lamb
   CHECK(((found - expected) * each).abs().max().item<double>() < 1e-10);
 }
 
+TEST_CASE("ldlq: the cost it tells is that of its errors", "[linalg]") {
+  const int64_t columns = GENERATE(1, 5, 128, 300, 1100);
+  const auto order = GENERATE(ColumnOrder::kNatural, ColumnOrder::kActOrder);
+  at::manual_seed(4);
+  const at::Tensor x = at::randn({2 * columns + 3, columns}, at::kDouble), h = x.t().mm(x);
+  for (const at::ScalarType type : {at::kDouble, at::kFloat}) {
+    const at::Tensor w = at::randn({37, columns}, at::kDouble).to(type);
+    const FeedbackFactor factor = damped_factor(h.to(type), 0.03, order);
+    const Tiling tiling{.rows = 1, .cols = columns};
+    const at::Tensor scale = w.abs().amax(1, true).div(127).to(at::kFloat);
+    at::Tensor cost;
+    const at::Tensor q = ldlq_round(w, factor, tiling, Code::kInt8, scale, &cost);
+    CHECK(at::equal(q, ldlq_round(w, factor, tiling, Code::kInt8, scale)));
+    const at::Tensor expected = objective_rows(q * scale.to(type) - w, factor);
+    CHECK(at::allclose(cost, expected, type == at::kDouble ? 1e-6 : 1e-3));
+  }
+}
+
 TEST_CASE("ldlq: blocks give what the column loop gives, for all widths and tilings", "[linalg]") {
   using Size = std::pair<int64_t, int64_t>;
   for (const auto& [rows, columns] :
