@@ -12,6 +12,7 @@
 #include "calibrate/layer_names.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/calibrate/statistics.h"
 
 namespace ctq::calibrate {
 namespace {
@@ -240,6 +241,11 @@ void CalibrationFile::check_width(const std::string& owner, std::string_view lay
   if (!entry.json_channel_max.empty() && static_cast<int64_t>(entry.json_channel_max.size()) != in_features)
     refuse(path_, "channel_max of '{}' has {} values, but layer '{}' reads {} columns", printable(owner),
            entry.json_channel_max.size(), printable(layer), in_features);
+}
+
+at::Tensor usable_rows(const CheckpointEntry& rows) {
+  const at::Tensor stored = model::load(rows);
+  return finite_rows(stored.scalar_type() == at::kDouble ? stored.to(at::kFloat) : stored);
 }
 
 }  // namespace ctq::calibrate

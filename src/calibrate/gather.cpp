@@ -18,12 +18,6 @@ namespace {
 
 using CheckpointEntry = model::Checkpoint::Entry;
 
-/// Rows that can be computed with, float64 as float32.
-at::Tensor usable_rows(const CheckpointEntry& entry) {
-  const at::Tensor rows = model::load(entry);
-  return finite_rows(rows.scalar_type() == at::kDouble ? rows.to(at::kFloat) : rows);
-}
-
 PendingTensor pending_rows(const CheckpointEntry& source, const at::Tensor& rows,
                            const MeasuredOptions& options) {
   const int64_t width = rows.size(1);
@@ -82,7 +76,7 @@ SyntheticStatistics gather_synthetic(const model::Checkpoint& checkpoint, const 
   std::map<int64_t, InputStatistics> by_width;
   SyntheticStatistics gathered;
   for (const CheckpointEntry& weight : checkpoint.entries()) {
-    if (weight.layer().empty() || weight.info->shape.size() != 2 || weight.info->numel() == 0) continue;
+    if (!weight.is_matrix() || weight.info->numel() == 0) continue;
     throw_if_cancelled();
     const int64_t width = weight.info->shape[1];
     StatisticsEntry& entry = gathered.entries.emplace_back();

@@ -10,10 +10,6 @@ namespace {
 constexpr std::string_view kPrefixes[] = {
     "model.diffusion_model.", "diffusion_model.", "base_model.model.", "transformer.", "unet.", "model."};
 
-bool is_matrix(const model::Checkpoint::Entry& entry) {
-  return !entry.layer().empty() && entry.info->shape.size() == 2;
-}
-
 }  // namespace
 
 std::string_view without_model_prefix(std::string_view layer) {
@@ -25,13 +21,13 @@ std::string_view without_model_prefix(std::string_view layer) {
 
 LayerNames::LayerNames(const model::Checkpoint& checkpoint) : checkpoint_(checkpoint) {
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
-    if (is_matrix(entry)) by_bare_name_.emplace(without_model_prefix(entry.layer()), &entry);
+    if (entry.is_matrix()) by_bare_name_.emplace(without_model_prefix(entry.layer()), &entry);
   }
 }
 
 const model::Checkpoint::Entry* LayerNames::find(std::string_view layer) const {
   const model::Checkpoint::Entry* exact = checkpoint_.find(fmt::format("{}.weight", layer));
-  if (exact && is_matrix(*exact)) return exact;
+  if (exact && exact->is_matrix()) return exact;
   const auto [first, last] = by_bare_name_.equal_range(without_model_prefix(layer));
   return first != last && std::next(first) == last ? first->second : nullptr;
 }

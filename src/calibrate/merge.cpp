@@ -31,13 +31,6 @@ struct Source {
 };
 using Sources = std::vector<Source>;
 
-/// The rows of a source that can be computed with, in float32 or as stored where that is narrower; [0, N]
-/// where none are stored.
-at::Tensor usable_rows(const Source& source) {
-  const at::Tensor rows = model::load(*source.entry().rows);
-  return finite_rows(rows.scalar_type() == at::kDouble ? rows.to(at::kFloat) : rows);
-}
-
 bool has_rows(const Source& source) { return source.entry().stored_rows() > 0; }
 
 /// Statistics of the rows of a source, taken when one is asked for.
@@ -46,7 +39,7 @@ class OfRows {
   explicit OfRows(const Source& source) : source_(source) {}
   const InputStatistics* get() {
     if (!taken_ && has_rows(source_)) {
-      const at::Tensor rows = usable_rows(source_);
+      const at::Tensor rows = usable_rows(*source_.entry().rows);
       if (rows.size(0) > 0) statistics_ = measure(rows, /*percentile=*/100);
     }
     taken_ = true;
@@ -111,7 +104,7 @@ at::Tensor merged_hessian(const Sources& sources, int64_t width) {
   for (size_t i = 0; i < sources.size(); ++i) {
     at::Tensor h = load_float(sources[i].entry().hessian);
     if (!h.defined() && has_rows(sources[i])) {
-      const at::Tensor rows = usable_rows(sources[i]);
+      const at::Tensor rows = usable_rows(*sources[i].entry().rows);
       if (rows.size(0) > 0) h = second_moment(rows);
     }
     if (!h.defined()) continue;

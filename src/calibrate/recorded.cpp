@@ -7,6 +7,7 @@
 
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
+#include "ctq/calibrate/gather.h"
 #include "ctq/calibrate/statistics.h"
 
 namespace ctq::calibrate {
@@ -62,27 +63,12 @@ std::optional<double> Recording::input_scale(std::string_view layer) const {
 }
 
 std::optional<double> Recording::largest_input(std::string_view layer) const {
-  constexpr double kLargestInt8 = 127;
-  const CalibrationFile::Entry* entry = find(layer);
-  if (!entry) return std::nullopt;
-  std::optional<double> largest;
-  const auto take = [&](const at::Tensor& values) {
-    const at::Tensor finite = values.to(at::kFloat).abs().nan_to_num(0, 0, 0);
-    if (values.numel() > 0) largest = finite.max().item<double>();
-  };
-  if (entry->channel_max) {
-    take(model::load(*entry->channel_max));
-  } else if (!entry->json_channel_max.empty()) {
-    take(at::tensor(entry->json_channel_max, at::kDouble));
-  } else if (const auto scale = input_scale(layer)) {
-    largest = *scale * kLargestInt8;
-  } else if (entry->rows) {
-    take(model::load(*entry->rows));
-  }
-  return largest;
+  const std::string owner = key(layer);
+  return owner.empty() ? std::nullopt : input_magnitude(file_, owner, /*percentile=*/100);
 }
 
-std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device device) const {
+std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device device,
+                                             bool with_second) const {
   const CalibrationFile::Entry* entry = find(layer);
   if (!entry) return std::nullopt;
   RecordedInput input;
@@ -92,13 +78,10 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
     input.channel_max = at::tensor(entry->json_channel_max, at::kDouble).to(device).to(at::kFloat);
   input.second = load_float(entry->hessian, device);
   if (!entry->hessian && entry->stored_rows() > 0) {
-    at::Tensor rows = load_float(entry->rows, device);
-    const at::Tensor finite = rows.isfinite().all(1);
-    const int64_t bad = rows.size(0) - finite.sum().item<int64_t>();
-    if (bad > 0) {
+    const at::Tensor rows = finite_rows(load_float(entry->rows, device));
+    if (const int64_t bad = entry->stored_rows() - rows.size(0); bad > 0) {
       warn("calibration data of '{}': {} of {} rows hold NaN or infinite values and are left out",
-           printable(layer), bad, rows.size(0));
-      rows = rows.index_select(0, finite.nonzero().squeeze(1));
+           printable(layer), bad, entry->stored_rows());
     }
     const int64_t step = held_back_step(rows.size(0));
     const at::Tensor index = at::arange(rows.size(0), rows.options().dtype(at::kLong));
@@ -107,7 +90,7 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
     const at::Tensor learned = rows.index_select(0, held.logical_not().nonzero().squeeze(1));
     input.rows = learned.size(0);
     if (input.rows > 0) {
-      input.second = second_moment(learned);
+      if (with_second) input.second = second_moment(learned);
       input.mean = learned.mean(0);
       if (!input.channel_max.defined()) input.channel_max = learned.abs().amax(0);
     }

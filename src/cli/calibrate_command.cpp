@@ -265,18 +265,6 @@ int merge(const Arguments& arguments) {
   });
 }
 
-/// "model.safetensors" -> "model_calibrated.safetensors"; a folder's name stays whole.
-std::string patched_path(const std::string& input) {
-  std::string stem = input;
-  while (stem.size() > 1 && stem.ends_with('/')) stem.pop_back();
-  for (const std::string_view suffix : {".safetensors.index.json", ".safetensors"}) {
-    if (!stem.ends_with(suffix)) continue;
-    stem.resize(stem.size() - suffix.size());
-    break;
-  }
-  return stem + "_calibrated.safetensors";
-}
-
 int patch(const Arguments& arguments) {
   require(arguments, "input");
   const bool has_rows = arguments.given("activations"), has_statistics = arguments.given("calibration_data");
@@ -290,7 +278,8 @@ int patch(const Arguments& arguments) {
   if (writes_json(arguments))
     fail(ErrorCode::kUsage, "argument --json: with --patch needs a path, --json=PATH, for the scales");
   const std::string input = arguments.text("input");
-  const std::string output = arguments.given("output") ? arguments.text("output") : patched_path(input);
+  const std::string output =
+      arguments.given("output") ? arguments.text("output") : input_stem(input) + "_calibrated.safetensors";
   const std::string option = has_rows ? "activations" : "calibration-data";
   const std::string path = arguments.text(has_rows ? "activations" : "calibration_data");
   check_outputs(output, scales_path(arguments), {input, path});

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <fstream>
 #include <iterator>
-#include <set>
 #include <string_view>
 
 #include <ATen/ATen.h>
@@ -60,10 +59,6 @@ Scales read_safetensors(const std::string& path) {
   return scales;
 }
 
-bool is_weight(const model::Checkpoint::Entry& entry) {
-  return !entry.layer().empty() && entry.info->shape.size() == 2;
-}
-
 }  // namespace
 
 InputScaleOptions read_input_scale_options(const Arguments& arguments) {
@@ -86,7 +81,7 @@ plan::InputScales find_input_scales(const InputScaleOptions& options, const mode
         options.file.ends_with(".json") ? read_json(options.file) : read_safetensors(options.file);
     for (const auto& [layer, scale] : given) {
       const auto* weight = checkpoint.find(fmt::format("{}.weight", layer));
-      if (!weight || !is_weight(*weight)) continue;
+      if (!weight || !weight->is_matrix()) continue;
       found.scales[layer] = scale;
       const auto recorded = recording ? recording->input_scale(layer) : std::nullopt;
       if (recorded && *recorded != scale)
@@ -101,15 +96,14 @@ plan::InputScales find_input_scales(const InputScaleOptions& options, const mode
   }
   if (!options.measured) return found;
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
-    if (!recording || !is_weight(entry)) continue;
+    if (!recording || !entry.is_matrix()) continue;
     if (const auto largest = recording->largest_input(entry.layer()))
       found.largest_inputs.emplace(entry.layer(), *largest);
   }
   if (found.largest_inputs.empty())
     warnings.emplace_back(
         "--static-activations: no measured inputs; give a recording with --calibration-data. The loader "
-        "scales "
-        "activations itself");
+        "scales activations itself");
   return found;
 }
 

@@ -42,4 +42,17 @@ void check_output_is_no_input(const std::string& output, const model::Checkpoint
   }
 }
 
+std::string input_stem(const std::string& input) {
+  std::filesystem::path path(input);
+  std::string name = path.filename().string();
+  if (name.empty()) path = path.parent_path(), name = path.filename().string();  // "folder/"
+  for (const std::string_view suffix : {".safetensors.index.json", ".safetensors"}) {
+    if (name.ends_with(suffix)) {
+      name.resize(name.size() - suffix.size());
+      break;
+    }
+  }
+  return (path.parent_path() / name).string();
+}
+
 }  // namespace ctq::cli

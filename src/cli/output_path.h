@@ -1,4 +1,4 @@
-// Is the output a place we may write to? Asked before any work.
+// Where the output goes, and whether we may write there. Asked before any work.
 #pragma once
 
 #include <string>
@@ -13,5 +13,8 @@ void check_output_path(const std::string& output, const std::string& input, bool
 
 /// The same for the files of a sharded input, which are known once it is open.
 void check_output_is_no_input(const std::string& output, const model::Checkpoint& checkpoint);
+
+/// The input's path without the suffix of a model, or of its slash where it is a folder.
+std::string input_stem(const std::string& input);
 
 }  // namespace ctq::cli

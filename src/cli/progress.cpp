@@ -70,8 +70,8 @@ void Progress::started(const plan::Plan& plan, const pipeline::RunOptions& run) 
 
 void Progress::tensor_done(const pipeline::TensorDone& done) {
   const plan::TensorPlan& tensor = *done.tensor;
-  const bool is_weight = tensor.source->info->shape.size() == 2 && !tensor.source->layer().empty();
-  const auto level = is_weight && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
+  const auto level =
+      tensor.source->is_matrix() && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
   if (spdlog::default_logger_raw()->should_log(level)) {
     clear_line();
     spdlog::log(level, tensor_line(done));

@@ -10,6 +10,7 @@
 #include "ctq/base/error.h"
 #include "ctq/linalg/device.h"
 #include "optimizer_settings.h"
+#include "output_path.h"
 #include "routing_settings.h"
 
 namespace ctq::cli {
@@ -186,20 +187,6 @@ pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<st
   return run;
 }
 
-/// The input's path without the suffix of a model, or of its slash where it is a folder.
-std::string stem_of(const std::string& input) {
-  std::filesystem::path path(input);
-  std::string name = path.filename().string();
-  if (name.empty()) path = path.parent_path(), name = path.filename().string();  // "folder/"
-  for (const std::string_view suffix : {".safetensors.index.json", ".safetensors"}) {
-    if (name.ends_with(suffix)) {
-      name.resize(name.size() - suffix.size());
-      break;
-    }
-  }
-  return (path.parent_path() / name).string();
-}
-
 DryRun read_dry_run(const Arguments& arguments) {
   if (!arguments.given("dry_run")) return DryRun::kNo;
   if (arguments.text("dry_run") != "create-template") return DryRun::kAnalyze;
@@ -215,7 +202,7 @@ DryRun read_dry_run(const Arguments& arguments) {
 
 std::string output_name(const Settings& settings) {
   return settings.dry_run == DryRun::kTemplate
-             ? stem_of(settings.input) + "_layer_config_template.json"
+             ? input_stem(settings.input) + "_layer_config_template.json"
              : derived_output(settings.input, settings.plan,
                               settings.plan.target.optimizer.value_or(settings.run.optimizer.method));
 }
@@ -223,7 +210,7 @@ std::string output_name(const Settings& settings) {
 }  // namespace
 
 std::string derived_output(const std::string& input, const plan::Options& options, optimize::Method method) {
-  std::string name = stem_of(input);
+  std::string name = input_stem(input);
   const format::Codec* codec = options.target.codec;
   const bool int8 = codec && codec->grid().code() == linalg::Code::kInt8;
   name += !codec || method == optimize::Method::kNearest ? "_simple_"

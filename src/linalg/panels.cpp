@@ -18,6 +18,16 @@ int set_blas_threads(int threads) {
 OneBlasThread::OneBlasThread() : before_(set_blas_threads(1)) {}
 OneBlasThread::~OneBlasThread() { set_blas_threads(before_); }
 
+at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
+  if (!a.is_cpu()) return at::mm(a, b);
+  at::Tensor result = at::empty({a.size(0), b.size(1)}, a.options());
+  for_panels(a.size(0), [&](int64_t row, int64_t rows) {
+    at::Tensor panel = result.narrow(0, row, rows);
+    at::mm_out(panel, a.narrow(0, row, rows), b);
+  });
+  return result;
+}
+
 void mirror_upper(at::Tensor& square) {
   if (!square.is_cpu()) {
     square.copy_(square.triu().add_(square.triu(1).t()));

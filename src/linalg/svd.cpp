@@ -10,16 +10,6 @@
 namespace ctq::linalg {
 namespace {
 
-at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
-  if (!a.is_cpu()) return at::mm(a, b);
-  at::Tensor result = at::empty({a.size(0), b.size(1)}, a.options());
-  for_panels(a.size(0), [&](int64_t row, int64_t rows) {
-    at::Tensor panel = result.narrow(0, row, rows);
-    at::mm_out(panel, a.narrow(0, row, rows), b);
-  });
-  return result;
-}
-
 at::Tensor orthonormal(const at::Tensor& a) {
   const OneBlasThread one;
   return std::get<0>(at::linalg_qr(a, "reduced"));

@@ -31,8 +31,7 @@ std::map<std::string, std::string> find_quantized(const Checkpoint& checkpoint) 
       const std::string_view layer = without_suffix(name, suffix);
       if (!layer.empty()) found.emplace(layer, "has " + printable(name));
     }
-    if (!entry.layer().empty() && entry.info->shape.size() == 2 && entry.info->bytes() > 0 &&
-        is_code_type(entry.info->dtype)) {
+    if (entry.is_matrix() && entry.info->bytes() > 0 && is_code_type(entry.info->dtype)) {
       found.emplace(entry.layer(),
                     "its weight is " + std::string(safetensors::dtype_name(entry.info->dtype)));
     }

@@ -108,6 +108,13 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
                /*same_scales=*/fixed_scales || settings.scales == Scales::kSearch);
   if (!fixed_scales) search.offer(solve(search_scales(layer, damped.h), search, damped, settings), false);
 
+  if (settings.also.defined()) {
+    const at::Tensor scale = search.best().scale;
+    at::Tensor values =
+        linalg::ldlq_round(settings.also, damped.factor, layer.tiling, layer.grid->code(), scale);
+    search.offer(search.measured({std::move(values), scale, {}}), /*same_scales=*/true);
+  }
+
   const double mean = h.diagonal().mean().item<double>() * (1 + damped.factor.lambda);
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;

@@ -105,11 +105,7 @@ at::Tensor refit_scales(const Layer& layer, const at::Tensor& values, const at::
   if (layer.weight.numel() == 0) return fitted;
   const std::vector<Span> all = spans(layer);
   const at::Tensor error = error_of(layer, values, scale);
-  at::Tensor pull = h.defined() ? at::empty_like(error) : error;  // E H
-  linalg::for_panels(h.defined() ? error.size(0) : 0, [&](int64_t row, int64_t rows) {
-    at::Tensor panel = pull.narrow(0, row, rows);
-    at::mm_out(panel, error.narrow(0, row, rows), h);
-  });
+  at::Tensor pull = h.defined() ? linalg::product(error, h) : error;  // E H
   for (size_t i = 0; i < all.size(); ++i) {
     const at::Tensor part = all[i].of(values).contiguous();
     const at::Tensor slope =

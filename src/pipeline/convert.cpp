@@ -65,6 +65,11 @@ const TensorPlan* bias_of(const plan::Plan& plan, const TensorPlan& weight) {
   return fits ? bias : nullptr;
 }
 
+/// What the layer's output loses on average by the change of its weight: -E mean(x). [out_features] float64.
+at::Tensor bias_change(const at::Tensor& weight, const at::Tensor& decoded, const at::Tensor& mean) {
+  return -(decoded - weight).to(at::kDouble).mul_(mean).sum(1).cpu();
+}
+
 /// Tensors in the order of their bytes: reading is sequential, writing goes to known offsets anyway. Biases
 /// that may be corrected come last, when their weights have been rounded.
 std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan, bool biases_last) {
@@ -156,23 +161,19 @@ class Run {
       if (!outcome) return false;
       const format::Encoded& encoded = outcome->encoded;
       event.optimized = std::move(outcome->optimized);
-      if (options_.measure_quality) event.error = metrics::weight_error(weight, format::decode(encoded));
-      note_bias_change(tensor, weight, encoded);
+      const TensorPlan* bias = bias_of(plan_, tensor);
+      const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
+      if (options_.measure_quality || mean.defined()) {
+        const at::Tensor decoded = format::decode(encoded);
+        if (options_.measure_quality) event.error = metrics::weight_error(weight, decoded);
+        if (mean.defined()) bias_changes_[bias] = bias_change(weight, decoded, mean);
+      }
       store(tensor, {encoded.codes.cpu(), encoded.scales.cpu()});
     } catch (const c10::OutOfMemoryError&) {
       fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
            printable(tensor.source->name()), options_.device.str());
     }
     return true;
-  }
-
-  /// What the layer's output loses on average by the change of its weight: -E mean(x).
-  void note_bias_change(const TensorPlan& tensor, const at::Tensor& weight, const format::Encoded& encoded) {
-    const TensorPlan* bias = bias_of(plan_, tensor);
-    const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
-    if (!mean.defined()) return;
-    const at::Tensor error = format::decode(encoded) - weight;
-    bias_changes_[bias] = -error.to(at::kDouble).mul_(mean).sum(1).cpu();
   }
 
   bool correct_bias(const TensorPlan& tensor, const at::Tensor& change) {

@@ -161,7 +161,7 @@ at::Tensor LayerRounding::input_mean(const plan::TensorPlan& tensor) {
 std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::string& layer,
                                                                  const LayerMethods::Choice& choice) {
   if (choice.recorded) {
-    const auto& input = recorded_input(layer);
+    const auto& input = recorded_input(layer, /*with_second=*/true);
     if (input && input->second.defined())
       return optimize::KnownMoment{.h = input->second, .recorded = true, .rows = input->rows};
   }
@@ -171,11 +171,13 @@ std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::stri
   return optimize::KnownMoment{.h = moments->second, .recorded = false, .rows = 0};
 }
 
-const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(const std::string& layer) {
+const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(const std::string& layer,
+                                                                             bool with_second) {
   const std::string key = options_.recording ? options_.recording->key(layer) : "";
-  if (key == recorded_key_) return recorded_;
-  recorded_ = key.empty() ? std::nullopt : options_.recording->load(layer, options_.device);
-  if (recorded_ && recorded_->rows > 0 && recorded_->rows < optimize::kEnoughRows)
+  if (key == recorded_key_ && (recorded_with_second_ || !with_second)) return recorded_;
+  recorded_ = key.empty() ? std::nullopt : options_.recording->load(layer, options_.device, with_second);
+  recorded_with_second_ = with_second;
+  if (with_second && recorded_ && recorded_->rows > 0 && recorded_->rows < optimize::kEnoughRows)
     warn("calibration data of '{}': only {} rows to learn from; its second moment is damped more",
          printable(layer), recorded_->rows);
   recorded_key_ = key;

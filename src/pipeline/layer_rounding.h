@@ -28,7 +28,9 @@ class LayerRounding {
 
  private:
   const std::optional<calibrate::InputMoments>& implied_moments(const std::string& layer);
-  const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer);
+  /// with_second: see calibrate::Recording::load().
+  const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer,
+                                                                bool with_second = false);
   std::optional<optimize::KnownMoment> known_moment(const std::string& layer,
                                                     const LayerMethods::Choice& choice);
 
@@ -37,6 +39,7 @@ class LayerRounding {
   std::string cached_key_;  ///< of the input whose moments are kept: q, k and v read the same
   std::optional<calibrate::InputMoments> cached_moments_;
   std::string recorded_key_;
+  bool recorded_with_second_ = false;
   std::optional<calibrate::RecordedInput> recorded_;
 };
 

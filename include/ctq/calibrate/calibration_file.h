@@ -10,6 +10,8 @@
 #include <utility>
 #include <vector>
 
+#include <ATen/core/Tensor.h>
+
 #include "ctq/model/checkpoint.h"
 
 namespace ctq::calibrate {
@@ -86,5 +88,8 @@ class CalibrationFile {
   std::map<std::string, std::string, std::less<>> shared_;
   std::map<std::string, int64_t, std::less<>> counts_;
 };
+
+/// Rows as a file has them that can be computed with: finite ones, float64 as float32. [n, N].
+at::Tensor usable_rows(const model::Checkpoint::Entry& rows);
 
 }  // namespace ctq::calibrate

@@ -43,14 +43,16 @@ class Recording {
   /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
   std::string key(std::string_view layer) const;
   std::optional<double> input_scale(std::string_view layer) const;
-  /// The largest |x|, of channel_max, else of the input scale (which is that over 127), else of the rows.
+  /// The largest |x|, as input_magnitude() finds it.
   std::optional<double> largest_input(std::string_view layer) const;
 
   /// The statistics of a layer's input. Of rows, every tenth (at least 32, when there are 64) is held back,
   /// unless the file has H itself; rows that are not finite are left out, and logged.
   ///
   /// returns  nothing where none is recorded; the same bits for any number of threads on the CPU
-  std::optional<RecordedInput> load(std::string_view layer, at::Device device) const;
+  ///
+  /// with_second  whether H is made of rows, which is most of the work
+  std::optional<RecordedInput> load(std::string_view layer, at::Device device, bool with_second = true) const;
 
   size_t matched() const { return layers_.owners.size(); }
   /// Entries of the file that belong to no 2-D weight of the checkpoint.

@@ -53,6 +53,10 @@ void for_panels(int64_t rows, const Run& run) {
   });
 }
 
+/// a b, [M, K] times [K, N], float32 or float64, any device. On the CPU the same bits for any number of
+/// threads.
+at::Tensor product(const at::Tensor& a, const at::Tensor& b);
+
 /// Copies what lies above the diagonal of a square matrix below it.
 void mirror_upper(at::Tensor& square);
 

@@ -24,6 +24,8 @@ class Checkpoint {
     const std::string& name() const { return info->name; }
     /// "blocks.0.to_q" for a name that ends in ".weight", otherwise empty.
     std::string_view layer() const;
+    /// Whether it is the 2-D weight of a layer.
+    bool is_matrix() const { return info->shape.size() == 2 && !layer().empty(); }
   };
 
   /// path: a .safetensors file, a .safetensors.index.json or a folder that holds one of them.

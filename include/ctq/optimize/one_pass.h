@@ -17,6 +17,8 @@ struct OnePassSettings {
   int64_t sweeps = 0;  ///< of coordinate descent afterwards
   Scales scales = Scales::kAbsmax;
   linalg::ColumnOrder order = linalg::ColumnOrder::kNatural;
+  at::Tensor also = {};  ///< another weight of the layer's shape: what it rounds to is taken where it is
+                         ///< closer to the layer's own; undefined: none
 };
 
 /// Minimises tr(E H' E^T), E = values * scale - W, H' = H + lambda mean(diag H) I, by linalg::ldlq_round and
