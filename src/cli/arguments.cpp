@@ -114,7 +114,7 @@ void Arguments::set(const Option& option, std::vector<std::string> words) {
 }
 
 void Arguments::take_word(const std::string& word, const Spelling& spelling) {
-  if (given(option_key(spelling.option->name)))
+  if (spelling.option->kind != Kind::kPathList && given(option_key(spelling.option->name)))
     fail(ErrorCode::kUsage, "unexpected word '{}'; {} is given already", printable(word), spelling.text);
   check_value(spelling, word);
   set(*spelling.option, {word});

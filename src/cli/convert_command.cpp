@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <exception>
+#include <map>
 
 #include <fmt/format.h>
 
@@ -17,12 +18,19 @@
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
+#include "file_commands.h"
 #include "output_path.h"
 #include "progress.h"
 #include "settings.h"
 
 namespace ctq::cli {
 namespace {
+
+/// Commands other than the conversion.
+const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
+    {"calibrate", run_calibrate}, {"inspect", run_inspect},       {"verify", run_verify},
+    {"compare", run_compare},     {"dequantize", run_dequantize},
+};
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
   for (const std::string& note : settings.notes) spdlog::info("note: {}", note);
@@ -117,7 +125,9 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
 int run(const std::vector<std::string>& args) {
   if (print_requested_page(args)) return 0;
   check_command(args);
-  if (!args.empty() && args[0] == "calibrate") return run_calibrate({args.begin() + 1, args.end()});
+  if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
+      command != kCommands.end())
+    return command->second({args.begin() + 1, args.end()});
   Settings settings = make_settings(Arguments::parse(args));
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();

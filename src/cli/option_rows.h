@@ -98,5 +98,9 @@ void add_mode_options(std::vector<Option>& table);     ///< with the LoRA extrac
 
 // One function per command with a table of its own.
 const CommandOptions& calibrate_options();
+const CommandOptions& inspect_options();
+const CommandOptions& verify_options();
+const CommandOptions& compare_options();
+const CommandOptions& dequantize_options();
 
 }  // namespace ctq::cli

@@ -5,6 +5,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "spaced_json.h"
 
 namespace ctq::format {
 namespace {
@@ -12,18 +13,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kCalibrated = "input_scale_calibrated";
-
-/// Spaced as Python's json.dumps does: ", " and ": ".
-std::string spaced(const ordered_json& value) {
-  if (!value.is_structured()) return value.dump();
-  std::string text;
-  for (const auto& item : value.items()) {
-    if (!text.empty()) text += ", ";
-    if (value.is_object()) text += ordered_json(item.key()).dump() + ": ";
-    text += spaced(item.value());
-  }
-  return value.is_object() ? fmt::format("{{{}}}", text) : fmt::format("[{}]", text);
-}
 
 ordered_json parse_object(std::string_view text, std::string_view what) {
   ordered_json value = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
