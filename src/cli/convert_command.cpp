@@ -19,6 +19,7 @@
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
 #include "file_commands.h"
+#include "mode_switches.h"
 #include "output_path.h"
 #include "progress.h"
 #include "settings.h"
@@ -29,7 +30,8 @@ namespace {
 /// Commands other than the conversion.
 const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
     {"calibrate", run_calibrate}, {"inspect", run_inspect},       {"verify", run_verify},
-    {"compare", run_compare},     {"dequantize", run_dequantize},
+    {"compare", run_compare},     {"dequantize", run_dequantize}, {"edit", run_edit},
+    {"migrate", run_migrate},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
@@ -122,9 +124,11 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
 
 }  // namespace
 
-int run(const std::vector<std::string>& args) {
-  if (print_requested_page(args)) return 0;
-  check_command(args);
+int run(const std::vector<std::string>& words) {
+  if (print_requested_page(words)) return 0;
+  check_command(words);
+  const std::vector<std::string> args =
+      kCommands.contains(words.empty() ? "" : words[0]) ? words : without_mode_switch(words);
   if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});

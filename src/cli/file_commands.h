@@ -12,5 +12,7 @@ int run_inspect(const std::vector<std::string>& args);
 int run_verify(const std::vector<std::string>& args);
 int run_compare(const std::vector<std::string>& args);
 int run_dequantize(const std::vector<std::string>& args);
+int run_edit(const std::vector<std::string>& args);
+int run_migrate(const std::vector<std::string>& args);
 
 }  // namespace ctq::cli

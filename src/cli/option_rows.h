@@ -102,5 +102,7 @@ const CommandOptions& inspect_options();
 const CommandOptions& verify_options();
 const CommandOptions& compare_options();
 const CommandOptions& dequantize_options();
+const CommandOptions& edit_options();
+const CommandOptions& migrate_options();
 
 }  // namespace ctq::cli

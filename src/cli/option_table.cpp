@@ -23,7 +23,8 @@ const std::vector<Option>& option_table() {
 const CommandOptions* command_options(std::string_view command) {
   static const std::map<std::string_view, const CommandOptions& (*)()> kTables{
       {"calibrate", calibrate_options}, {"inspect", inspect_options},       {"verify", verify_options},
-      {"compare", compare_options},     {"dequantize", dequantize_options},
+      {"compare", compare_options},     {"dequantize", dequantize_options}, {"edit", edit_options},
+      {"migrate", migrate_options},
   };
   const auto found = kTables.find(command);
   return found == kTables.end() ? nullptr : &found->second();
@@ -39,8 +40,8 @@ std::span<const Command> commands() {
       Command{"inspect", "List tensors, formats and metadata of a file", true},
       Command{"analyze", "Show what would be quantized, and how well", false},
       Command{"compare", "Measure the error of a quantized file against its original", true},
-      Command{"edit", "Edit the per-layer metadata of a quantized file", false},
-      Command{"migrate", "Rewrite legacy layouts", false},
+      Command{"edit", "Edit the per-layer metadata of a quantized file", true},
+      Command{"migrate", "Rewrite legacy layouts", true},
       Command{"extract-lora", "Make a LoRA from the quantization error", false},
       Command{"gui", "Open the graphical front end", false},
       Command{"verify", "Check that a client would load a file with the right meaning", true},

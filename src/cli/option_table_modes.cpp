@@ -6,22 +6,22 @@ namespace ctq::cli {
 void add_mode_options(std::vector<Option>& table) {
   add(table, Page::kModes, "Editing quantization metadata",
       {
-          toggle("--edit-quant", "Edit the per-layer metadata of a quantized file"),
-          text("--remove-keys", "Comma list of JSON keys to delete from the layers"),
-          text("--add-keys", "Keys to set in the layers, as 'key': value pairs or a JSON object"),
-          pattern("--quant-filter", "Layers to edit").otherwise("all"),
+          toggle("--edit-quant", "Edit the per-layer metadata of a quantized file").built(),
+          text("--remove-keys", "Comma list of JSON keys to delete from the layers").built(),
+          text("--add-keys", "Keys to set in the layers, as 'key': value pairs or a JSON object").built(),
+          pattern("--quant-filter", "Layers to edit").otherwise("all").built(),
       });
   add(table, Page::kModes, "Legacy layouts",
       {
-          toggle("--convert-fp8-scaled", "Rewrite legacy scaled FP8 in the ComfyUI layout"),
-          pattern("--hp-filter", "Layers that must not be FP8 when a legacy file is rewritten"),
-          toggle("--full-precision-mm", "Mark rewritten layers to be multiplied in high precision"),
-          toggle("--convert-int8-scaled", "Rewrite legacy INT8 in the ComfyUI layout"),
-          toggle("--legacy_input_add", "Add an input scale of 1.0 to legacy FP8 layers"),
-          toggle("--cleanup-fp8-scaled", "Drop scales whose weight is not FP8 and set the marker"),
-          choice("--scaled-fp8-marker", "Length of that marker").choose({"0", "2"}).standard("0"),
-          toggle("--make-hybrid-mxfp8", "Add a tensor-wise scale to every MXFP8 layer"),
-          path("--tensor-scales", "Tensor-wise FP8 model to take those scales from"),
+          toggle("--convert-fp8-scaled", "Rewrite legacy scaled FP8 in the ComfyUI layout").built(),
+          pattern("--hp-filter", "Layers that must not be FP8 when a legacy file is rewritten").built(),
+          toggle("--full-precision-mm", "Mark rewritten layers to be multiplied in high precision").built(),
+          toggle("--convert-int8-scaled", "Rewrite legacy INT8 in the ComfyUI layout").built(),
+          toggle("--legacy_input_add", "Add an input scale of 1.0 to legacy FP8 layers").built(),
+          toggle("--cleanup-fp8-scaled", "Drop scales whose weight is not FP8 and set the marker").built(),
+          choice("--scaled-fp8-marker", "Length of that marker").choose({"0", "2"}).standard("0").built(),
+          toggle("--make-hybrid-mxfp8", "Add a tensor-wise scale to every MXFP8 layer").built(),
+          path("--tensor-scales", "Tensor-wise FP8 model to take those scales from").built(),
       });
   add(table, Page::kModes, "Calibration of input scales",
       {

@@ -7,7 +7,9 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cli/option_spelling.h"
 #include "ctq/base/error.h"
+#include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
 #include "optimizer_settings.h"
 #include "output_path.h"
@@ -200,6 +202,18 @@ DryRun read_dry_run(const Arguments& arguments) {
   return DryRun::kTemplate;
 }
 
+/// What belongs to a mode switch, which would have led to a command of its own.
+void refuse_mode_options(const Arguments& arguments) {
+  for (const Option& option : option_table()) {
+    const bool of_a_mode = option.page == Page::kModes && option.available && option.kind != Kind::kSwitch;
+    if (of_a_mode && arguments.given(option_key(option.name)))
+      fail(ErrorCode::kUsage, "argument {}: goes with a mode switch such as --edit-quant (see -hm)",
+           option.name);
+  }
+  if (arguments.flag("full_precision_mm"))
+    fail(ErrorCode::kUsage, "argument --full-precision-mm: goes with --convert-fp8-scaled");
+}
+
 std::string output_name(const Settings& settings) {
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
@@ -232,6 +246,7 @@ std::string derived_output(const std::string& input, const plan::Options& option
 
 Settings make_settings(const Arguments& arguments) {
   Settings settings;
+  refuse_mode_options(arguments);
   if (!arguments.given("input")) fail(ErrorCode::kUsage, "argument --input: is required");
   settings.input = arguments.text("input");
   settings.plan = read_plan_options(arguments, settings.notes, settings.warnings);

@@ -49,4 +49,24 @@ std::string calibrated_metadata(std::string_view metadata, const std::set<std::s
   return spaced(value);
 }
 
+std::string edited_marker(std::string_view marker, const KeyChanges& changes) {
+  const ordered_json before = parse_object(marker, "marker");
+  ordered_json after = before;
+  for (const std::string& key : changes.remove) after.erase(key);
+  for (const auto& [key, value] : changes.set) after[key] = ordered_json::parse(value);
+  return after == before ? std::string(marker) : spaced(after);
+}
+
+std::string flattened_marker(std::string_view marker) {
+  ordered_json value = parse_object(marker, "marker");
+  const auto found = value.find("params");
+  if (found == value.end() || !found->is_object()) return std::string(marker);
+  const ordered_json parameters = *found;
+  value.erase("params");
+  for (const auto& [key, parameter] : parameters.items()) {
+    if (!value.contains(key)) value[key] = parameter;
+  }
+  return spaced(value);
+}
+
 }  // namespace ctq::format

@@ -41,22 +41,11 @@ bool is_byte_format(std::string_view format) {
          format.empty();  // the dialect without a format
 }
 
-/// The decode scale of a one-byte logarithmic code.
-at::Tensor log_scale(const QuantizedFile& file, const Layer& layer, const Entry& entry) {
-  if (entry.info->dtype != Dtype::kU8 || entry.info->bytes() != 1)
-    refuse(layer, "its scale is {} {}, not one U8 code", safetensors::dtype_name(entry.info->dtype),
-           shape_text(entry.info->shape));
-  const LogScales& scales = file.log_scales.value();
-  const double code = model::load(entry).item<uint8_t>();
-  const double exponent = code / 255 * (scales.log10_max - scales.log10_min) + scales.log10_min;
-  return at::scalar_tensor(std::pow(10.0, scales.multiplier ? -exponent : exponent), at::kFloat);
-}
-
 at::Tensor scale_of(const QuantizedFile& file, const Layer& layer) {
   if (layer.dialect == Dialect::kRaw) return at::ones({}, at::kFloat);
   const Entry* scale = layer.scale();
   if (!scale) refuse(layer, "weight_scale is missing");
-  return layer.dialect == Dialect::kLogScales ? log_scale(file, layer, *scale)
+  return layer.dialect == Dialect::kLogScales ? at::scalar_tensor(log_scale(file, layer), at::kFloat)
                                               : model::load(*scale).to(at::kFloat);
 }
 
@@ -113,6 +102,18 @@ at::Tensor of_expert(const at::Tensor& scale, int64_t expert, int64_t experts) {
 }
 
 }  // namespace
+
+float log_scale(const QuantizedFile& file, const Layer& layer) {
+  const Entry* entry = layer.scale();
+  if (!entry) refuse(layer, "scale_weight is missing");
+  if (entry->info->dtype != Dtype::kU8 || entry->info->bytes() != 1)
+    refuse(layer, "its scale is {} {}, not one U8 code", safetensors::dtype_name(entry->info->dtype),
+           shape_text(entry->info->shape));
+  const LogScales& scales = file.log_scales.value();
+  const double code = static_cast<unsigned char>(text_of(*entry)[0]);
+  const double exponent = code / 255 * (scales.log10_max - scales.log10_min) + scales.log10_min;
+  return static_cast<float>(std::pow(10.0, scales.multiplier ? -exponent : exponent));
+}
 
 at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
   if (!layer.weight) refuse(layer, "the file has no '{}.weight'", printable(layer.name));

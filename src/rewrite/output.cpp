@@ -25,8 +25,11 @@ safetensors::TensorInfo info_of(std::string name, safetensors::Dtype dtype, std:
 }  // namespace
 
 void Output::copy(const Entry& source, std::string name) {
-  parts_.push_back({.info = info_of(name.empty() ? source.name() : std::move(name), source.info->dtype,
-                                    source.info->shape),
+  copy_as(source, name.empty() ? source.name() : std::move(name), source.info->shape);
+}
+
+void Output::copy_as(const Entry& source, std::string name, std::vector<int64_t> shape) {
+  parts_.push_back({.info = info_of(std::move(name), source.info->dtype, std::move(shape)),
                     .source = &source,
                     .bytes = "",
                     .value = nullptr});
@@ -56,10 +59,6 @@ void Output::make(std::string name, safetensors::Dtype dtype, std::vector<int64_
                     .source = &source,
                     .bytes = "",
                     .value = std::move(value)});
-}
-
-bool Output::has(std::string_view name) const {
-  return std::ranges::any_of(parts_, [&](const Part& part) { return part.info.name == name; });
 }
 
 void Output::write(const std::string& path, const safetensors::Metadata& metadata) const {

@@ -27,7 +27,8 @@ std::string section_of(const std::string& command) {
 
 TEST_CASE("command options: every row is on its page and in docs/files.md, and the page names no other",
           "[cli]") {
-  const std::string command = GENERATE(as<std::string>(), "inspect", "verify", "compare", "dequantize");
+  const std::string command =
+      GENERATE(as<std::string>(), "inspect", "verify", "compare", "dequantize", "edit", "migrate");
   CAPTURE(command);
   const CommandOptions& options = *command_options(command);
   const Spellings spellings(options.options);
@@ -42,9 +43,9 @@ TEST_CASE("command options: every row is on its page and in docs/files.md, and t
     const bool documented = documentation.find("`" + option.name + "`") != std::string::npos;
     CHECK(documented == (option.available && !option.hidden && option.name != "--help"));
   }
-  for (size_t at = documentation.find("| `--"); at != std::string::npos;
-       at = documentation.find("| `--", at + 1)) {
-    const std::string spelling = documentation.substr(at + 3, documentation.find('`', at + 3) - at - 3);
+  for (size_t at = documentation.find("\n| `--"); at != std::string::npos;
+       at = documentation.find("\n| `--", at + 1)) {
+    const std::string spelling = documentation.substr(at + 4, documentation.find('`', at + 4) - at - 4);
     INFO(spelling);
     CHECK(spellings.find(spelling) != nullptr);
   }

@@ -22,6 +22,10 @@ namespace ctq::quantized {
 ///         not known here
 at::Tensor decode(const QuantizedFile& file, const Layer& layer);
 
+/// The decode scale that a one-byte logarithmic one stands for: w = code * scale.
+/// throws  Error(kBadInput): the layer's scale is not one U8 code
+float log_scale(const QuantizedFile& file, const Layer& layer);
+
 /// A tensor of the model: decoded where it is the weight of a quantized layer, else as model::load() gives
 /// it.
 at::Tensor load(const QuantizedFile& file, const model::Checkpoint::Entry& entry);

@@ -18,6 +18,8 @@ class Output {
  public:
   /// The source's bytes, type and shape, under that name or its own.
   void copy(const model::Checkpoint::Entry& source, std::string name = "");
+  /// The same bytes and type in another shape of as many elements.
+  void copy_as(const model::Checkpoint::Entry& source, std::string name, std::vector<int64_t> shape);
   /// Bytes that are known already.
   void put(std::string name, safetensors::Dtype dtype, std::vector<int64_t> shape, std::string bytes);
   /// A float32 scalar.
@@ -28,8 +30,6 @@ class Output {
   /// are read from front to back.
   void make(std::string name, safetensors::Dtype dtype, std::vector<int64_t> shape,
             const model::Checkpoint::Entry& source, std::function<at::Tensor()> value);
-
-  bool has(std::string_view name) const;
 
   /// throws  see safetensors::Writer; Error(kInterrupted) after a signal; whatever a maker throws. Nothing is
   /// left of the file then.
