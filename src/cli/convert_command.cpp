@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <map>
+#include <memory>
 
 #include <fmt/format.h>
 
@@ -14,11 +15,14 @@
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/template.h"
+#include "ctq/quantized/decoded_view.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
+#include "ctq/verify/client.h"
 #include "file_commands.h"
+#include "lora_extraction.h"
 #include "mode_switches.h"
 #include "output_path.h"
 #include "progress.h"
@@ -29,9 +33,9 @@ namespace {
 
 /// Commands other than the conversion.
 const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
-    {"calibrate", run_calibrate}, {"inspect", run_inspect},       {"verify", run_verify},
-    {"compare", run_compare},     {"dequantize", run_dequantize}, {"edit", run_edit},
-    {"migrate", run_migrate},
+    {"calibrate", run_calibrate}, {"inspect", run_inspect},           {"verify", run_verify},
+    {"compare", run_compare},     {"dequantize", run_dequantize},     {"edit", run_edit},
+    {"migrate", run_migrate},     {"extract-lora", run_extract_lora},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
@@ -110,6 +114,27 @@ std::optional<calibrate::Recording> open_recording(const model::Checkpoint& chec
   }
 }
 
+/// The input of --requantize: what it holds, as plain weights.
+struct DecodedInput {
+  explicit DecodedInput(const model::Checkpoint& checkpoint)
+      : file(quantized::find_layers(checkpoint)), view(file) {
+    for (const verify::Finding& finding : verify::check_structure(file, verify::Client::kNone)) {
+      if (finding.refused)
+        fail(ErrorCode::kBadInput, "{}: {}{}{}", checkpoint.path(), printable(finding.subject),
+             finding.subject.empty() ? "" : ": ", finding.text);
+    }
+    if (view.decoded() > 0) {
+      spdlog::info("note: {} quantized weights are decoded first; the error that they have already stays",
+                   view.decoded());
+    } else {
+      spdlog::info("note: --requantize has no effect: the input is not quantized");
+    }
+  }
+
+  quantized::QuantizedFile file;
+  quantized::DecodedView view;
+};
+
 int report_quality(const pipeline::Result& result, const Settings& settings) {
   const double threshold = settings.quality_threshold_db;
   fmt::print("\n{}", report::quality_table(result, threshold));
@@ -137,9 +162,12 @@ int run(const std::vector<std::string>& words) {
   install_signal_handlers();
 
   check_output_path(settings.output, settings.input, settings.no_clobber);
+  if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
   spdlog::info("Processing: {}", settings.input);
-  const model::Checkpoint checkpoint = model::Checkpoint::open(settings.input);
-  check_output_is_no_input(settings.output, checkpoint);
+  const model::Checkpoint stored = model::Checkpoint::open(settings.input);
+  check_output_is_no_input(settings.output, stored);
+  const auto decoded = settings.requantize ? std::make_unique<const DecodedInput>(stored) : nullptr;
+  const model::Checkpoint& checkpoint = decoded ? decoded->view.checkpoint() : stored;
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
   settings.plan.input_scales =
@@ -154,6 +182,8 @@ int run(const std::vector<std::string>& words) {
     result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
   }
   fmt::print("{}", report::run_summary(result));
+  if (settings.extraction)
+    extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
   return settings.report_quality ? report_quality(result, settings) : 0;
 }
 

@@ -14,5 +14,6 @@ int run_compare(const std::vector<std::string>& args);
 int run_dequantize(const std::vector<std::string>& args);
 int run_edit(const std::vector<std::string>& args);
 int run_migrate(const std::vector<std::string>& args);
+int run_extract_lora(const std::vector<std::string>& args);
 
 }  // namespace ctq::cli

@@ -38,17 +38,24 @@ void add_mode_options(std::vector<Option>& table) {
       });
   add(table, Page::kLora, "Error-correction LoRA",
       {
-          toggle("--extract-lora", "Write a LoRA that makes up for the quantization error, in the same run"),
-          integer("--lora-rank", "Its rank").at_least(1).standard("32"),
-          pattern("--lora-target", "Layers it always covers"),
-          integer("--lora-depth", "Cover only blocks with an index below this").at_least(0).standard("1"),
-          number("--lora-ar-threshold",
-                 "Cover only layers with an aspect ratio below this; 0 uses the built-in rule")
-              .at_least(0)
-              .standard("0.0"),
-          path("--lora-output", "File to write").otherwise("<output stem>_lora.safetensors"),
-          choice("--lora-dtype", "Type of its tensors").choose({"f16", "bf16", "f32"}).standard("f32"),
+          toggle("--extract-lora", "Also write a LoRA that makes up for the quantization error").built(),
+          path("--lora-output", "File to write").otherwise("<output stem>_lora.safetensors").built(),
       });
+  add(table, Page::kLora, "What it is like", lora_rows());
+}
+
+std::vector<Row> lora_rows() {
+  return {
+      integer("--lora-rank", "Its rank").at_least(1).standard("32").built(),
+      pattern("--lora-target", "Weights it always covers").built(),
+      integer("--lora-depth", "Cover only blocks with an index below this").at_least(0).standard("1").built(),
+      number("--lora-ar-threshold",
+             "Cover only layers with an aspect ratio below this; 0 uses the built-in rule")
+          .at_least(0)
+          .standard("0.0")
+          .built(),
+      choice("--lora-dtype", "Type of its tensors").choose({"f16", "bf16", "f32"}).standard("f32").built(),
+  };
 }
 
 }  // namespace ctq::cli

@@ -11,6 +11,7 @@
 #include "ctq/base/error.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
+#include "lora_extraction.h"
 #include "optimizer_settings.h"
 #include "output_path.h"
 #include "routing_settings.h"
@@ -214,6 +215,23 @@ void refuse_mode_options(const Arguments& arguments) {
     fail(ErrorCode::kUsage, "argument --full-precision-mm: goes with --convert-fp8-scaled");
 }
 
+/// --extract-lora and the options that go with it.
+void read_lora(const Arguments& arguments, Settings& settings) {
+  if (!arguments.flag("extract_lora")) {
+    for (const Option& option : option_table()) {
+      if (option.page == Page::kLora && option.available && arguments.given(option_key(option.name)) &&
+          option.name != "--extract-lora")
+        fail(ErrorCode::kUsage, "argument {}: needs --extract-lora", option.name);
+    }
+    return;
+  }
+  settings.extraction = read_extraction(arguments);
+  settings.lora_output =
+      arguments.given("lora_output") ? arguments.text("lora_output") : lora_output_name(settings.output);
+  if (settings.lora_output == settings.output)
+    refuse("lora-output", "is the output file; choose another name", settings.lora_output);
+}
+
 std::string output_name(const Settings& settings) {
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
@@ -256,6 +274,7 @@ Settings make_settings(const Arguments& arguments) {
     refuse("json", "goes with --dry-run analyze; for the quality figures use --quality-json", "true");
   settings.no_clobber = arguments.flag("no_clobber");
   settings.strict = arguments.flag("strict");
+  settings.requantize = arguments.flag("requantize");
   settings.calibration_data = arguments.text("calibration_data");
   settings.input_scales = read_input_scale_options(arguments);
   settings.quality_json = arguments.text("quality_json");
@@ -277,6 +296,7 @@ Settings make_settings(const Arguments& arguments) {
   read_layer_config(arguments, settings.plan, settings.notes);
   read_optimizer(arguments, settings.plan, settings.run, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
+  read_lora(arguments, settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;
   settings.run.measure_quality = settings.report_quality;

@@ -42,9 +42,7 @@ bool is_byte_format(std::string_view format) {
 }
 
 at::Tensor scale_of(const QuantizedFile& file, const Layer& layer) {
-  if (layer.dialect == Dialect::kRaw) return at::ones({}, at::kFloat);
   const Entry* scale = layer.scale();
-  if (!scale) refuse(layer, "weight_scale is missing");
   return layer.dialect == Dialect::kLogScales ? at::scalar_tensor(log_scale(file, layer), at::kFloat)
                                               : model::load(*scale).to(at::kFloat);
 }
@@ -83,7 +81,8 @@ at::Tensor quip_undone(const Layer& layer, const at::Tensor& transformed) {
   const at::Tensor whole = spread * row.reshape({-1, 1}) * column.reshape({1, -1});
   const std::vector<int64_t> shape = layer.shape();
   return whole.narrow(0, 0, std::min(shape[0], whole.size(0)))
-      .narrow(1, 0, std::min(shape[1], whole.size(1)));
+      .narrow(1, 0, std::min(shape[1], whole.size(1)))
+      .contiguous();
 }
 
 /// One weight [out_features, in_features]; scale of this weight alone.
@@ -105,7 +104,6 @@ at::Tensor of_expert(const at::Tensor& scale, int64_t expert, int64_t experts) {
 
 float log_scale(const QuantizedFile& file, const Layer& layer) {
   const Entry* entry = layer.scale();
-  if (!entry) refuse(layer, "scale_weight is missing");
   if (entry->info->dtype != Dtype::kU8 || entry->info->bytes() != 1)
     refuse(layer, "its scale is {} {}, not one U8 code", safetensors::dtype_name(entry->info->dtype),
            shape_text(entry->info->shape));
@@ -115,18 +113,23 @@ float log_scale(const QuantizedFile& file, const Layer& layer) {
   return static_cast<float>(std::pow(10.0, scales.multiplier ? -exponent : exponent));
 }
 
-at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
+void require_decodable(const Layer& layer) {
   if (!layer.weight) refuse(layer, "the file has no '{}.weight'", printable(layer.name));
   if (!layer.marker_fault.empty()) refuse(layer, "{}", layer.marker_fault);
-  const at::Tensor codes = model::load(*layer.weight);
-  if (!layer.has_codes()) return codes.to(at::kFloat);
-  if (layer.dialect == Dialect::kRaw) return codes.to(at::kFloat);
+  if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return;
   if (!is_byte_format(layer.format)) {
     fail(ErrorCode::kFailure, "layer '{}': this version cannot decode format '{}'", printable(layer.name),
          printable(layer.format));
   }
   if (!has_byte_codes(layer))
     refuse(layer, "its weight is {}", safetensors::dtype_name(layer.weight->info->dtype));
+  if (!layer.scale()) refuse(layer, "weight_scale is missing");
+}
+
+at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
+  require_decodable(layer);
+  const at::Tensor codes = model::load(*layer.weight);
+  if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return codes.to(at::kFloat);
   const at::Tensor scale = scale_of(file, layer);
   if (codes.dim() == 3) {
     std::vector<at::Tensor> experts;

@@ -5,6 +5,7 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/quantized/decode.h"
+#include "ctq/quantized/decoded_view.h"
 #include "ctq/rewrite/output.h"
 
 namespace ctq::rewrite {
@@ -12,12 +13,6 @@ namespace {
 
 using quantized::Layer;
 using safetensors::Dtype;
-
-Dtype dtype_of(const Layer& layer) {
-  const std::string said = layer.marker.word("orig_dtype", "").value_or("");
-  if (said == "torch.float32" || said == "float32") return Dtype::kF32;
-  return said == "torch.float16" || said == "float16" ? Dtype::kF16 : Dtype::kBF16;
-}
 
 at::Tensor cast(const at::Tensor& weight, Dtype dtype, const std::string& name) {
   const at::Tensor plain = weight.to(dtype == Dtype::kF32   ? at::kFloat
@@ -39,7 +34,8 @@ Dequantized dequantize(const quantized::QuantizedFile& file, std::optional<Dtype
   for (const auto& entry : file.checkpoint->entries()) {
     const Layer* layer = file.of_weight(entry);
     if (layer && layer->has_codes()) {
-      const Dtype plain = dtype.value_or(dtype_of(*layer));
+      quantized::require_decodable(*layer);
+      const Dtype plain = dtype.value_or(quantized::plain_dtype(*layer));
       output.make(entry.name(), plain, layer->shape(), entry, [&file, layer, plain] {
         return cast(quantized::decode(file, *layer), plain, layer->name);
       });

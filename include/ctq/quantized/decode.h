@@ -22,6 +22,9 @@ namespace ctq::quantized {
 ///         not known here
 at::Tensor decode(const QuantizedFile& file, const Layer& layer);
 
+/// throws what decode() throws, as far as headers and markers tell
+void require_decodable(const Layer& layer);
+
 /// The decode scale that a one-byte logarithmic one stands for: w = code * scale.
 /// throws  Error(kBadInput): the layer's scale is not one U8 code
 float log_scale(const QuantizedFile& file, const Layer& layer);
