@@ -17,6 +17,7 @@
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
+#include "ctq/transform/smoothing.h"
 #include "output_path.h"
 #include "progress.h"
 #include "settings.h"
@@ -37,17 +38,38 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
     fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
 }
 
+/// What SmoothQuant will do to a plan; empty where it was not asked for.
+/// throws  Error(kFailure) where it can do nothing
+std::string smoothing_words(const model::Checkpoint& checkpoint, const plan::Plan& plan,
+                            const Settings& settings) {
+  if (!settings.run.smoothquant_alpha) return "";
+  const auto folds = transform::Smoothing::candidates(
+      checkpoint, *settings.run.recording, [&](std::string_view layer) { return plan.quantizes(layer); });
+  if (folds.empty())
+    fail(ErrorCode::kFailure,
+         "--smoothquant: nothing in this model is known to be able to divide a recorded input of a quantized "
+         "layer; --convrot serves every model");
+  std::vector<std::string> quantized;
+  for (const plan::TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision == plan::Decision::kQuantize) quantized.emplace_back(tensor.source->layer());
+  }
+  return transform::summary(folds, quantized);
+}
+
 /// Says what the plan decided before the work begins, then follows the work.
 class Followed final : public pipeline::Events {
  public:
   Followed(const Settings& settings, const model::Checkpoint& checkpoint)
       : settings_(settings),
+        checkpoint_(checkpoint),
         methods_(checkpoint, settings.run.optimizer, settings.run.recording),
         progress_(settings.progress) {}
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
     print_remarks(plan, settings_);
     if (const std::string chosen = methods_.summary(plan); !chosen.empty()) spdlog::info(chosen);
+    if (const std::string smoothed = smoothing_words(checkpoint_, plan, settings_); !smoothed.empty())
+      spdlog::info(smoothed);
     progress_.started(plan, run);
   }
   void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
@@ -55,6 +77,7 @@ class Followed final : public pipeline::Events {
 
  private:
   const Settings& settings_;
+  const model::Checkpoint& checkpoint_;
   pipeline::LayerMethods methods_;
   Progress progress_;
 };
@@ -72,6 +95,8 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
   const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
   print_remarks(plan, settings);
+  if (const std::string smoothed = smoothing_words(checkpoint, plan, settings); !smoothed.empty())
+    spdlog::info("note: {}", smoothed);
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
   const report::PlanNames names{
       .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};

@@ -13,11 +13,13 @@ std::vector<std::string> rotated_groups() { return {"4", "16", "64", "256", "102
 void add_formats(std::vector<Option>& table) {
   add(table, kPage, "Alternative formats",
       {
-          toggle("--smoothquant", "Move difficulty from activations into weights, column by column"),
+          toggle("--smoothquant", "INT8: move difficulty from activations into weights, column by column")
+              .built(),
           number("--smoothquant-alpha", "How much is moved; 1 puts all difficulty into the weights")
               .at_least(0)
               .at_most(1)
-              .standard("0.5"),
+              .standard("0.5")
+              .built(),
           toggle("--convrot", "Rotate groups of input columns before INT8 row-wise quantization").built(),
           choice("--convrot-group-size", "Width of a rotated group")
               .choose(rotated_groups())

@@ -187,6 +187,28 @@ pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<st
   return run;
 }
 
+std::optional<double> read_smoothquant(const Arguments& arguments, const plan::Target& target,
+                                       std::vector<std::string>& notes) {
+  if (!arguments.flag("smoothquant")) {
+    if (arguments.given("smoothquant_alpha"))
+      notes.emplace_back("--smoothquant-alpha has no effect without --smoothquant");
+    return std::nullopt;
+  }
+  if (!target.codec || target.codec->grid().code() != linalg::Code::kInt8)
+    refuse("smoothquant", "helps where inputs are quantized to INT8; the target is " + target.label(),
+           "true");
+  if (!arguments.given("calibration_data"))
+    refuse("smoothquant",
+           "needs the largest inputs that were recorded (--calibration-data); factors without them make a "
+           "model worse",
+           "true");
+  for (const std::string_view option : {"static_activations", "input_scales"}) {
+    if (arguments.given(option))
+      refuse("smoothquant", fmt::format("changes the inputs that --{} has scales of", option), "true");
+  }
+  return arguments.number("smoothquant_alpha");
+}
+
 DryRun read_dry_run(const Arguments& arguments) {
   if (!arguments.given("dry_run")) return DryRun::kNo;
   if (arguments.text("dry_run") != "create-template") return DryRun::kAnalyze;
@@ -261,6 +283,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.run = read_run_options(arguments, settings.notes);
   read_layer_config(arguments, settings.plan, settings.notes);
   read_optimizer(arguments, settings.plan, settings.run, settings.notes);
+  settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
@@ -41,6 +42,16 @@ optimize::SecondMoment moment_of(const at::Tensor& weight, const optimize::Setti
                                  const std::optional<optimize::KnownMoment>& known,
                                  const plan::Target& target) {
   return optimize::rotated(optimize::second_moment(weight, settings, known), target.rotation_group);
+}
+
+/// Of x / factors, from the second moment of x.
+at::Tensor divided(const at::Tensor& second, const at::Tensor& factors) {
+  return (second / factors).div_(factors.unsqueeze(1));
+}
+
+/// Tells inputs apart: what a recording calls one input may be divided for some of its readers only.
+std::string input_key(const std::string& input, const std::string& layer, const at::Tensor& factors) {
+  return factors.defined() && !input.empty() ? fmt::format("{} divided for {}", input, layer) : input;
 }
 
 /// One pass rounds rows independently of each other; a singular value decomposition needs them all.
@@ -171,24 +182,41 @@ std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::stri
   return optimize::KnownMoment{.h = moments->second, .recorded = false, .rows = 0};
 }
 
+at::Tensor LayerRounding::input_factors(const std::string& layer) const {
+  const at::Tensor factors = smoothing_ ? smoothing_->factors(layer) : at::Tensor();
+  return factors.defined() ? factors.to(options_.device) : factors;
+}
+
 const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(const std::string& layer,
                                                                              bool with_second) {
-  const std::string key = options_.recording ? options_.recording->key(layer) : "";
+  const at::Tensor factors = input_factors(layer);
+  const std::string recorded = options_.recording ? options_.recording->key(layer) : "";
+  const std::string key = input_key(recorded, layer, factors);
   if (key == recorded_key_ && (recorded_with_second_ || !with_second)) return recorded_;
-  recorded_ = key.empty() ? std::nullopt : options_.recording->load(layer, options_.device, with_second);
+  recorded_ = recorded.empty() ? std::nullopt : options_.recording->load(layer, options_.device, with_second);
   recorded_with_second_ = with_second;
   if (with_second && recorded_ && recorded_->rows > 0 && recorded_->rows < optimize::kEnoughRows)
     warn("calibration data of '{}': only {} rows to learn from; its second moment is damped more",
          printable(layer), recorded_->rows);
+  if (recorded_ && factors.defined()) {
+    for (at::Tensor* vectors : {&recorded_->mean, &recorded_->channel_max, &recorded_->held_back})
+      if (vectors->defined()) *vectors = *vectors / factors;
+    if (recorded_->second.defined()) recorded_->second = divided(recorded_->second, factors);
+  }
   recorded_key_ = key;
   return recorded_;
 }
 
 const std::optional<calibrate::InputMoments>& LayerRounding::implied_moments(const std::string& layer) {
-  const std::string key = methods_.implied().input_key(layer);
+  const at::Tensor factors = input_factors(layer);
+  const std::string key = input_key(methods_.implied().input_key(layer), layer, factors);
   if (key == cached_key_) return cached_moments_;
   cached_moments_ =
       methods_.implied().moments(layer, options_.optimizer.seed, calibrate::kImpliedRows, options_.device);
+  if (cached_moments_ && factors.defined()) {
+    cached_moments_->mean = cached_moments_->mean / factors;
+    cached_moments_->second = divided(cached_moments_->second, factors);
+  }
   cached_key_ = key;
   return cached_moments_;
 }

@@ -126,6 +126,11 @@ const TensorPlan* Plan::find(std::string_view name) const {
   return at != tensors.end() && at->source->name() == name ? &*at : nullptr;
 }
 
+bool Plan::quantizes(std::string_view layer) const {
+  const TensorPlan* weight = find(fmt::format("{}.weight", layer));
+  return weight && weight->decision == Decision::kQuantize;
+}
+
 Plan make_plan(const model::Checkpoint& checkpoint, const Options& asked, const std::string& output_name,
                const ValueFindings& findings) {
   refuse_quantized(checkpoint);

@@ -201,6 +201,8 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--list-filters",
                                     "--json",
                                     "--exclude-layers",
+                                    "--smoothquant",
+                                    "--smoothquant-alpha",
                                     "--custom-layers",
                                     "--custom-type",
                                     "--custom-block-size",
