@@ -84,12 +84,12 @@ class LevelGrid final : public Grid {
   bool uniform() const override { return false; }
   at::Tensor nearest(const at::Tensor& u) const override {
     const at::Tensor all = levels(u);
-    return pick(u, at::bucketize(u, (all.slice(0, 1) + all.slice(0, 0, -1)).div_(2)));
+    return pick(u, at::bucketize(u.contiguous(), (all.slice(0, 1) + all.slice(0, 0, -1)).div_(2)));
   }
   at::Tensor below(const at::Tensor& u) const override {
-    return pick(u, at::bucketize(u, levels(u), /*out_int32=*/false, /*right=*/true).sub_(1));
+    return pick(u, at::bucketize(u.contiguous(), levels(u), /*out_int32=*/false, /*right=*/true).sub_(1));
   }
-  at::Tensor above(const at::Tensor& u) const override { return pick(u, at::bucketize(u, levels(u))); }
+  at::Tensor above(const at::Tensor& u) const override { return pick(u, at::bucketize(u.contiguous(), levels(u))); }
 
  private:
   static constexpr int64_t kCount = std::size(linalg::kLevels16);

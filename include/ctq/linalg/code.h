@@ -17,9 +17,6 @@ enum class Code : uint8_t {
   kLevel16,  ///< uint8 0..15: the levels of kLevels16; of two equally near ones the lower
 };
 
-inline constexpr Code kCodes[] = {Code::kInt8, Code::kE4M3,   Code::kE5M2,   Code::kE2M1,
-                                  Code::kInt4, Code::kNibble, Code::kLevel16};
-
 /// The 16 levels of least squared error for normally distributed weights over the largest of 16 of them, as
 /// comfy-kitchen 0.2.40 has them compiled in.
 inline constexpr float kLevels16[16] = {-0.980602f, -0.794529f, -0.638165f, -0.500986f, -0.377321f, -0.263187f,
