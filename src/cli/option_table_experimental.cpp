@@ -6,7 +6,6 @@ namespace {
 
 constexpr Page kPage = Page::kExperimental;
 std::vector<std::string> types() { return {"fp8", "int8", "fp16", "mxfp8", "nvfp4"}; }
-std::vector<std::string> unbuilt_types() { return {"mxfp8", "nvfp4"}; }
 std::vector<std::string> scaling_modes() { return {"block", "axis", "tensor", "row", "block2d", "block3d"}; }
 std::vector<std::string> rotated_groups() { return {"4", "16", "64", "256", "1024", "4096"}; }
 
@@ -39,7 +38,7 @@ void add_routing(std::vector<Option>& table) {
   add(table, kPage, "Custom layers",
       {
           pattern("--custom-layers", "Layers to quantize with a type of their own").built(),
-          choice("--custom-type", "Their type").choose(types()).unbuilt(unbuilt_types()).built(),
+          choice("--custom-type", "Their type").choose(types()).built(),
           integer("--custom-block-size", "Their block size").at_least(1).otherwise("--block_size").built(),
           choice("--custom-scaling-mode", "What shares a scale in them")
               .choose(scaling_modes())
@@ -60,7 +59,6 @@ void add_routing(std::vector<Option>& table) {
       {
           choice("--fallback", "Quantize excluded layers with this type instead of keeping them")
               .choose(types())
-              .unbuilt(unbuilt_types())
               .built(),
           integer("--fallback-block-size", "Their block size").at_least(1).otherwise("--block_size").built(),
           toggle("--fallback-simple", "Round them to nearest; --simple does not reach them").built(),

@@ -22,22 +22,32 @@ namespace {
 
 /// Format and granularity that are asked for, before they are known to go together.
 struct Choice {
-  std::string family;       ///< "int8", "fp8" or "fp16"
+  std::string family;       ///< "int8", "fp8", "fp16", "nvfp4" or "mxfp8"; empty with --format
   std::string format_name;  ///< of --format; empty otherwise
   std::string scaling;      ///< of --scaling_mode; empty when not given
 };
 
-Choice read_choice(const Arguments& arguments) {
-  Choice choice{.family = arguments.flag("fp8") ? "fp8" : "int8",
-                .format_name = arguments.text("format"),
-                .scaling = ""};
-  const std::string& recipe = arguments.text("recipe");
-  for (const std::string_view family : {"int8", "fp8", "fp16", "format"}) {
-    if (!recipe.empty() && arguments.given(family))
-      refuse("recipe", fmt::format("names the target; it does not go with --{}", family), recipe);
+constexpr std::array<std::string_view, 5> kFamilies = {"int8", "fp8", "fp16", "nvfp4", "mxfp8"};
+
+/// What the defaults of a profile or a recipe name, where the command line names nothing.
+std::string standard_family(const Arguments& arguments) {
+  for (const std::string_view family : {"fp8", "nvfp4", "mxfp8"}) {
+    if (arguments.flag(family)) return std::string(family);
   }
+  return "int8";
+}
+
+Choice read_choice(const Arguments& arguments) {
+  Choice choice{.family = standard_family(arguments), .format_name = arguments.text("format"), .scaling = ""};
+  const std::string& recipe = arguments.text("recipe");
+  const auto refuse_recipe = [&](std::string_view option) {
+    if (!recipe.empty() && arguments.given(option))
+      refuse("recipe", fmt::format("names the target; it does not go with --{}", option), recipe);
+  };
+  for (const std::string_view family : kFamilies) refuse_recipe(family);
+  refuse_recipe("format");
   std::string given;
-  for (const std::string_view family : {"int8", "fp8", "fp16"}) {
+  for (const std::string_view family : kFamilies) {
     if (!arguments.given(family) || !arguments.flag(family)) continue;
     if (!given.empty()) refuse(family, "only one target format can be chosen", "--" + given);
     given = choice.family = family;
@@ -45,7 +55,7 @@ Choice read_choice(const Arguments& arguments) {
   if (!choice.format_name.empty()) {
     if (!given.empty())
       refuse("format", "names the target; it does not go with --" + given, choice.format_name);
-    choice.family = choice.format_name.starts_with("int8") ? "int8" : "fp8";
+    choice.family.clear();
   } else if (given.empty() && arguments.given("int8")) {
     refuse("int8", "is off, and no other target format is chosen; add --fp8 or --fp16", "false");
   }
@@ -92,12 +102,19 @@ plan::Target read_target(const Arguments& arguments, std::vector<std::string>& n
   } else {
     target.codec = plan::codec_of_type(choice.family, choice.scaling);
     if (!target.codec)
-      refuse("scaling_mode", "block3d is a layout of FP8; INT8 has block, axis, row and tensor",
+      refuse("scaling_mode",
+             choice.family == "int8" ? "block3d is a layout of FP8; INT8 has block, axis, row and tensor"
+                                     : "does not go with --" + choice.family,
              choice.scaling);
   }
   read_rotation(arguments, target, notes);
   if (target.codec->has_blocks()) {
     target.block_size = arguments.integer("block_size");
+  } else if (alone && arguments.given("block_size") && target.codec->group > 0) {
+    refuse("block_size",
+           fmt::format("does not go with {}, whose groups are of {} columns", target.codec->format,
+                       target.codec->group),
+           arguments.text("block_size"));
   } else if (alone && arguments.given("block_size")) {
     notes.push_back(fmt::format("--block_size has no effect: {} has no blocks", target.codec->label()));
   }
@@ -234,18 +251,24 @@ std::string output_name(const Settings& settings) {
 std::string derived_output(const std::string& input, const plan::Options& options, optimize::Method method) {
   std::string name = input_stem(input);
   const format::Codec* codec = options.target.codec;
-  const bool int8 = codec && codec->grid().code() == linalg::Code::kInt8;
   name += !codec || method == optimize::Method::kNearest ? "_simple_"
           : optimize::is_learned(method)                 ? "_learned_"
                                                          : fmt::format("_{}_", optimize::method_name(method));
-  name += !codec ? "fp16" : int8 ? "int8" : "fp8";
-  if (!options.presets.empty() || options.custom || options.layer_config) name += "mixed";
-  if (codec && int8) {
+  name += codec ? codec->type : "fp16";
+  const bool other_targets = options.custom || options.layer_config || options.fallback;
+  const bool scaled_one_way = codec && codec->type != "int8" && codec->type != "fp8";
+  if (scaled_one_way && other_targets) {
+    name += "_mixed";
+  } else if (!options.presets.empty() || options.custom || options.layer_config) {
+    name += "mixed";
+  }
+  if (!codec || scaled_one_way) return name + ".safetensors";
+  if (codec->type == "int8") {
     name += codec->format == "int8_axiswise" ? "_axiswise"
             : codec->has_blocks()            ? fmt::format("_bs{}", options.target.block_size)
             : codec->granularity == format::Granularity::kRow ? "_rowwise"
                                                               : "_tensorwise";
-  } else if (codec) {
+  } else {
     name += codec->grid().code() == linalg::Code::kE5M2 ? "_e5m2_" : "_";
     name += format::granularity_name(codec->granularity);
   }

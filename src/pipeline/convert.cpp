@@ -208,7 +208,9 @@ class Run {
         if (options_.measure_quality) event.error = metrics::weight_error(weight, decoded);
         if (mean.defined()) bias_changes_[bias] = bias_change(weight, decoded, mean);
       }
-      store(tensor, {encoded.codes.cpu(), encoded.scales.cpu()});
+      std::vector<at::Tensor> stored = format::pack(encoded);
+      for (at::Tensor& part : stored) part = part.cpu();
+      store(tensor, std::move(stored));
     } catch (const c10::OutOfMemoryError&) {
       fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
            printable(tensor.source->name()), options_.device.str());

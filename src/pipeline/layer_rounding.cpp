@@ -63,24 +63,19 @@ bool can_be_split(const optimize::Settings& settings) {
 /// Rounds some rows at a time, in place. Scales that rows share stay as they are.
 Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimize::Settings settings,
                      const optimize::SecondMoment& moment, int64_t elements_at_once) {
-  const format::Codec& codec = *encoded.codec;
   const int64_t rows = weight.size(0), columns = weight.size(1);
-  const linalg::Tiling tiling = format::tiling(codec, rows, columns, encoded.block_size);
-  const bool one_scale = codec.granularity == format::Granularity::kTensor;
+  const linalg::Tiling tiling = format::tiling(*encoded.codec, rows, columns, encoded.block_size);
+  const bool one_scale = encoded.codec->granularity == format::Granularity::kTensor;
   if (one_scale) settings.scales = optimize::Scales::kAbsmax;
   const int64_t unit = one_scale ? 1 : tiling.rows;
   const int64_t at_once = std::max<int64_t>(elements_at_once / columns / unit, 1) * unit;
-  const at::Tensor scales = encoded.scales.view({tiling.count_down(rows), tiling.count_across(columns)});
   Optimized all;
   double whole = 0;
   bool guarded = true;
   for (int64_t row = 0; row < rows; row += at_once) {
     const int64_t count = std::min(at_once, rows - row);
-    at::Tensor codes = encoded.codes.narrow(0, row, count);
-    at::Tensor scale = one_scale ? scales : scales.narrow(0, row / unit, (count + unit - 1) / unit);
-    const at::Tensor part = weight.narrow(0, row, count);
-    const optimize::Layer layer =
-        optimize::make_layer({&codec, encoded.block_size, encoded.rotation_group, codes, scale}, part);
+    format::Encoded part = format::rows_of(encoded, row, count);
+    const optimize::Layer layer = optimize::make_layer(part, weight.narrow(0, row, count));
     const optimize::Rounding rounding = optimize::round_one_pass(layer, settings, moment);
     const double share = layer.weight.square().sum(at::kDouble).item<double>();
     all = {.method = rounding.method,
@@ -96,8 +91,9 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
     whole += share;
     guarded = guarded && rounding.guarded;
     if (rounding.guarded) continue;
-    codes.copy_(rounding.values);
-    scale.copy_(rounding.scale);
+    const format::Encoded chosen = optimize::encode(part, rounding);
+    part.codes.copy_(chosen.codes);
+    part.scales.copy_(chosen.scales);
   }
   all.guarded = guarded;
   if (whole > 0) all.nearest_objective /= whole, all.objective /= whole;
@@ -142,8 +138,7 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   if (options_.measure_quality)
     optimized.subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
   if (rounding.guarded) return Outcome{std::move(*nearest), std::move(optimized)};
-  format::Encoded encoded =
-      optimize::encode(*target.codec, target.block_size, rounding, target.rotation_group);
+  format::Encoded encoded = optimize::encode(*nearest, rounding);
   if (const auto& input = recorded_input(name);
       input && input->held_back.defined() && input->held_back.size(0) > 0) {
     const auto error = [&](const format::Encoded& of) {

@@ -79,7 +79,7 @@ void add_loader_notes(Plan& plan) {
                     codec.label(), codec.reader, codec.stock_equivalent));
   }
   const bool int8 =
-      std::ranges::any_of(codecs, [](auto* codec) { return codec->grid().code() == linalg::Code::kInt8; });
+      std::ranges::any_of(codecs, [](auto* codec) { return codec->type == "int8"; });
   if (codecs.empty()) return;
   if (plan.layout == format::Layout::kLegacy && int8) {
     plan.notes.push_back(
@@ -105,7 +105,7 @@ std::string_view decision_name(Decision decision) {
 std::optional<double> InputScales::of(std::string_view layer, const format::Codec& codec) const {
   if (const auto given = scales.find(layer); given != scales.end()) return given->second;
   if (const auto largest = largest_inputs.find(layer); largest != largest_inputs.end() && largest->second > 0)
-    return largest->second / codec.grid().max_abs();
+    return largest->second / format::largest_input(codec);
   return one_for_all ? std::optional(1.0) : std::nullopt;
 }
 

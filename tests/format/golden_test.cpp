@@ -3,7 +3,10 @@
 
 #include <ATen/ATen.h>
 
+#include <fmt/format.h>
+
 #include "ctq/format/codec.h"
+#include "format/swizzle.h"
 #include "linalg/golden.h"
 
 namespace ctq::format {
@@ -74,6 +77,61 @@ TEST_CASE("golden: codes, scales and decoded weights are the clients' own", "[fo
       CHECK(at::allclose(decode(*encoded), golden[vector.decoded], /*rtol=*/1e-6,
                          vector.rotation_group > 0 ? 1e-6 : 0));
     }
+  }
+}
+
+/// A format whose stored tensors are more than codes and scales: "<key>.<role>" for each of them.
+struct Packed {
+  const char* file;
+  const char* input;
+  const char* stored;   ///< before ".weight"
+  const char* decoded;  ///< null where the file has none
+  const char* format;
+  Granularity granularity;
+  int64_t rotation_group = 0;
+};
+
+constexpr Packed kPacked[] = {
+    {"nvfp4", "in.aligned", "out.aligned", "deq.aligned", "nvfp4", Granularity::kGroup},
+    {"nvfp4", "in.padded", "out.padded", "deq.padded", "nvfp4", Granularity::kGroup},
+    {"nvfp4", "in.swizzle", "out.swizzle", "deq.swizzle", "nvfp4", Granularity::kGroup},
+    {"mxfp8", "in.aligned", "out.aligned", "deq.aligned", "mxfp8", Granularity::kGroup},
+    {"mxfp8", "in.padded", "out.padded", "deq.padded", "mxfp8", Granularity::kGroup},
+    {"mxfp8", "in.swizzle", "out.swizzle", nullptr, "mxfp8", Granularity::kGroup},
+};
+
+TEST_CASE("golden: packed tensors are the clients' own, and decode as they decode them", "[format]") {
+  for (const Packed& vector : kPacked) {
+    CAPTURE(vector.file, vector.input);
+    const Golden golden(vector.file);
+    const Codec* codec = find_codec(vector.format, vector.granularity);
+    REQUIRE(codec != nullptr);
+    const at::Tensor input = golden[vector.input];
+    const int64_t rows = input.size(0), columns = input.size(1);
+    const auto encoded = encode_nearest(*codec, input, 0, vector.rotation_group);
+    REQUIRE(encoded.has_value());
+    const std::vector<StoredTensor> announced = stored_tensors(*codec, rows, columns, 0);
+    const std::vector<at::Tensor> packed = pack(*encoded);
+    std::vector<at::Tensor> stored;
+    for (size_t i = 0; i < announced.size(); ++i) {
+      CAPTURE(announced[i].role);
+      stored.push_back(golden[fmt::format("{}.{}", vector.stored, announced[i].role)]);
+      CHECK(same_bits(packed.at(i), stored.back()));
+    }
+    if (vector.decoded == nullptr) continue;
+    const Encoded read = unpack(*codec, 0, vector.rotation_group, stored, rows, columns);
+    const double tolerance = vector.rotation_group > 0 ? 1e-6 : 0;
+    CHECK(at::allclose(decode(read), golden[vector.decoded], /*rtol=*/1e-6, tolerance));
+  }
+}
+
+TEST_CASE("golden: scales of blocks lie where tensor cores look for them", "[format]") {
+  const Golden golden("swizzle");
+  for (const std::string shape : {"16x1", "130x5", "256x8"}) {
+    CAPTURE(shape);
+    const at::Tensor grid = golden["in." + shape];
+    CHECK(same_bits(swizzle(grid), golden["out." + shape]));
+    CHECK(same_bits(unswizzle(golden["out." + shape], grid.size(0), grid.size(1)), grid));
   }
 }
 
