@@ -67,6 +67,7 @@ class Bench:
                     tensors[f"{clip_name(name)}.{part}"] = self.weights[f"{name}.{part}"].to(dtype)
                     if found := norm_before(name):
                         tensors[f"{found[1]}.{part}"] = self.weights[f"{found[0]}.{part}"].to(dtype)
+            self.plain = tensors
             save_file({k: v.clone() for k, v in tensors.items()}, folder / f"{file}.safetensors", metadata={"format": "pt"})
 
     def embed(self, files: dict, quantize) -> torch.Tensor:
@@ -128,7 +129,7 @@ def main():
                 elif layer.endswith("out_proj"):
                     value = name.replace("output.dense", "self.value") + ".bias"
                     kept[layer + ".weight"] = weight * (bench.weights[value] / kept[layer.replace("out_proj", "v_proj.bias")])
-            change = (bench.embed(kept, None) - bench.reference).abs().max().item()
+            change = (bench.embed(kept, None) - bench.embed(bench.plain, None)).abs().max().item()
             figures = [bench.deviation(bench.convert("bf16", *smooth, *more))
                        for more in ((*data, "--simple", "--bias-correction", "off"), data)]
             print(f"alpha {alpha:6s} {change:9.1e} {figures[0]:10.3e} {figures[1]:10.3e}")

@@ -1,11 +1,13 @@
 #include "ctq/cli/convert_command.h"
 
 #include <algorithm>
+#include <array>
 #include <exception>
 
 #include <fmt/format.h>
 
 #include "calibrate_command.h"
+#include "cli/option_spelling.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -62,7 +64,7 @@ class Followed final : public pipeline::Events {
   Followed(const Settings& settings, const model::Checkpoint& checkpoint)
       : settings_(settings),
         checkpoint_(checkpoint),
-        methods_(checkpoint, settings.run.optimizer, settings.run.recording),
+        methods_(checkpoint, settings.run.optimizer, settings.run.recording, settings.run.lora),
         progress_(settings.progress) {}
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
@@ -100,7 +102,8 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
   const report::PlanNames names{
       .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
-  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording);
+  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording,
+                                       settings.run.lora);
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
                                  : report::plan_table(plan, names, methods));
   return 0;
@@ -125,6 +128,25 @@ std::optional<calibrate::Recording> open_recording(const model::Checkpoint& chec
   }
 }
 
+std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint, const Settings& settings) {
+  if (settings.calibration_lora.empty()) return std::nullopt;
+  try {
+    std::optional<calibrate::LoraRows> lora;
+    lora.emplace(settings.calibration_lora, settings.run.optimizer.seed);
+    const auto named =
+        std::ranges::count_if(checkpoint.entries(), [&](const model::Checkpoint::Entry& entry) {
+          return entry.is_matrix() && lora->has(entry.layer(), entry.info->shape[1]);
+        });
+    if (named == 0)
+      fail(ErrorCode::kFailure, "{}: none of its {} layers is in {}{}", settings.calibration_lora,
+           lora->size(), checkpoint.path(), lora->example());
+    spdlog::info("Calibration LoRA: {} layers of {}", named, settings.calibration_lora);
+    return lora;
+  } catch (const Error& error) {
+    fail(error.code(), "argument --calibration-lora: {}", error.what());
+  }
+}
+
 int report_quality(const pipeline::Result& result, const Settings& settings) {
   const double threshold = settings.quality_threshold_db;
   fmt::print("\n{}", report::quality_table(result, threshold));
@@ -137,13 +159,31 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
   return settings.threshold_is_binding ? static_cast<int>(ErrorCode::kQuality) : 0;
 }
 
+/// --actcal, an older program's spelling of `calibrate --patch`.
+int run_actcal(const Arguments& arguments) {
+  constexpr std::array kKnown = {"actcal", "actcal_percentile", "input", "output", "calibration_data"};
+  for (const Option& option : option_table()) {
+    const std::string key = option_key(option.name);
+    if (arguments.given(key) && std::ranges::find(kKnown, key) == kKnown.end())
+      fail(ErrorCode::kUsage, "argument {}: does not go with --actcal", option.name);
+  }
+  std::vector<std::string> args = {"--patch", "--percentile", arguments.text("actcal_percentile")};
+  for (const std::string option : {"input", "output"})
+    if (arguments.given(option)) args.insert(args.end(), {"--" + option, arguments.text(option)});
+  if (arguments.given("calibration_data"))
+    args.insert(args.end(), {"--calibration-data", arguments.text("calibration_data")});
+  return run_calibrate(args);
+}
+
 }  // namespace
 
 int run(const std::vector<std::string>& args) {
   if (print_requested_page(args)) return 0;
   check_command(args);
   if (!args.empty() && args[0] == "calibrate") return run_calibrate({args.begin() + 1, args.end()});
-  Settings settings = make_settings(Arguments::parse(args));
+  const Arguments arguments = Arguments::parse(args);
+  if (arguments.flag("actcal")) return run_actcal(arguments);
+  Settings settings = make_settings(arguments);
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();
 
@@ -153,6 +193,8 @@ int run(const std::vector<std::string>& args) {
   check_output_is_no_input(settings.output, checkpoint);
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
+  const auto lora = open_lora(checkpoint, settings);
+  settings.run.lora = lora ? &*lora : nullptr;
   settings.plan.input_scales =
       find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);

@@ -75,8 +75,8 @@ void add_hessian_methods(std::vector<Option>& table) {
   add(table, kPage, "GPTQ",
       {
           toggle("--gptq-actorder", "Take columns in the order of a falling Hessian diagonal").built(),
-          toggle("--gptq-fast", "Work in blocks of columns; off: column by column").standard("on"),
-          toggle("--gptq-turbo", "Use the GPU kernel for a block"),
+          toggle("--gptq-fast", "Work in blocks of columns; off: column by column").standard("on").built(),
+          toggle("--gptq-turbo", "Use the GPU kernel for a block, where there is one").built(),
       });
   add(table, kPage, "QuIP",
       {
@@ -91,10 +91,13 @@ void add_hessian_methods(std::vector<Option>& table) {
               .at_least(0)
               .otherwise("--manual_seed")
               .built(),
-          choice("--quip-requant-scheme", "Layout after rotating back")
+          choice("--quip-requant-scheme", "INT8: layout after rotating back, in place of --scaling_mode")
               .choose({"tensor", "block"})
-              .standard("tensor"),
-          toggle("--quip-requant-tensor-per-row", "With the tensor layout, one scale per row").standard("on"),
+              .standard("tensor")
+              .built(),
+          toggle("--quip-requant-tensor-per-row", "With the tensor layout, one scale per row")
+              .standard("on")
+              .built(),
           toggle("--quip-checkpointed", "Work through wide layers in segments of columns"),
           integer("--quip-checkpoint-threshold", "Width from which segments are used")
               .at_least(1)

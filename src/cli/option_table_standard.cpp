@@ -114,10 +114,9 @@ void add_quantization(std::vector<Option>& table) {
       });
   add(table, kPage, "QuIP storage",
       {
-          toggle("--quip-store-transformed", "Keep weights as QuIP rotated them; needs a loader that knows"),
-          toggle("--quip-no-store-transformed",
-                 "Rotate weights back before storing, the opposite of the above")
-              .standard("on"),
+          toggle("--quip-store-transformed", "Keep weights as QuIP rotated them; needs a loader that knows")
+              .shortcut("--quip-no-store-transformed", "false")
+              .built(),
       });
   add(table, kPage, "Memory",
       {
@@ -142,7 +141,9 @@ void add_calibration(std::vector<Option>& table) {
               .standard("auto")
               .built(),
           path("--calibration-data", "Statistics of each layer's input, .safetensors or .json").built(),
-          path("--calibration-lora", "Use the A matrices of this LoRA as calibration rows"),
+          path("--calibration-lora",
+               "A LoRA whose A matrices say which inputs matter, where none are recorded")
+              .built(),
           toggle("--static-activations", "Write the measured input scale of layers that have one").built(),
           toggle("--input_scale", "Write an input scale of 1.0 for every quantized layer").built(),
           path("--input-scales", "Take input scales from a .json or another quantized .safetensors").built(),

@@ -22,9 +22,10 @@ namespace {
 
 /// Format and granularity that are asked for, before they are known to go together.
 struct Choice {
-  std::string family;       ///< "int8", "fp8", "fp16", "nvfp4" or "mxfp8"; empty with --format
-  std::string format_name;  ///< of --format; empty otherwise
-  std::string scaling;      ///< of --scaling_mode; empty when not given
+  std::string family;        ///< "int8", "fp8", "fp16", "nvfp4" or "mxfp8"; empty with --format
+  std::string format_name;   ///< of --format; empty otherwise
+  std::string scaling;       ///< of --scaling_mode; empty when not given
+  bool transformed = false;  ///< as QuIP rotates it
 };
 
 constexpr std::array<std::string_view, 5> kFamilies = {"int8", "fp8", "fp16", "nvfp4", "mxfp8"};
@@ -35,6 +36,26 @@ std::string standard_family(const Arguments& arguments) {
     if (arguments.flag(family)) return std::string(family);
   }
   return "int8";
+}
+
+/// What QuIP's own options say of the layout.
+void read_quip_layout(const Arguments& arguments, Choice& choice) {
+  const bool transformed = arguments.flag("quip_store_transformed");
+  for (const std::string_view option : {"quip_requant_scheme", "quip_requant_tensor_per_row"}) {
+    if (arguments.given(option) && !choice.scaling.empty())
+      refuse(option, "does not go with --scaling_mode " + choice.scaling, arguments.text(option));
+  }
+  if (transformed) {
+    if (choice.family != "int8" || !choice.format_name.empty() || !choice.scaling.empty())
+      refuse("quip-store-transformed", "is a layout of INT8 of its own, with one scale per row", "true");
+    if (!arguments.flag("quip_hadamard"))
+      refuse("quip-store-transformed", "needs --quip-hadamard: no loader is told dense matrices", "true");
+    choice.transformed = true;
+  } else if (choice.family == "int8" && choice.format_name.empty() && choice.scaling.empty()) {
+    choice.scaling = arguments.text("quip_requant_scheme") == "block" ? "block"
+                     : arguments.flag("quip_requant_tensor_per_row")  ? "row"
+                                                                      : "tensor";
+  }
 }
 
 Choice read_choice(const Arguments& arguments) {
@@ -60,6 +81,7 @@ Choice read_choice(const Arguments& arguments) {
     refuse("int8", "is off, and no other target format is chosen; add --fp8 or --fp16", "false");
   }
   if (arguments.chosen("scaling_mode")) choice.scaling = arguments.text("scaling_mode");
+  if (arguments.text("optimizer") == "quip") read_quip_layout(arguments, choice);
   return choice;
 }
 
@@ -95,7 +117,9 @@ plan::Target read_target(const Arguments& arguments, std::vector<std::string>& n
     }
     return target;
   }
-  if (!choice.format_name.empty()) {
+  if (choice.transformed) {
+    target.codec = &format::quip_codec();
+  } else if (!choice.format_name.empty()) {
     target.codec = plan::codec_of_format(choice.format_name, choice.scaling);
     if (!target.codec)
       refuse("scaling_mode", "does not go with --format " + choice.format_name, choice.scaling);
@@ -287,6 +311,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.no_clobber = arguments.flag("no_clobber");
   settings.strict = arguments.flag("strict");
   settings.calibration_data = arguments.text("calibration_data");
+  settings.calibration_lora = arguments.text("calibration_lora");
   settings.input_scales = read_input_scale_options(arguments);
   settings.quality_json = arguments.text("quality_json");
   settings.report_quality = arguments.flag("report_quality") || !settings.quality_json.empty();
@@ -305,7 +330,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.verbosity = read_verbosity(arguments);
   settings.run = read_run_options(arguments, settings.notes);
   read_layer_config(arguments, settings.plan, settings.notes);
-  read_optimizer(arguments, settings.plan, settings.run, settings.notes);
+  read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   settings.run.output = settings.output;

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -10,6 +12,7 @@
 #include "ctq/base/error.h"
 #include "ctq/linalg/hadamard.h"
 #include "packing.h"
+#include "quip.h"
 #include "scaling.h"
 
 namespace ctq::format {
@@ -42,7 +45,8 @@ constexpr Codec kRegistry[] = {
      .absmax = int8,
      .packing = &kPlain,
      .rotation = Rotation::kOptional},
-    {"int8_axiswise", "int8", kRow, kVector, int8_grid, kDivide, int8, &kPlain, !kStock, kWanInt8, kStockInt8},
+    {"int8_axiswise", "int8", kRow, kVector, int8_grid, kDivide, int8, &kPlain, !kStock, kWanInt8,
+     kStockInt8},
     {"int8_blockwise", "int8", kBlock, kGrid, int8_grid, kDivide, int8_block, &kPlain, !kStock, kQuantOps,
      kStockInt8},
     {.format = "nvfp4",
@@ -69,6 +73,19 @@ constexpr Codec kRegistry[] = {
      .group = 32,
      .pad = 32},
 };
+
+constexpr Codec kQuip = {.format = "int8_quip_hadamard",
+                         .type = "int8",
+                         .granularity = kRow,
+                         .scale_shape = kColumn,
+                         .grid = int8_grid,
+                         .divide = kDivide,
+                         .absmax = int8_quip,
+                         .packing = &kQuipHadamard,
+                         .stock = !kStock,
+                         .reader = "ComfyUI-Wan-INT8 with INT8_HADAMARD_QUIP=1",
+                         .stock_equivalent = "--int8 --scaling_mode row --convrot",
+                         .incoherent = true};
 
 /// Rows or columns of tiles that cover so many of the weight's.
 int64_t count(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
@@ -109,6 +126,8 @@ std::string Codec::label() const { return fmt::format("{} ({})", format, granula
 
 std::span<const Codec> registry() { return kRegistry; }
 
+const Codec& quip_codec() { return kQuip; }
+
 float largest_input(const Codec& codec) {
   return codec.grid().max_abs() * (codec.outer_scale ? kMaxE4M3 : 1);
 }
@@ -117,7 +136,8 @@ const Codec* find_codec(std::string_view format, Granularity granularity) {
   const auto* found = std::ranges::find_if(kRegistry, [&](const Codec& codec) {
     return codec.format == format && codec.granularity == granularity;
   });
-  return found == std::end(kRegistry) ? nullptr : found;
+  if (found != std::end(kRegistry)) return found;
+  return format == kQuip.format && granularity == kQuip.granularity ? &kQuip : nullptr;
 }
 
 linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_features, int64_t block_size) {
@@ -137,6 +157,12 @@ std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int6
   if (in_features % codec.width_multiple != 0)
     return fmt::format("{} takes no in_features {}, which is not a multiple of {}", codec.format, in_features,
                        codec.width_multiple);
+  if (codec.incoherent) {
+    for (const auto& [side, size] : {std::pair{"out_features", out_features}, {"in_features", in_features}}) {
+      if (!std::has_single_bit(static_cast<uint64_t>(size)))
+        return fmt::format("{} takes no {} {}, which is no power of two", codec.format, side, size);
+    }
+  }
   if (!codec.has_blocks()) return std::nullopt;
   if (block_size < 1)
     return fmt::format("{} needs a block size of at least 1, not {}", codec.label(), block_size);
@@ -163,9 +189,10 @@ Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
     fail(ErrorCode::kBadInput, "{} has {} tensors, not {}", codec.label(), announced.size(), stored.size());
   for (size_t i = 0; i < stored.size(); ++i) {
     const StoredTensor& wanted = announced[i];
-    if (stored[i].scalar_type() == wanted.dtype && stored[i].sizes() == at::IntArrayRef(wanted.shape)) continue;
-    fail(ErrorCode::kBadInput, "{} of a weight [{}, {}] in {} is {} [{}], not {} [{}]", wanted.role, out_features,
-         in_features, codec.label(), at::toString(wanted.dtype), fmt::join(wanted.shape, ", "),
+    if (stored[i].scalar_type() == wanted.dtype && stored[i].sizes() == at::IntArrayRef(wanted.shape))
+      continue;
+    fail(ErrorCode::kBadInput, "{} of a weight [{}, {}] in {} is {} [{}], not {} [{}]", wanted.role,
+         out_features, in_features, codec.label(), at::toString(wanted.dtype), fmt::join(wanted.shape, ", "),
          at::toString(stored[i].scalar_type()), fmt::join(stored[i].sizes(), ", "));
   }
   Encoded encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group};
@@ -173,9 +200,27 @@ Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
   return encoded;
 }
 
+at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like) {
+  if (like.sign_row.defined()) return incoherent(weight, like.sign_row, like.sign_col);
+  return like.rotation_group > 0 ? linalg::rotate_columns(weight, like.rotation_group) : weight;
+}
+
+at::Tensor moment_in_code_space(const at::Tensor& h, const Encoded& like) {
+  if (like.sign_col.defined()) return incoherent(h, like.sign_col, like.sign_col);
+  if (like.rotation_group == 0) return h;
+  // The rotation R and H are symmetric: (H R)^T = R H.
+  return linalg::rotate_columns(linalg::rotate_columns(h, like.rotation_group).t().contiguous(),
+                                like.rotation_group);
+}
+
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& original, int64_t block_size,
-                                      int64_t rotation_group) {
-  const at::Tensor weight = rotation_group > 0 ? linalg::rotate_columns(original, rotation_group) : original;
+                                      int64_t rotation_group, uint64_t sign_seed) {
+  Encoded encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group};
+  if (codec.incoherent) {
+    encoded.sign_row = random_signs(original.size(0), sign_seed, original.device());
+    encoded.sign_col = random_signs(original.size(1), sign_seed + 1, original.device());
+  }
+  const at::Tensor weight = in_code_space(original, encoded);
   const int64_t n = weight.size(0), k = weight.size(1);
   const bool two_levels = codec.outer_scale != nullptr;
   bool finite = true;
@@ -187,8 +232,8 @@ std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& orig
   if (codec.scale_shape == kScalar && weight.numel() == 0) {
     coded.decode = at::full({1}, codec.absmax(0, 0).decode, coded.decode.options());
   }
-  Encoded encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group, coded.codes,
-                  coded.decode.reshape(scale_shape(codec, n, k, block_size))};
+  encoded.codes = coded.codes;
+  encoded.scales = coded.decode.reshape(scale_shape(codec, n, k, block_size));
   if (two_levels) encoded.outer_scale = at::full({}, codec.outer_scale(coded.whole), coded.decode.options());
   return encoded;
 }
@@ -200,6 +245,7 @@ at::Tensor decode(const Encoded& encoded) {
       tiling(*encoded.codec, encoded.codes.size(0), encoded.codes.size(1), encoded.block_size);
   const at::Tensor decoded =
       linalg::decode_tiles(encoded.codes, encoded.codec->grid().code(), tiles, scales_of_tiles(encoded));
+  if (encoded.sign_row.defined()) return coherent(decoded, encoded.sign_row, encoded.sign_col);
   return encoded.rotation_group > 0 ? linalg::rotate_columns(decoded, encoded.rotation_group) : decoded;
 }
 
@@ -216,10 +262,9 @@ Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
 at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const at::Tensor& outer_scale) {
   switch (codec.scale_type) {
     case ScaleType::kFloat32: return scales;
-    case ScaleType::kE4M3:
-      return e4m3_grid().nearest(scales / outer_scale).mul_(outer_scale);
+    case ScaleType::kE4M3: return e4m3_grid().nearest(scales / outer_scale).mul_(outer_scale);
     case ScaleType::kE8M0: {
-      constexpr double kRootOfHalf = 0.70710678118654752;  // halfway between two powers, as a ratio
+      constexpr double kRootOfHalf = 0.70710678118654752;   // halfway between two powers, as a ratio
       const auto [fraction, exponent] = at::frexp(scales);  // fraction in [1/2, 1)
       const at::Tensor power = at::where(fraction < kRootOfHalf, exponent - 1, exponent).clamp_(-126, 127);
       return at::where(scales > 0, at::ldexp(at::ones_like(scales), power), 0);

@@ -21,12 +21,15 @@ struct Packing {
 extern const Packing kPlain;  ///< codes and scales as they are
 extern const Packing kNvfp4;
 extern const Packing kMxfp8;
+extern const Packing kQuipHadamard;
 
 /// The shape of Encoded::scales.
 std::vector<int64_t> scale_shape(const Codec& codec, int64_t out_features, int64_t in_features,
                                  int64_t block_size);
 
-inline int64_t round_up(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
+inline int64_t round_up(int64_t size, int64_t multiple) {
+  return (size + multiple - 1) / multiple * multiple;
+}
 
 /// Filled up with zeros on the right and below.
 at::Tensor padded(const at::Tensor& matrix, int64_t rows, int64_t columns);

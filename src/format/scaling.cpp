@@ -35,6 +35,7 @@ TileScale fp8_fine(float amax, float) {
 }
 
 TileScale int8(float amax, float) { return same(std::max(amax / kMaxInt8, 1e-30f)); }
+TileScale int8_quip(float amax, float) { return same(std::max(amax / kMaxInt8, 1e-12f)); }
 TileScale int8_block(float amax, float) { return same(std::max(amax / kMaxInt8, 1e-8f)); }
 
 float nvfp4_outer_scale(float whole) {

@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "ctq/base/error.h"
-#include "ctq/linalg/hadamard.h"
 
 namespace ctq::optimize {
 
@@ -16,8 +15,7 @@ Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t b
 Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight) {
   const int64_t rows = weight.size(0), columns = weight.size(1);
   Layer layer;
-  layer.weight = nearest.rotation_group > 0 ? linalg::rotate_columns(weight, nearest.rotation_group)
-                                            : weight.to(at::kFloat).contiguous();
+  layer.weight = format::in_code_space(weight, nearest).to(at::kFloat).contiguous();
   layer.grid = &nearest.codec->grid();
   layer.codec = nearest.codec;
   layer.outer_scale = nearest.outer_scale;

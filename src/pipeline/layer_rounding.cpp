@@ -37,13 +37,6 @@ SubspaceError measure_subspace(const optimize::Layer& layer, const optimize::Rou
                                            error_of(layer, rounding.values, rounding.scale))};
 }
 
-/// In the space of the target's codes.
-optimize::SecondMoment moment_of(const at::Tensor& weight, const optimize::Settings& settings,
-                                 const std::optional<optimize::KnownMoment>& known,
-                                 const plan::Target& target) {
-  return optimize::rotated(optimize::second_moment(weight, settings, known), target.rotation_group);
-}
-
 /// Of x / factors, from the second moment of x.
 at::Tensor divided(const at::Tensor& second, const at::Tensor& factors) {
   return (second / factors).div_(factors.unsqueeze(1));
@@ -55,8 +48,8 @@ std::string input_key(const std::string& input, const std::string& layer, const 
 }
 
 /// One pass rounds rows independently of each other; a singular value decomposition needs them all.
-bool can_be_split(const optimize::Settings& settings) {
-  return !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
+bool can_be_split(const format::Codec& codec, const optimize::Settings& settings) {
+  return !codec.incoherent && !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
          settings.method != Method::kQuip && settings.direct.objective == optimize::DirectObjective::kMixed;
 }
 
@@ -105,34 +98,33 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
                                                            const at::Tensor& weight) {
   const plan::Target& target = tensor.target;
-  auto nearest = format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group);
+  auto nearest = format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group,
+                                        options_.optimizer.quip_seed);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
   const bool plain =
       choice.settings.method == Method::kNearest && choice.settings.scales == optimize::Scales::kAbsmax;
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
   const bool large = weight.numel() > options_.elements_at_once;
-  if (large && !can_be_split(choice.settings)) {
+  if (large && !can_be_split(*target.codec, choice.settings)) {
     warn("tensor '{}' is too large for {} (more than {} elements): it is rounded to nearest",
          printable(tensor.source->name()), choice.label(), options_.elements_at_once);
     return Outcome{std::move(*nearest), std::nullopt};
   }
 
   const std::string name(tensor.source->layer());
-  const auto known = known_moment(name, choice);
-  const std::string source = known ? choice.source : "";
+  std::optional<optimize::SecondMoment> moment;
+  if (optimize::is_one_pass(choice.settings.method)) moment = moment_of(name, weight, choice, *nearest);
+  std::string source = moment && moment->method == "implied" ? choice.source : "";
+  if (choice.lora) source += source.empty() ? "LoRA" : ", LoRA";
   if (large) {
-    const auto moment = moment_of(weight, choice.settings, known, target);
-    Optimized optimized = round_rows(*nearest, weight, choice.settings, moment, options_.elements_at_once);
+    Optimized optimized = round_rows(*nearest, weight, choice.settings, *moment, options_.elements_at_once);
     optimized.source = source;
     return Outcome{std::move(*nearest), std::move(optimized)};
   }
   const optimize::Layer layer = optimize::make_layer(*nearest, weight);
-  const optimize::Rounding rounding =
-      optimize::is_one_pass(choice.settings.method)
-          ? optimize::round_one_pass(layer, choice.settings,
-                                     moment_of(weight, choice.settings, known, target))
-          : optimize::round_layer(layer, choice.settings, std::nullopt);
+  const optimize::Rounding rounding = moment ? optimize::round_one_pass(layer, choice.settings, *moment)
+                                             : optimize::round_layer(layer, choice.settings, std::nullopt);
   Optimized optimized = describe(rounding);
   optimized.source = source;
   if (options_.measure_quality)
@@ -152,6 +144,21 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
     }
   }
   return Outcome{std::move(encoded), std::move(optimized)};
+}
+
+optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,
+                                                const LayerMethods::Choice& choice,
+                                                const format::Encoded& nearest) {
+  optimize::SecondMoment moment =
+      optimize::second_moment(weight, choice.settings, known_moment(layer, choice));
+  if (choice.lora) {
+    at::Tensor directions = options_.lora->directions(layer, weight.size(1)).to(options_.device);
+    if (const at::Tensor factors = input_factors(layer); factors.defined())
+      directions = divided(directions, factors);
+    // As much as all that is known besides.
+    moment.h = moment.h + directions * moment.h.diagonal().mean();
+  }
+  return optimize::in_code_space(std::move(moment), nearest);
 }
 
 at::Tensor LayerRounding::input_mean(const plan::TensorPlan& tensor) {

@@ -17,7 +17,7 @@ class LayerRounding {
   LayerRounding(const model::Checkpoint& checkpoint, const RunOptions& options,
                 const transform::Smoothing* smoothing)
       : options_(options),
-        methods_(checkpoint, options.optimizer, options.recording),
+        methods_(checkpoint, options.optimizer, options.recording, options.lora),
         smoothing_(smoothing) {}
 
   struct Outcome {
@@ -36,6 +36,9 @@ class LayerRounding {
   /// with_second: see calibrate::Recording::load().
   const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer,
                                                                 bool with_second = false);
+  /// What the choice's method minimises under, in the space of the codes of `nearest`.
+  optimize::SecondMoment moment_of(const std::string& layer, const at::Tensor& weight,
+                                   const LayerMethods::Choice& choice, const format::Encoded& nearest);
   std::optional<optimize::KnownMoment> known_moment(const std::string& layer,
                                                     const LayerMethods::Choice& choice);
 

@@ -30,6 +30,7 @@ std::string legacy_obstacle(const Plan& plan, const Options& options) {
   const auto codecs = codecs_in_use(plan);
   if (codecs.size() > 1) return "the run mixes quantized formats, which the legacy layout cannot tell apart";
   for (const format::Codec* codec : codecs) {
+    if (codec->incoherent) return "the legacy layout cannot say that a weight is rotated";
     if (codec->type == "int8") continue;
     if (codec->type != "fp8") return fmt::format("the legacy layout has no form for {}", codec->format);
     // Readers of the legacy layout take every layer for float8_e4m3fn with one scale.

@@ -135,5 +135,26 @@ TEST_CASE("golden: scales of blocks lie where tensor cores look for them", "[for
   }
 }
 
+TEST_CASE("golden: a layer that QuIP transformed decodes as its reader does", "[format]") {
+  const Golden golden("rotations");
+  const Codec& codec = *find_codec("int8_quip_hadamard", Granularity::kRow);
+  const auto size = [](int value) { return at::scalar_tensor(value, at::kInt); };
+  const std::vector<at::Tensor> stored = {golden["in.quip.weight"],
+                                          golden["in.quip.weight_scale"],
+                                          golden["in.quip.sign_row"],
+                                          golden["in.quip.sign_col"],
+                                          at::scalar_tensor(1, at::kChar),
+                                          size(16),
+                                          size(32)};
+  const Encoded encoded = unpack(codec, 0, 0, stored, 16, 32);
+  const at::Tensor expected = golden["deq.quip"];
+  CHECK(((decode(encoded) - expected).abs().max() / expected.abs().max()).item<double>() < 1e-6);
+  CHECK(at::allclose(in_code_space(decode(encoded), encoded), stored[0].to(at::kFloat) * stored[1], 1e-5,
+                     1e-6));
+  const std::vector<at::Tensor> again = pack(encoded);
+  REQUIRE(again.size() == stored.size());
+  for (size_t i = 0; i < again.size(); ++i) CHECK(at::equal(again[i], stored[i]));
+}
+
 }  // namespace
 }  // namespace ctq::format

@@ -58,6 +58,8 @@ void check_against_columns(const at::Tensor& w, const at::Tensor& h, double lamb
   const at::Tensor expected = column_by_column(w, damped(h, factor.lambda), sequence, code, each);
   const at::Tensor found = ldlq_round(w, factor, tiling, code, scale);
   CHECK(((found - expected) * each).abs().max().item<double>() < 1e-10);
+  const at::Tensor columns = ldlq_round(w, factor, tiling, code, scale, nullptr, Recursion::kColumns);
+  CHECK(((columns - expected) * each).abs().max().item<double>() < 1e-10);
 }
 
 TEST_CASE("ldlq: the cost it tells is that of its errors", "[linalg]") {

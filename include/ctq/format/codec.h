@@ -58,7 +58,7 @@ struct Codec {
   bool divide;  ///< codes come from w / scale (kitchen's INT8) rather than w * (1 / scale) (its FP8)
   linalg::ScaleRule
       absmax;  ///< decode scale and factor from the largest magnitude, with the format's own zero convention
-  const Packing* packing;   ///< how codes and scales become the tensors of a file
+  const Packing* packing;        ///< how codes and scales become the tensors of a file
   bool stock = true;             ///< stock ComfyUI loads it
   std::string_view reader = "";  ///< who reads it, when stock ComfyUI does not
   std::string_view stock_equivalent =
@@ -69,6 +69,8 @@ struct Codec {
   int64_t pad = 0;  ///< both sides are stored filled up with zeros to multiples of it; 0: as they are
   Rotation rotation = Rotation::kNever;
   int64_t width_multiple = 1;  ///< readers take no other in_features
+  bool incoherent = false;     ///< codes are of the weight between two random-sign Walsh-Hadamard transforms
+                               ///< (Encoded::sign_row), for sides that are powers of two
 
   /// "int8_tensorwise (row)": for people.
   std::string label() const;
@@ -77,26 +79,34 @@ struct Codec {
   }
 };
 
-/// All codecs, in the order in which --list-formats prints them.
+/// The codecs that a target can be, in the order in which --list-formats prints them.
 std::span<const Codec> registry();
 
-/// What a quantized input of a layer in the format can at most stand for before scaling: the largest value of the
-/// grid, with two-level scales times the largest E4M3. <layer>.input_scale is the largest input over this.
+/// int8_quip_hadamard, which only QuIP makes and which takes only sides that are powers of two.
+const Codec& quip_codec();
+
+/// What a quantized input of a layer in the format can at most stand for before scaling: the largest value of
+/// the grid, with two-level scales times the largest E4M3. <layer>.input_scale is the largest input over
+/// this.
 float largest_input(const Codec& codec);
 
 /// The codec of that format and granularity; null when there is none.
 const Codec* find_codec(std::string_view format, Granularity granularity);
 
-/// A weight in a format, one element per weight however densely it is stored. block_size is 0 where the format
-/// has no blocks.
+/// A weight in a format, one element per weight however densely it is stored. block_size is 0 where the
+/// format has no blocks.
 struct Encoded {
   const Codec* codec = nullptr;
   int64_t block_size = 0;
   int64_t rotation_group = 0;  ///< codes are of the weight with runs of so many columns rotated
                                ///< (linalg::rotate_columns), which readers undo; 0: of the weight itself
   at::Tensor codes = {};       ///< [out_features, in_features], linalg::code_dtype() of the codec's grid
-  at::Tensor scales = {};      ///< float32 decode scales in the codec's ScaleShape, those of a ScaleType alone
-  at::Tensor outer_scale = {};  ///< what scales are E4M3 multiples of, float32: [], of the tensor; else undefined
+  at::Tensor scales = {};  ///< float32 decode scales in the codec's ScaleShape, those of a ScaleType alone
+  at::Tensor sign_row =
+      {};  ///< [out_features], [in_features] float32, 1 or -1, of incoherent codecs: codes are of
+  at::Tensor sign_col = {};  ///< H diag(sign_row) W diag(sign_col) H, H the normalised Walsh-Hadamard matrix
+  at::Tensor outer_scale =
+      {};  ///< what scales are E4M3 multiples of, float32: [], of the tensor; else undefined
 };
 
 /// One tensor as it will lie in the file.
@@ -118,8 +128,8 @@ std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int6
 std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_features, int64_t in_features,
                                          int64_t block_size);
 
-/// The tensors that stored_tensors() announces: padded, packed, in the order of the file's bytes. On the device
-/// of the codes.
+/// The tensors that stored_tensors() announces: padded, packed, in the order of the file's bytes. On the
+/// device of the codes.
 std::vector<at::Tensor> pack(const Encoded& encoded);
 
 /// The inverse of pack().
@@ -135,14 +145,22 @@ Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
 /// holds a NaN or an infinity
 ///
 /// rotation_group  as in Encoded; must divide in_features
+/// sign_seed       of the signs of incoherent codecs
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weight, int64_t block_size,
-                                      int64_t rotation_group = 0);
+                                      int64_t rotation_group = 0, uint64_t sign_seed = 0);
+
+/// The weight, float32, in the space in which `like` has its codes: rotated, transformed, or as it is.
+at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like);
+
+/// The second moment of an input, H [in_features, in_features], in that space: Q H Q^T for codes of W Q^T.
+/// What the codes' rows are mixed with changes no trace.
+at::Tensor moment_in_code_space(const at::Tensor& h, const Encoded& like);
 
 /// The float32 weight that a loader gets, rotated back. [out_features, in_features].
 at::Tensor decode(const Encoded& encoded);
 
-/// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last row
-/// is among them.
+/// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last
+/// row is among them.
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t count);
 
 /// For every scale the nearest one that the format can store. scales: float32 [tiles down, tiles across];

@@ -8,6 +8,7 @@
 
 #include <c10/core/Device.h>
 
+#include "ctq/calibrate/lora_rows.h"
 #include "ctq/calibrate/recorded.h"
 #include "ctq/metrics/error.h"
 #include "ctq/model/checkpoint.h"
@@ -34,8 +35,10 @@ struct RunOptions {
   optimize::Settings optimizer;
   BiasCorrection bias_correction = BiasCorrection::kNone;
   const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
-  std::optional<double> smoothquant_alpha;          ///< smooths inputs first (transform::Smoothing); needs a recording
-  bool strict = false;                              ///< non-finite weights end the run
+  const calibrate::LoraRows* lora = nullptr;  ///< says which inputs matter where none are recorded; as above
+  std::optional<double>
+      smoothquant_alpha;  ///< smooths inputs first (transform::Smoothing); needs a recording
+  bool strict = false;    ///< non-finite weights end the run
 };
 
 /// ||U^T E V||_F / ||W||_F before and after an optimizer.
