@@ -7,11 +7,11 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "calibrate/lora_rows.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
+#include "ctq/calibrate/lora_rows.h"
 
 namespace ctq::calibrate {
 namespace {
@@ -22,7 +22,9 @@ PendingTensor pending_rows(const CheckpointEntry& source, const at::Tensor& rows
                            const MeasuredOptions& options) {
   const int64_t width = rows.size(1);
   if (options.hessian)
-    return {".hessian", at::kFloat, {width, width}, [&source] { return second_moment(usable_rows(source)); }};
+    return {".hessian", at::kFloat, {width, width}, [&source, device = options.device] {
+              return second_moment(usable_rows(source).to(device)).cpu();
+            }};
   const int64_t kept = std::min(rows.size(0), options.rows.value_or(rows.size(0)));
   return {".rows", rows.scalar_type(), {kept, width}, [&source, kept, seed = options.seed] {
             return choose_rows(usable_rows(source), kept, seed);

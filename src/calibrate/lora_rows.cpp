@@ -1,4 +1,4 @@
-#include "calibrate/lora_rows.h"
+#include "ctq/calibrate/lora_rows.h"
 
 #include <algorithm>
 #include <span>
@@ -9,6 +9,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/linalg/cholesky.h"
 
 namespace ctq::calibrate {
 namespace {
@@ -78,17 +79,29 @@ const model::Checkpoint::Entry* LoraRows::find(std::string_view layer, int64_t i
   return nullptr;
 }
 
+at::Tensor LoraRows::load(const model::Checkpoint::Entry& entry) const {
+  const at::Tensor a = model::load(entry).to(at::kFloat);
+  if (!a.isfinite().all().item<bool>())
+    fail(ErrorCode::kBadInput, "{}: tensor '{}' holds NaN or infinite values", file_.path(),
+         printable(entry.name()));
+  return a;
+}
+
+at::Tensor LoraRows::directions(std::string_view layer, int64_t in_features) const {
+  const model::Checkpoint::Entry* entry = find(layer, in_features);
+  if (!entry) return {};
+  const at::Tensor second = linalg::gram(load(*entry));
+  return second / second.diagonal().mean().clamp_min(1e-30);
+}
+
 at::Tensor LoraRows::rows(std::string_view layer, int64_t in_features) const {
   const model::Checkpoint::Entry* entry = find(layer, in_features);
   if (!entry) return {};
-  const at::Tensor a = model::load(*entry).to(at::kFloat);
+  const at::Tensor a = load(*entry);
   at::Generator generator = at::detail::createCPUGenerator(seed_ & 0xFFFFFFFF);
   const auto noise = [&](double size) { return at::randn(a.sizes(), generator, at::kFloat).mul_(size); };
   const at::Tensor first = a + noise(0.1), second = a + noise(0.2);
   const at::Tensor x = at::cat({a, first, second, -a});
-  if (!x.isfinite().all().item<bool>())
-    fail(ErrorCode::kBadInput, "{}: tensor '{}' holds NaN or infinite values", file_.path(),
-         printable(entry->name()));
   return x / x.std().clamp_min(1e-20);
 }
 

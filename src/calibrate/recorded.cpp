@@ -50,6 +50,11 @@ bool Recording::has_second_moment(std::string_view layer) const {
   return entry->hessian || entry->second_moment || entry->stored_rows() > 0;
 }
 
+bool Recording::has_channel_max(std::string_view layer) const {
+  const CalibrationFile::Entry* entry = find(layer);
+  return entry && (entry->channel_max || !entry->json_channel_max.empty() || entry->stored_rows() > 0);
+}
+
 std::string Recording::key(std::string_view layer) const {
   const auto found = layers_.owners.find(layer);
   return found == layers_.owners.end() ? std::string() : found->second;

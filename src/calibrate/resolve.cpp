@@ -72,7 +72,9 @@ class Resolver {
           if (!place || !is_family(family, *place)) continue;
           Source source;
           source.input = &input;
-          if (fits(input, *place, source)) return source;
+          if (!fits(input, *place, source)) continue;
+          source.readers = readers(input, *place);
+          return source;
         }
       }
     }
@@ -96,6 +98,16 @@ class Resolver {
     return take_linear(input.values, place, source.values) && take_linear(input.gate, place, source.gate) &&
            take_linear(input.up, place, source.up) && take_norm(input, place, source) &&
            widths_fit(input, place, source);
+  }
+
+  std::vector<std::string> readers(const Input& input, const Place& place) const {
+    std::vector<std::string> names;
+    for (const std::string_view pattern : input.layers) {
+      if (pattern.empty()) continue;
+      if (std::string name = name_at(place, pattern); part_of(name, "weight"))
+        names.push_back(std::move(name));
+    }
+    return names;
   }
 
   /// A vector of floats, or null.

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "calibrate/structures.h"
 #include "ctq/model/checkpoint.h"
@@ -23,6 +24,7 @@ struct LinearSource {
 /// Where a layer's input comes from: an Input of the table with the checkpoint's tensors.
 struct Source {
   const Input* input = nullptr;
+  std::vector<std::string> readers;  ///< all layers of the input that the checkpoint has
   std::string norm_name;
   const model::Checkpoint::Entry* norm_weight = nullptr;
   const model::Checkpoint::Entry* norm_bias = nullptr;

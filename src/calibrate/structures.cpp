@@ -6,13 +6,14 @@
 namespace ctq::calibrate {
 namespace {
 
-// A norm after each sum, so a block's input is normed by the block before.
+// A norm after each sum, so a block's input is normed by the block before, and the sums read the norms too.
 constexpr Input kBert[] = {
     {.layers = {"encoder.layer.#.attention.self.query", "encoder.layer.#.attention.self.key",
                 "encoder.layer.#.attention.self.value"},
      .norm = Norm::kLayer,
      .norm_name = "encoder.layer.<.output.LayerNorm",
-     .norm_before = "embeddings.LayerNorm"},
+     .norm_before = "embeddings.LayerNorm",
+     .norm_is_shared = true},
     {.layers = {"encoder.layer.#.attention.output.dense"},
      .norm = Norm::kLayer,
      .norm_name = "encoder.layer.<.output.LayerNorm",
@@ -20,7 +21,8 @@ constexpr Input kBert[] = {
      .values = {"encoder.layer.#.attention.self.value"}},
     {.layers = {"encoder.layer.#.intermediate.dense"},
      .norm = Norm::kLayer,
-     .norm_name = "encoder.layer.#.attention.output.LayerNorm"},
+     .norm_name = "encoder.layer.#.attention.output.LayerNorm",
+     .norm_is_shared = true},
     {.layers = {"encoder.layer.#.output.dense"},
      .norm = Norm::kLayer,
      .norm_name = "encoder.layer.#.attention.output.LayerNorm",
@@ -165,14 +167,16 @@ constexpr Input kGemma[] = {
      .activation = Activation::kGeluTanh},
 };
 
-// Its values are normed per head, so o_proj is left out.
+// Its values are normed per head, so o_proj is left out; its norms may feed a router as well.
 constexpr Input kGemma4[] = {
     {.layers = {"layers.#.self_attn.q_proj", "layers.#.self_attn.k_proj", "layers.#.self_attn.v_proj"},
      .norm = Norm::kRms,
-     .norm_name = "layers.#.input_layernorm"},
+     .norm_name = "layers.#.input_layernorm",
+     .norm_is_shared = true},
     {.layers = {"layers.#.mlp.gate_proj", "layers.#.mlp.up_proj"},
      .norm = Norm::kRms,
-     .norm_name = "layers.#.pre_feedforward_layernorm"},
+     .norm_name = "layers.#.pre_feedforward_layernorm",
+     .norm_is_shared = true},
     {.layers = {"layers.#.mlp.down_proj"},
      .norm = Norm::kRms,
      .norm_name = "layers.#.pre_feedforward_layernorm",

@@ -39,6 +39,7 @@ struct Input {
   Activation activation = Activation::kNone;
   std::string_view head_norm = {};  ///< a norm over one head's width: its size tells how value heads repeat
   int64_t width = 0;                ///< of the norm, where it decides between rows; 0: any
+  bool norm_is_shared = false;      ///< more than `layers` reads the norm: a residual, a router
 };
 
 struct Family {

@@ -19,6 +19,7 @@
 #include "ctq/calibrate/statistics_file.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/cli/option_table.h"
+#include "ctq/linalg/device.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/safetensors/writer.h"
 #include "output_path.h"
@@ -48,7 +49,7 @@ const ModeRow& row_of(const Arguments& arguments) {
       {Mode::kGather,
        "",
        {"input", "output", "json", "quiet", "patch", "activations", "percentile", "samples", "seed", "lora",
-        "rows", "hessian"}}};
+        "rows", "hessian", "device"}}};
   const ModeRow* chosen = nullptr;
   for (const ModeRow& row : rows) {
     const bool asked = row.mode == Mode::kGather  ? !chosen
@@ -132,6 +133,12 @@ std::optional<int64_t> rows_to_keep(const Arguments& arguments) {
   return arguments.integer("rows");
 }
 
+/// `auto` stays where the rows are.
+at::Device device_for(const Arguments& arguments) {
+  const std::string& name = arguments.text("device");
+  return linalg::open_device(name == "auto" ? "cpu" : name);
+}
+
 void write_results(const std::vector<StatisticsEntry>& entries, const safetensors::Metadata& metadata,
                    const std::string& output, const std::string& scales) {
   if (!output.empty()) {
@@ -163,7 +170,8 @@ int gather_from_rows(const Arguments& arguments, const model::Checkpoint& checkp
   const calibrate::MeasuredOptions options{.percentile = arguments.number("percentile"),
                                            .rows = rows_to_keep(arguments),
                                            .seed = static_cast<uint64_t>(arguments.integer("seed")),
-                                           .hessian = arguments.flag("hessian")};
+                                           .hessian = arguments.flag("hessian"),
+                                           .device = device_for(arguments)};
   const auto entries = calibrate::gather_measured(activations, checkpoint, matched, options);
   safetensors::Metadata metadata{{"source", file_name(path)},
                                  {"model", file_name(checkpoint.path())},
@@ -215,6 +223,7 @@ int gather(const Arguments& arguments) {
   } else {
     refuse_together(arguments, {"rows", "hessian"}, "needs --activations");
   }
+  if (!arguments.flag("hessian")) refuse_together(arguments, {"device"}, "needs --hessian");
   check_outputs(output, scales_path(arguments),
                 {arguments.text("input"), arguments.text("activations"), arguments.text("lora")});
   const model::Checkpoint checkpoint = model::Checkpoint::open(arguments.text("input"));

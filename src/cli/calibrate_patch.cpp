@@ -69,7 +69,7 @@ std::optional<std::string> passed_over(const std::string& marker, float& largest
   const json format = value.value("format", json());
   for (const format::Codec& codec : format::registry()) {
     if (format != codec.format) continue;
-    largest_code = codec.grid().max_abs();
+    largest_code = format::largest_input(codec);
     return std::nullopt;
   }
   return fmt::format("format {} has no input scale in this version", format.dump());

@@ -1,6 +1,7 @@
 #include "ctq/cli/convert_command.h"
 
 #include <algorithm>
+#include <array>
 #include <exception>
 #include <map>
 #include <memory>
@@ -8,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "calibrate_command.h"
+#include "cli/option_spelling.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -15,12 +17,12 @@
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/template.h"
-#include "ctq/quantized/decoded_view.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
-#include "ctq/verify/client.h"
+#include "ctq/transform/smoothing.h"
+#include "decoded_input.h"
 #include "file_commands.h"
 #include "lora_extraction.h"
 #include "mode_switches.h"
@@ -51,17 +53,38 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
     fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
 }
 
+/// What SmoothQuant will do to a plan; empty where it was not asked for.
+/// throws  Error(kFailure) where it can do nothing
+std::string smoothing_words(const model::Checkpoint& checkpoint, const plan::Plan& plan,
+                            const Settings& settings) {
+  if (!settings.run.smoothquant_alpha) return "";
+  const auto folds = transform::Smoothing::candidates(
+      checkpoint, *settings.run.recording, [&](std::string_view layer) { return plan.quantizes(layer); });
+  if (folds.empty())
+    fail(ErrorCode::kFailure,
+         "--smoothquant: nothing in this model is known to be able to divide a recorded input of a quantized "
+         "layer; --convrot serves every model");
+  std::vector<std::string> quantized;
+  for (const plan::TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision == plan::Decision::kQuantize) quantized.emplace_back(tensor.source->layer());
+  }
+  return transform::summary(folds, quantized);
+}
+
 /// Says what the plan decided before the work begins, then follows the work.
 class Followed final : public pipeline::Events {
  public:
   Followed(const Settings& settings, const model::Checkpoint& checkpoint)
       : settings_(settings),
-        methods_(checkpoint, settings.run.optimizer, settings.run.recording),
+        checkpoint_(checkpoint),
+        methods_(checkpoint, settings.run.optimizer, settings.run.recording, settings.run.lora),
         progress_(settings.progress) {}
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
     print_remarks(plan, settings_);
     if (const std::string chosen = methods_.summary(plan); !chosen.empty()) spdlog::info(chosen);
+    if (const std::string smoothed = smoothing_words(checkpoint_, plan, settings_); !smoothed.empty())
+      spdlog::info(smoothed);
     progress_.started(plan, run);
   }
   void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
@@ -69,6 +92,7 @@ class Followed final : public pipeline::Events {
 
  private:
   const Settings& settings_;
+  const model::Checkpoint& checkpoint_;
   pipeline::LayerMethods methods_;
   Progress progress_;
 };
@@ -86,10 +110,13 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
   const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
   print_remarks(plan, settings);
+  if (const std::string smoothed = smoothing_words(checkpoint, plan, settings); !smoothed.empty())
+    spdlog::info("note: {}", smoothed);
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
   const report::PlanNames names{
       .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
-  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording);
+  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording,
+                                       settings.run.lora);
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
                                  : report::plan_table(plan, names, methods));
   return 0;
@@ -114,26 +141,24 @@ std::optional<calibrate::Recording> open_recording(const model::Checkpoint& chec
   }
 }
 
-/// The input of --requantize: what it holds, as plain weights.
-struct DecodedInput {
-  explicit DecodedInput(const model::Checkpoint& checkpoint)
-      : file(quantized::find_layers(checkpoint)), view(file) {
-    for (const verify::Finding& finding : verify::check_structure(file, verify::Client::kNone)) {
-      if (finding.refused)
-        fail(ErrorCode::kBadInput, "{}: {}{}{}", checkpoint.path(), printable(finding.subject),
-             finding.subject.empty() ? "" : ": ", finding.text);
-    }
-    if (view.decoded() > 0) {
-      spdlog::info("note: {} quantized weights are decoded first; the error that they have already stays",
-                   view.decoded());
-    } else {
-      spdlog::info("note: --requantize has no effect: the input is not quantized");
-    }
+std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint, const Settings& settings) {
+  if (settings.calibration_lora.empty()) return std::nullopt;
+  try {
+    std::optional<calibrate::LoraRows> lora;
+    lora.emplace(settings.calibration_lora, settings.run.optimizer.seed);
+    const auto named =
+        std::ranges::count_if(checkpoint.entries(), [&](const model::Checkpoint::Entry& entry) {
+          return entry.is_matrix() && lora->has(entry.layer(), entry.info->shape[1]);
+        });
+    if (named == 0)
+      fail(ErrorCode::kFailure, "{}: none of its {} layers is in {}{}", settings.calibration_lora,
+           lora->size(), checkpoint.path(), lora->example());
+    spdlog::info("Calibration LoRA: {} layers of {}", named, settings.calibration_lora);
+    return lora;
+  } catch (const Error& error) {
+    fail(error.code(), "argument --calibration-lora: {}", error.what());
   }
-
-  quantized::QuantizedFile file;
-  quantized::DecodedView view;
-};
+}
 
 int report_quality(const pipeline::Result& result, const Settings& settings) {
   const double threshold = settings.quality_threshold_db;
@@ -147,6 +172,22 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
   return settings.threshold_is_binding ? static_cast<int>(ErrorCode::kQuality) : 0;
 }
 
+/// --actcal, an older program's spelling of `calibrate --patch`.
+int run_actcal(const Arguments& arguments) {
+  constexpr std::array kKnown = {"actcal", "actcal_percentile", "input", "output", "calibration_data"};
+  for (const Option& option : option_table()) {
+    const std::string key = option_key(option.name);
+    if (arguments.given(key) && std::ranges::find(kKnown, key) == kKnown.end())
+      fail(ErrorCode::kUsage, "argument {}: does not go with --actcal", option.name);
+  }
+  std::vector<std::string> args = {"--patch", "--percentile", arguments.text("actcal_percentile")};
+  for (const std::string option : {"input", "output"})
+    if (arguments.given(option)) args.insert(args.end(), {"--" + option, arguments.text(option)});
+  if (arguments.given("calibration_data"))
+    args.insert(args.end(), {"--calibration-data", arguments.text("calibration_data")});
+  return run_calibrate(args);
+}
+
 }  // namespace
 
 int run(const std::vector<std::string>& words) {
@@ -157,7 +198,9 @@ int run(const std::vector<std::string>& words) {
   if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});
-  Settings settings = make_settings(Arguments::parse(args));
+  const Arguments arguments = Arguments::parse(args);
+  if (arguments.flag("actcal")) return run_actcal(arguments);
+  Settings settings = make_settings(arguments);
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();
 
@@ -170,6 +213,8 @@ int run(const std::vector<std::string>& words) {
   const model::Checkpoint& checkpoint = decoded ? decoded->view.checkpoint() : stored;
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
+  const auto lora = open_lora(checkpoint, settings);
+  settings.run.lora = lora ? &*lora : nullptr;
   settings.plan.input_scales =
       find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);

@@ -199,8 +199,13 @@ void note_unused(const Arguments& arguments, const InUse& in_use, const optimize
   }
   if (subspace) unused.note({"direct_damping"}, "with --objective subspace");
   if (!in_use.has(Method::kQuip))
-    unused.note({"quip_actorder", "quip_hadamard", "quip_seed"}, "without --optimizer quip");
-  if (!in_use.gptq()) unused.note({"gptq_actorder"}, "without --optimizer gptq");
+    unused.note({"quip_actorder", "quip_hadamard", "quip_seed", "quip_store_transformed",
+                 "quip_requant_scheme", "quip_requant_tensor_per_row"},
+                "without --optimizer quip");
+  else if (arguments.flag("quip_store_transformed"))
+    unused.note({"quip_requant_scheme", "quip_requant_tensor_per_row"}, "with --quip-store-transformed");
+  if (!in_use.gptq()) unused.note({"gptq_actorder", "gptq_fast", "gptq_turbo"}, "without --optimizer gptq");
+  if (!in_use.one_pass()) unused.note({"calibration_lora"}, "without an optimizer that rounds in one pass");
   if (!in_use.recorded() && !reads_means(arguments))
     unused.note({"calibration_data"}, "without --optimizer auto, gptq or quip");
   if (!in_use.learned() && !in_use.implied() && (!subspace || settings.direct.subspace.full_svd))
@@ -222,7 +227,7 @@ pipeline::BiasCorrection read_bias_correction(const Arguments& arguments, std::v
 }  // namespace
 
 void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::RunOptions& run,
-                    std::vector<std::string>& notes) {
+                    std::vector<std::string>& notes, std::vector<std::string>& warnings) {
   optimize::Settings& settings = run.optimizer;
   settings.method = read_method(arguments);
   const bool named = arguments.given("optimizer") && settings.method != Method::kNearest;
@@ -246,6 +251,8 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
       arguments.text("objective") == "subspace" ? DirectObjective::kSubspace : DirectObjective::kMixed;
   settings.direct.subspace = settings.learned.subspace;
   if (arguments.flag("gptq_actorder")) settings.gptq_order = linalg::ColumnOrder::kActOrder;
+  if (!arguments.flag("gptq_fast") && settings.method == Method::kGptq)
+    settings.recursion = linalg::Recursion::kColumns;
   if (!arguments.flag("quip_actorder")) settings.quip_order = linalg::ColumnOrder::kNatural;
   settings.quip_hadamard = arguments.flag("quip_hadamard");
   settings.sweeps = read_sweeps(arguments, settings.method);
@@ -260,6 +267,10 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
         read_seed(arguments, notes);
   settings.quip_seed =
       arguments.given("quip_seed") ? static_cast<uint64_t>(arguments.integer("quip_seed")) : settings.seed;
+  if (arguments.flag("gptq_turbo") && in_use.gptq())
+    warnings.push_back(fmt::format(
+        "--gptq-turbo: {}; the blocked pass is used",
+        run.device.is_cuda() ? "this version has no GPU kernel for a block" : "the run is on the CPU"));
   run.bias_correction = read_bias_correction(arguments, notes);
   const bool recorded = arguments.given("calibration_data");
   if (!recorded && (in_use.gptq() || in_use.has(Method::kQuip))) {

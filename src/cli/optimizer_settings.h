@@ -16,6 +16,6 @@ namespace ctq::cli {
 /// throws  Error(kUsage) for options that contradict each other. Adds a note for each that has no effect, and
 ///         for a seed that was picked
 void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::RunOptions& run,
-                    std::vector<std::string>& notes);
+                    std::vector<std::string>& notes, std::vector<std::string>& warnings);
 
 }  // namespace ctq::cli

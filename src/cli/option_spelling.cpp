@@ -31,7 +31,10 @@ void index_option(Index& index, const Option& option) {
     add("--no-" + name.substr(2), true, {});
     if (name.starts_with("--no-")) add("--" + name.substr(5), true, {});
   }
-  for (const Shortcut& shortcut : option.shortcuts) add(shortcut.spelling, false, shortcut.value);
+  for (const Shortcut& shortcut : option.shortcuts) {
+    const bool negated = option.kind == Kind::kSwitch && shortcut.value == "false";
+    add(shortcut.spelling, negated, shortcut.value);
+  }
 }
 
 }  // namespace

@@ -53,6 +53,9 @@ std::vector<Option> make_table() {
               .otherwise("all")
               .built(),
           toggle("--hessian", "Write X^T X / n in place of the rows X").built(),
+          device("--device", "With --hessian: where to calculate: auto, cpu, cuda or cuda:N")
+              .standard("auto")
+              .built(),
       });
   add(table, Page::kStandard, "Help", {toggle("--help", "Print this page and exit").alias("-h").built()});
   return table;

@@ -6,18 +6,19 @@ namespace {
 
 constexpr Page kPage = Page::kExperimental;
 std::vector<std::string> types() { return {"fp8", "int8", "fp16", "mxfp8", "nvfp4"}; }
-std::vector<std::string> unbuilt_types() { return {"mxfp8", "nvfp4"}; }
 std::vector<std::string> scaling_modes() { return {"block", "axis", "tensor", "row", "block2d", "block3d"}; }
 std::vector<std::string> rotated_groups() { return {"4", "16", "64", "256", "1024", "4096"}; }
 
 void add_formats(std::vector<Option>& table) {
   add(table, kPage, "Alternative formats",
       {
-          toggle("--smoothquant", "Move difficulty from activations into weights, column by column"),
+          toggle("--smoothquant", "INT8: move difficulty from activations into weights, column by column")
+              .built(),
           number("--smoothquant-alpha", "How much is moved; 1 puts all difficulty into the weights")
               .at_least(0)
               .at_most(1)
-              .standard("0.5"),
+              .standard("0.5")
+              .built(),
           toggle("--convrot", "Rotate groups of input columns before INT8 row-wise quantization").built(),
           choice("--convrot-group-size", "Width of a rotated group")
               .choose(rotated_groups())
@@ -37,7 +38,7 @@ void add_routing(std::vector<Option>& table) {
   add(table, kPage, "Custom layers",
       {
           pattern("--custom-layers", "Layers to quantize with a type of their own").built(),
-          choice("--custom-type", "Their type").choose(types()).unbuilt(unbuilt_types()).built(),
+          choice("--custom-type", "Their type").choose(types()).built(),
           integer("--custom-block-size", "Their block size").at_least(1).otherwise("--block_size").built(),
           choice("--custom-scaling-mode", "What shares a scale in them")
               .choose(scaling_modes())
@@ -58,7 +59,6 @@ void add_routing(std::vector<Option>& table) {
       {
           choice("--fallback", "Quantize excluded layers with this type instead of keeping them")
               .choose(types())
-              .unbuilt(unbuilt_types())
               .built(),
           integer("--fallback-block-size", "Their block size").at_least(1).otherwise("--block_size").built(),
           toggle("--fallback-simple", "Round them to nearest; --simple does not reach them").built(),
@@ -75,8 +75,8 @@ void add_hessian_methods(std::vector<Option>& table) {
   add(table, kPage, "GPTQ",
       {
           toggle("--gptq-actorder", "Take columns in the order of a falling Hessian diagonal").built(),
-          toggle("--gptq-fast", "Work in blocks of columns; off: column by column").standard("on"),
-          toggle("--gptq-turbo", "Use the GPU kernel for a block"),
+          toggle("--gptq-fast", "Work in blocks of columns; off: column by column").standard("on").built(),
+          toggle("--gptq-turbo", "Use the GPU kernel for a block, where there is one").built(),
       });
   add(table, kPage, "QuIP",
       {
@@ -91,10 +91,13 @@ void add_hessian_methods(std::vector<Option>& table) {
               .at_least(0)
               .otherwise("--manual_seed")
               .built(),
-          choice("--quip-requant-scheme", "Layout after rotating back")
+          choice("--quip-requant-scheme", "INT8: layout after rotating back, in place of --scaling_mode")
               .choose({"tensor", "block"})
-              .standard("tensor"),
-          toggle("--quip-requant-tensor-per-row", "With the tensor layout, one scale per row").standard("on"),
+              .standard("tensor")
+              .built(),
+          toggle("--quip-requant-tensor-per-row", "With the tensor layout, one scale per row")
+              .standard("on")
+              .built(),
           toggle("--quip-checkpointed", "Work through wide layers in segments of columns"),
           integer("--quip-checkpoint-threshold", "Width from which segments are used")
               .at_least(1)

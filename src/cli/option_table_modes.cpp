@@ -25,13 +25,15 @@ void add_mode_options(std::vector<Option>& table) {
       });
   add(table, Page::kModes, "Calibration of input scales",
       {
-          toggle("--actcal", "Measure input scales and write a patched copy of a quantized model"),
+          toggle("--actcal", "The same as calibrate --patch: a copy of a quantized model with input scales")
+              .built(),
           integer("--actcal-samples", "Random rows per layer").at_least(1).standard("64"),
           number("--actcal-percentile",
                  "Percentile of the magnitudes that sets the scale; 100 is the largest")
               .above(0)
               .at_most(100)
-              .standard("99.9"),
+              .standard("99.9")
+              .built(),
           path("--actcal-lora", "Use the A rows of this LoRA as inputs"),
           integer("--actcal-seed", "Seed of the random rows").at_least(0).standard("42"),
           device("--actcal-device", "Where to calculate: auto, cpu, cuda or cuda:N").standard("auto"),

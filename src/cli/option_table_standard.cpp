@@ -44,12 +44,12 @@ void add_target(std::vector<Option>& table) {
               .standard("on")
               .built(),
           toggle("--fp8", "Target FP8 E4M3").built(),
-          toggle("--nvfp4", "Target NVFP4 (4-bit floats in runs of 16)"),
-          toggle("--mxfp8", "Target MXFP8 (8-bit floats in runs of 32)"),
+          toggle("--nvfp4", "Target NVFP4 (4-bit floats in runs of 16)").built(),
+          toggle("--mxfp8", "Target MXFP8 (8-bit floats in runs of 32)").built(),
           choice("--format", "Target by the loader's own format name")
               .choose({"float8_e4m3fn", "float8_e4m3fn_rowwise", "float8_e4m3fn_blockwise",
                        "float8_e4m3fn_block3d", "float8_e5m2", "int8_tensorwise", "int8_axiswise",
-                       "int8_blockwise"})
+                       "int8_blockwise", "nvfp4", "mxfp8"})
               .built(),
           toggle("--list-formats", "Print the formats this version writes, and who reads them, then exit")
               .built(),
@@ -59,7 +59,7 @@ void add_target(std::vector<Option>& table) {
           pattern("--preserve-layers", "With --output-dtype: weights whose name matches keep their type"),
           choice("--recipe", "Format, layout and the model family's preset in one word; single options win")
               .choose({"comfy-fp8", "comfy-int8", "comfy-nvfp4", "comfy-mxfp8", "comfy-w4a4"})
-              .unbuilt({"comfy-nvfp4", "comfy-mxfp8", "comfy-w4a4"})
+              .unbuilt({"comfy-w4a4"})
               .built(),
           choice("--profile", "Start from the defaults of an older program instead of our own")
               .choose({"seed", "peer"})
@@ -114,10 +114,9 @@ void add_quantization(std::vector<Option>& table) {
       });
   add(table, kPage, "QuIP storage",
       {
-          toggle("--quip-store-transformed", "Keep weights as QuIP rotated them; needs a loader that knows"),
-          toggle("--quip-no-store-transformed",
-                 "Rotate weights back before storing, the opposite of the above")
-              .standard("on"),
+          toggle("--quip-store-transformed", "Keep weights as QuIP rotated them; needs a loader that knows")
+              .shortcut("--quip-no-store-transformed", "false")
+              .built(),
       });
   add(table, kPage, "Memory",
       {
@@ -142,7 +141,9 @@ void add_calibration(std::vector<Option>& table) {
               .standard("auto")
               .built(),
           path("--calibration-data", "Statistics of each layer's input, .safetensors or .json").built(),
-          path("--calibration-lora", "Use the A matrices of this LoRA as calibration rows"),
+          path("--calibration-lora",
+               "A LoRA whose A matrices say which inputs matter, where none are recorded")
+              .built(),
           toggle("--static-activations", "Write the measured input scale of layers that have one").built(),
           toggle("--input_scale", "Write an input scale of 1.0 for every quantized layer").built(),
           path("--input-scales", "Take input scales from a .json or another quantized .safetensors").built(),

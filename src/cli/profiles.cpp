@@ -33,6 +33,12 @@ constexpr ProfileDefault kComfyInt8[] = {{"int8", "true"},
                                          {"comfy_quant", "true"},
                                          {"save_quant_metadata", "true"}};
 
+constexpr ProfileDefault kComfyNvfp4[] = {
+    {"nvfp4", "true"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};
+
+constexpr ProfileDefault kComfyMxfp8[] = {
+    {"mxfp8", "true"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};
+
 }  // namespace
 
 std::span<const ProfileDefault> profile_defaults(std::string_view profile) {
@@ -44,6 +50,8 @@ std::span<const ProfileDefault> profile_defaults(std::string_view profile) {
 std::span<const ProfileDefault> recipe_choices(std::string_view recipe) {
   if (recipe == "comfy-fp8") return kComfyFp8;
   if (recipe == "comfy-int8") return kComfyInt8;
+  if (recipe == "comfy-nvfp4") return kComfyNvfp4;
+  if (recipe == "comfy-mxfp8") return kComfyMxfp8;
   return {};
 }
 

@@ -17,10 +17,11 @@ using plan::Decision;
 constexpr std::chrono::milliseconds kLineInterval{100};
 constexpr std::chrono::seconds kPlainInterval{10};
 
-/// "INT8", "FP8", "FP16": the family, as the log lines of this field's programs name it.
-std::string_view family(const plan::Target& target) {
-  if (!target.codec) return "FP16";
-  return target.codec->grid().code() == linalg::Code::kInt8 ? "INT8" : "FP8";
+/// "INT8", "FP8", "NVFP4", "FP16": the family, as the log lines of this field's programs name it.
+std::string family(const plan::Target& target) {
+  std::string name(target.codec ? target.codec->type : "fp16");
+  std::ranges::transform(name, name.begin(), [](char c) { return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c; });
+  return name;
 }
 
 /// ", direct: trace 1.2e-05 -> 9.1e-06 (-24 %)", with where the input's second moment comes from.

@@ -112,7 +112,7 @@ plan::CustomLayers read_custom(const Arguments& arguments, std::vector<std::stri
 
 std::string_view type_of(const plan::Target& target) {
   if (!target.codec) return "fp16";
-  return target.codec->grid().code() == linalg::Code::kInt8 ? "int8" : "fp8";
+  return target.codec->type;
 }
 
 }  // namespace

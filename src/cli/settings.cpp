@@ -25,22 +25,53 @@ namespace {
 
 /// Format and granularity that are asked for, before they are known to go together.
 struct Choice {
-  std::string family;       ///< "int8", "fp8" or "fp16"
-  std::string format_name;  ///< of --format; empty otherwise
-  std::string scaling;      ///< of --scaling_mode; empty when not given
+  std::string family;        ///< "int8", "fp8", "fp16", "nvfp4" or "mxfp8"; empty with --format
+  std::string format_name;   ///< of --format; empty otherwise
+  std::string scaling;       ///< of --scaling_mode; empty when not given
+  bool transformed = false;  ///< as QuIP rotates it
 };
 
-Choice read_choice(const Arguments& arguments) {
-  Choice choice{.family = arguments.flag("fp8") ? "fp8" : "int8",
-                .format_name = arguments.text("format"),
-                .scaling = ""};
-  const std::string& recipe = arguments.text("recipe");
-  for (const std::string_view family : {"int8", "fp8", "fp16", "format"}) {
-    if (!recipe.empty() && arguments.given(family))
-      refuse("recipe", fmt::format("names the target; it does not go with --{}", family), recipe);
+constexpr std::array<std::string_view, 5> kFamilies = {"int8", "fp8", "fp16", "nvfp4", "mxfp8"};
+
+/// What the defaults of a profile or a recipe name, where the command line names nothing.
+std::string standard_family(const Arguments& arguments) {
+  for (const std::string_view family : {"fp8", "nvfp4", "mxfp8"}) {
+    if (arguments.flag(family)) return std::string(family);
   }
+  return "int8";
+}
+
+/// What QuIP's own options say of the layout.
+void read_quip_layout(const Arguments& arguments, Choice& choice) {
+  const bool transformed = arguments.flag("quip_store_transformed");
+  for (const std::string_view option : {"quip_requant_scheme", "quip_requant_tensor_per_row"}) {
+    if (arguments.given(option) && !choice.scaling.empty())
+      refuse(option, "does not go with --scaling_mode " + choice.scaling, arguments.text(option));
+  }
+  if (transformed) {
+    if (choice.family != "int8" || !choice.format_name.empty() || !choice.scaling.empty())
+      refuse("quip-store-transformed", "is a layout of INT8 of its own, with one scale per row", "true");
+    if (!arguments.flag("quip_hadamard"))
+      refuse("quip-store-transformed", "needs --quip-hadamard: no loader is told dense matrices", "true");
+    choice.transformed = true;
+  } else if (choice.family == "int8" && choice.format_name.empty() && choice.scaling.empty()) {
+    choice.scaling = arguments.text("quip_requant_scheme") == "block" ? "block"
+                     : arguments.flag("quip_requant_tensor_per_row")  ? "row"
+                                                                      : "tensor";
+  }
+}
+
+Choice read_choice(const Arguments& arguments) {
+  Choice choice{.family = standard_family(arguments), .format_name = arguments.text("format"), .scaling = ""};
+  const std::string& recipe = arguments.text("recipe");
+  const auto refuse_recipe = [&](std::string_view option) {
+    if (!recipe.empty() && arguments.given(option))
+      refuse("recipe", fmt::format("names the target; it does not go with --{}", option), recipe);
+  };
+  for (const std::string_view family : kFamilies) refuse_recipe(family);
+  refuse_recipe("format");
   std::string given;
-  for (const std::string_view family : {"int8", "fp8", "fp16"}) {
+  for (const std::string_view family : kFamilies) {
     if (!arguments.given(family) || !arguments.flag(family)) continue;
     if (!given.empty()) refuse(family, "only one target format can be chosen", "--" + given);
     given = choice.family = family;
@@ -48,11 +79,12 @@ Choice read_choice(const Arguments& arguments) {
   if (!choice.format_name.empty()) {
     if (!given.empty())
       refuse("format", "names the target; it does not go with --" + given, choice.format_name);
-    choice.family = choice.format_name.starts_with("int8") ? "int8" : "fp8";
+    choice.family.clear();
   } else if (given.empty() && arguments.given("int8")) {
     refuse("int8", "is off, and no other target format is chosen; add --fp8 or --fp16", "false");
   }
   if (arguments.chosen("scaling_mode")) choice.scaling = arguments.text("scaling_mode");
+  if (arguments.text("optimizer") == "quip") read_quip_layout(arguments, choice);
   return choice;
 }
 
@@ -88,19 +120,28 @@ plan::Target read_target(const Arguments& arguments, std::vector<std::string>& n
     }
     return target;
   }
-  if (!choice.format_name.empty()) {
+  if (choice.transformed) {
+    target.codec = &format::quip_codec();
+  } else if (!choice.format_name.empty()) {
     target.codec = plan::codec_of_format(choice.format_name, choice.scaling);
     if (!target.codec)
       refuse("scaling_mode", "does not go with --format " + choice.format_name, choice.scaling);
   } else {
     target.codec = plan::codec_of_type(choice.family, choice.scaling);
     if (!target.codec)
-      refuse("scaling_mode", "block3d is a layout of FP8; INT8 has block, axis, row and tensor",
+      refuse("scaling_mode",
+             choice.family == "int8" ? "block3d is a layout of FP8; INT8 has block, axis, row and tensor"
+                                     : "does not go with --" + choice.family,
              choice.scaling);
   }
   read_rotation(arguments, target, notes);
   if (target.codec->has_blocks()) {
     target.block_size = arguments.integer("block_size");
+  } else if (alone && arguments.given("block_size") && target.codec->group > 0) {
+    refuse("block_size",
+           fmt::format("does not go with {}, whose groups are of {} columns", target.codec->format,
+                       target.codec->group),
+           arguments.text("block_size"));
   } else if (alone && arguments.given("block_size")) {
     notes.push_back(fmt::format("--block_size has no effect: {} has no blocks", target.codec->label()));
   }
@@ -190,6 +231,28 @@ pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<st
   return run;
 }
 
+std::optional<double> read_smoothquant(const Arguments& arguments, const plan::Target& target,
+                                       std::vector<std::string>& notes) {
+  if (!arguments.flag("smoothquant")) {
+    if (arguments.given("smoothquant_alpha"))
+      notes.emplace_back("--smoothquant-alpha has no effect without --smoothquant");
+    return std::nullopt;
+  }
+  if (!target.codec || target.codec->grid().code() != linalg::Code::kInt8)
+    refuse("smoothquant", "helps where inputs are quantized to INT8; the target is " + target.label(),
+           "true");
+  if (!arguments.given("calibration_data"))
+    refuse("smoothquant",
+           "needs the largest inputs that were recorded (--calibration-data); factors without them make a "
+           "model worse",
+           "true");
+  for (const std::string_view option : {"static_activations", "input_scales"}) {
+    if (arguments.given(option))
+      refuse("smoothquant", fmt::format("changes the inputs that --{} has scales of", option), "true");
+  }
+  return arguments.number("smoothquant_alpha");
+}
+
 DryRun read_dry_run(const Arguments& arguments) {
   if (!arguments.given("dry_run")) return DryRun::kNo;
   if (arguments.text("dry_run") != "create-template") return DryRun::kAnalyze;
@@ -244,18 +307,24 @@ std::string output_name(const Settings& settings) {
 std::string derived_output(const std::string& input, const plan::Options& options, optimize::Method method) {
   std::string name = input_stem(input);
   const format::Codec* codec = options.target.codec;
-  const bool int8 = codec && codec->grid().code() == linalg::Code::kInt8;
   name += !codec || method == optimize::Method::kNearest ? "_simple_"
           : optimize::is_learned(method)                 ? "_learned_"
                                                          : fmt::format("_{}_", optimize::method_name(method));
-  name += !codec ? "fp16" : int8 ? "int8" : "fp8";
-  if (!options.presets.empty() || options.custom || options.layer_config) name += "mixed";
-  if (codec && int8) {
+  name += codec ? codec->type : "fp16";
+  const bool other_targets = options.custom || options.layer_config || options.fallback;
+  const bool scaled_one_way = codec && codec->type != "int8" && codec->type != "fp8";
+  if (scaled_one_way && other_targets) {
+    name += "_mixed";
+  } else if (!options.presets.empty() || options.custom || options.layer_config) {
+    name += "mixed";
+  }
+  if (!codec || scaled_one_way) return name + ".safetensors";
+  if (codec->type == "int8") {
     name += codec->format == "int8_axiswise" ? "_axiswise"
             : codec->has_blocks()            ? fmt::format("_bs{}", options.target.block_size)
             : codec->granularity == format::Granularity::kRow ? "_rowwise"
                                                               : "_tensorwise";
-  } else if (codec) {
+  } else {
     name += codec->grid().code() == linalg::Code::kE5M2 ? "_e5m2_" : "_";
     name += format::granularity_name(codec->granularity);
   }
@@ -276,6 +345,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.strict = arguments.flag("strict");
   settings.requantize = arguments.flag("requantize");
   settings.calibration_data = arguments.text("calibration_data");
+  settings.calibration_lora = arguments.text("calibration_lora");
   settings.input_scales = read_input_scale_options(arguments);
   settings.quality_json = arguments.text("quality_json");
   settings.report_quality = arguments.flag("report_quality") || !settings.quality_json.empty();
@@ -294,7 +364,8 @@ Settings make_settings(const Arguments& arguments) {
   settings.verbosity = read_verbosity(arguments);
   settings.run = read_run_options(arguments, settings.notes);
   read_layer_config(arguments, settings.plan, settings.notes);
-  read_optimizer(arguments, settings.plan, settings.run, settings.notes);
+  read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
+  settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   read_lora(arguments, settings);
   settings.run.output = settings.output;

@@ -37,6 +37,7 @@ struct Settings {
   bool threshold_is_binding = false;  ///< given explicitly: a layer below it gives exit code 3
   std::string quality_json;
   std::string calibration_data;
+  std::string calibration_lora;
   InputScaleOptions input_scales;
   std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
   std::string lora_output;

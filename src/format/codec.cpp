@@ -2,43 +2,21 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
+#include <bit>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
+#include "ctq/base/error.h"
 #include "ctq/linalg/hadamard.h"
+#include "packing.h"
+#include "quip.h"
+#include "scaling.h"
 
 namespace ctq::format {
 namespace {
-
-using linalg::TileScale;
-
-constexpr float kMaxInt8 = 127;
-constexpr float kMaxE4M3 = 448;
-constexpr float kMaxE5M2 = 57344;
-
-/// Per-tensor FP8 as kitchen computes it: the reciprocal is formed once. Where it does not exist (a zero
-/// weight, or one below about 1.3e-36) every code is zero.
-template <float kMax>
-TileScale fp8_tensor(float amax) {
-  const float scale = amax / kMax, factor = 1.0f / scale;
-  if (!std::isfinite(factor)) return {.decode = 1, .factor = 0};
-  return {.decode = scale, .factor = factor};
-}
-
-/// FP8 with a scale per row or block: the factor comes first and its reciprocal is stored.
-TileScale fp8_fine(float amax) {
-  const float factor = kMaxE4M3 / std::max(amax, 1e-12f);  // the floor of the format's readers
-  return {.decode = 1.0f / factor, .factor = factor};
-}
-
-TileScale int8_floored(float amax, float floor) {
-  const float scale = std::max(amax / kMaxInt8, floor);
-  return {.decode = scale, .factor = scale};
-}
-TileScale int8(float amax) { return int8_floored(amax, 1e-30f); }       // kitchen's floor
-TileScale int8_block(float amax) { return int8_floored(amax, 1e-8f); }  // QuantOps' floor
 
 constexpr bool kDivide = true, kStock = true;
 constexpr std::string_view kQuantOps = "ComfyUI-QuantOps", kWanInt8 = "ComfyUI-Wan-INT8";
@@ -49,26 +27,77 @@ using enum Granularity;
 using enum ScaleShape;
 
 constexpr Codec kRegistry[] = {
-    {"float8_e4m3fn", kTensor, kScalar, e4m3_grid, !kDivide, fp8_tensor<kMaxE4M3>, kStock, "", ""},
-    {"float8_e5m2", kTensor, kScalar, e5m2_grid, !kDivide, fp8_tensor<kMaxE5M2>, kStock, "", ""},
-    {"float8_e4m3fn_rowwise", kRow, kVector, e4m3_grid, !kDivide, fp8_fine, !kStock, kQuantOps, kStockFp8},
-    {"float8_e4m3fn_blockwise", kBlock, kGrid, e4m3_grid, !kDivide, fp8_fine, !kStock, kQuantOps, kStockFp8},
-    {"float8_e4m3fn_block3d", kBlock3d, kGrid3d, e4m3_grid, !kDivide, fp8_fine, !kStock, kQuantOps,
-     kStockFp8},
-    {"int8_tensorwise", kTensor, kScalar, int8_grid, kDivide, int8, kStock, "", ""},
-    {"int8_tensorwise", kRow, kColumn, int8_grid, kDivide, int8, kStock, "", ""},
-    {"int8_axiswise", kRow, kVector, int8_grid, kDivide, int8, !kStock, kWanInt8, kStockInt8},
-    {"int8_blockwise", kBlock, kGrid, int8_grid, kDivide, int8_block, !kStock, kQuantOps, kStockInt8},
+    {"float8_e4m3fn", "fp8", kTensor, kScalar, e4m3_grid, !kDivide, fp8_tensor_e4m3, &kPlain},
+    {"float8_e5m2", "fp8", kTensor, kScalar, e5m2_grid, !kDivide, fp8_tensor_e5m2, &kPlain},
+    {"float8_e4m3fn_rowwise", "fp8", kRow, kVector, e4m3_grid, !kDivide, fp8_fine, &kPlain, !kStock,
+     kQuantOps, kStockFp8},
+    {"float8_e4m3fn_blockwise", "fp8", kBlock, kGrid, e4m3_grid, !kDivide, fp8_fine, &kPlain, !kStock,
+     kQuantOps, kStockFp8},
+    {"float8_e4m3fn_block3d", "fp8", kBlock3d, kGrid3d, e4m3_grid, !kDivide, fp8_fine, &kPlain, !kStock,
+     kQuantOps, kStockFp8},
+    {"int8_tensorwise", "int8", kTensor, kScalar, int8_grid, kDivide, int8, &kPlain},
+    {.format = "int8_tensorwise",
+     .type = "int8",
+     .granularity = kRow,
+     .scale_shape = kColumn,
+     .grid = int8_grid,
+     .divide = kDivide,
+     .absmax = int8,
+     .packing = &kPlain,
+     .rotation = Rotation::kOptional},
+    {"int8_axiswise", "int8", kRow, kVector, int8_grid, kDivide, int8, &kPlain, !kStock, kWanInt8,
+     kStockInt8},
+    {"int8_blockwise", "int8", kBlock, kGrid, int8_grid, kDivide, int8_block, &kPlain, !kStock, kQuantOps,
+     kStockInt8},
+    {.format = "nvfp4",
+     .type = "nvfp4",
+     .granularity = kGroup,
+     .scale_shape = kGroups,
+     .grid = e2m1_grid,
+     .divide = kDivide,
+     .absmax = nvfp4,
+     .packing = &kNvfp4,
+     .scale_type = ScaleType::kE4M3,
+     .outer_scale = nvfp4_outer_scale,
+     .group = 16,
+     .pad = 16},
+    {.format = "mxfp8",
+     .type = "mxfp8",
+     .granularity = kGroup,
+     .scale_shape = kGroups,
+     .grid = e4m3_grid,
+     .divide = !kDivide,
+     .absmax = mxfp8,
+     .packing = &kMxfp8,
+     .scale_type = ScaleType::kE8M0,
+     .group = 32,
+     .pad = 32},
 };
 
-at::ScalarType code_dtype(const Codec& codec) {
-  switch (codec.grid().code()) {
-    case linalg::Code::kInt8: return at::kChar;
-    case linalg::Code::kE4M3: return at::kFloat8_e4m3fn;
-    case linalg::Code::kE5M2: return at::kFloat8_e5m2;
-  }
-  TORCH_INTERNAL_ASSERT(false);
+constexpr Codec kQuip = {.format = "int8_quip_hadamard",
+                         .type = "int8",
+                         .granularity = kRow,
+                         .scale_shape = kColumn,
+                         .grid = int8_grid,
+                         .divide = kDivide,
+                         .absmax = int8_quip,
+                         .packing = &kQuipHadamard,
+                         .stock = !kStock,
+                         .reader = "ComfyUI-Wan-INT8 with INT8_HADAMARD_QUIP=1",
+                         .stock_equivalent = "--int8 --scaling_mode row --convrot",
+                         .incoherent = true};
+
+/// Rows or columns of tiles that cover so many of the weight's.
+int64_t count(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
+
+/// The scales of a weight as [tiles down, tiles across].
+at::Tensor scales_of_tiles(const Encoded& encoded) {
+  const int64_t rows = encoded.codes.size(0), columns = encoded.codes.size(1);
+  const linalg::Tiling tiles = tiling(*encoded.codec, rows, columns, encoded.block_size);
+  return encoded.scales.reshape({tiles.count_down(rows), tiles.count_across(columns)});
 }
+
+}  // namespace
 
 std::vector<int64_t> scale_shape(const Codec& codec, int64_t out_features, int64_t in_features,
                                  int64_t block_size) {
@@ -78,14 +107,18 @@ std::vector<int64_t> scale_shape(const Codec& codec, int64_t out_features, int64
     case kVector: return {out_features};
     case kGrid: return {out_features / block_size, in_features / block_size};
     case kGrid3d: return {out_features, in_features / block_size, 1};
+    case kGroups: return {out_features, count(in_features, codec.group)};
   }
   TORCH_INTERNAL_ASSERT(false);
 }
 
-}  // namespace
+at::Tensor padded(const at::Tensor& matrix, int64_t rows, int64_t columns) {
+  const int64_t below = rows - matrix.size(0), right = columns - matrix.size(1);
+  return below == 0 && right == 0 ? matrix.contiguous() : at::constant_pad_nd(matrix, {0, right, 0, below});
+}
 
 std::string_view granularity_name(Granularity granularity) {
-  constexpr std::array<std::string_view, 4> kNames = {"tensor", "row", "block", "block3d"};
+  constexpr std::array<std::string_view, 5> kNames = {"tensor", "row", "block", "block3d", "group"};
   return kNames.at(static_cast<size_t>(granularity));
 }
 
@@ -93,11 +126,18 @@ std::string Codec::label() const { return fmt::format("{} ({})", format, granula
 
 std::span<const Codec> registry() { return kRegistry; }
 
+const Codec& quip_codec() { return kQuip; }
+
+float largest_input(const Codec& codec) {
+  return codec.grid().max_abs() * (codec.outer_scale ? kMaxE4M3 : 1);
+}
+
 const Codec* find_codec(std::string_view format, Granularity granularity) {
   const auto* found = std::ranges::find_if(kRegistry, [&](const Codec& codec) {
     return codec.format == format && codec.granularity == granularity;
   });
-  return found == std::end(kRegistry) ? nullptr : found;
+  if (found != std::end(kRegistry)) return found;
+  return format == kQuip.format && granularity == kQuip.granularity ? &kQuip : nullptr;
 }
 
 linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_features, int64_t block_size) {
@@ -107,12 +147,22 @@ linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_featu
     case kRow: return {1, all_cols};
     case kBlock: return {block_size, block_size};
     case kBlock3d: return {1, block_size};
+    case kGroup: return {1, codec.group};
   }
   TORCH_INTERNAL_ASSERT(false);
 }
 
 std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int64_t in_features,
                                   int64_t block_size) {
+  if (in_features % codec.width_multiple != 0)
+    return fmt::format("{} takes no in_features {}, which is not a multiple of {}", codec.format, in_features,
+                       codec.width_multiple);
+  if (codec.incoherent) {
+    for (const auto& [side, size] : {std::pair{"out_features", out_features}, {"in_features", in_features}}) {
+      if (!std::has_single_bit(static_cast<uint64_t>(size)))
+        return fmt::format("{} takes no {} {}, which is no power of two", codec.format, side, size);
+    }
+  }
   if (!codec.has_blocks()) return std::nullopt;
   if (block_size < 1)
     return fmt::format("{} needs a block size of at least 1, not {}", codec.label(), block_size);
@@ -127,33 +177,100 @@ std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int6
 
 std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_features, int64_t in_features,
                                          int64_t block_size) {
-  return {{"weight", code_dtype(codec), {out_features, in_features}},
-          {"weight_scale", at::kFloat, scale_shape(codec, out_features, in_features, block_size)}};
+  return codec.packing->stored(codec, out_features, in_features, block_size);
+}
+
+std::vector<at::Tensor> pack(const Encoded& encoded) { return encoded.codec->packing->pack(encoded); }
+
+Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
+               const std::vector<at::Tensor>& stored, int64_t out_features, int64_t in_features) {
+  const auto announced = stored_tensors(codec, out_features, in_features, block_size);
+  if (stored.size() != announced.size())
+    fail(ErrorCode::kBadInput, "{} has {} tensors, not {}", codec.label(), announced.size(), stored.size());
+  for (size_t i = 0; i < stored.size(); ++i) {
+    const StoredTensor& wanted = announced[i];
+    if (stored[i].scalar_type() == wanted.dtype && stored[i].sizes() == at::IntArrayRef(wanted.shape))
+      continue;
+    fail(ErrorCode::kBadInput, "{} of a weight [{}, {}] in {} is {} [{}], not {} [{}]", wanted.role,
+         out_features, in_features, codec.label(), at::toString(wanted.dtype), fmt::join(wanted.shape, ", "),
+         at::toString(stored[i].scalar_type()), fmt::join(stored[i].sizes(), ", "));
+  }
+  Encoded encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group};
+  codec.packing->unpack(stored, out_features, in_features, encoded);
+  return encoded;
+}
+
+at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like) {
+  if (like.sign_row.defined()) return incoherent(weight, like.sign_row, like.sign_col);
+  return like.rotation_group > 0 ? linalg::rotate_columns(weight, like.rotation_group) : weight;
+}
+
+at::Tensor moment_in_code_space(const at::Tensor& h, const Encoded& like) {
+  if (like.sign_col.defined()) return incoherent(h, like.sign_col, like.sign_col);
+  if (like.rotation_group == 0) return h;
+  // The rotation R and H are symmetric: (H R)^T = R H.
+  return linalg::rotate_columns(linalg::rotate_columns(h, like.rotation_group).t().contiguous(),
+                                like.rotation_group);
 }
 
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& original, int64_t block_size,
-                                      int64_t rotation_group) {
-  const at::Tensor weight = rotation_group > 0 ? linalg::rotate_columns(original, rotation_group) : original;
+                                      int64_t rotation_group, uint64_t sign_seed) {
+  Encoded encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group};
+  if (codec.incoherent) {
+    encoded.sign_row = random_signs(original.size(0), sign_seed, original.device());
+    encoded.sign_col = random_signs(original.size(1), sign_seed + 1, original.device());
+  }
+  const at::Tensor weight = in_code_space(original, encoded);
   const int64_t n = weight.size(0), k = weight.size(1);
+  const bool two_levels = codec.outer_scale != nullptr;
   bool finite = true;
-  linalg::TileCodes coded = linalg::quantize_tiles(
-      weight, tiling(codec, n, k, block_size), {codec.grid().code(), codec.divide, codec.absmax}, &finite);
+  linalg::TileCodes coded =
+      linalg::quantize_tiles(weight, tiling(codec, n, k, block_size),
+                             {codec.grid().code(), codec.divide, codec.absmax, two_levels}, &finite);
   if (!finite) return std::nullopt;
   // A weight without elements has no tile, but a scalar scale all the same.
   if (codec.scale_shape == kScalar && weight.numel() == 0) {
-    coded.decode = at::full({1}, codec.absmax(0).decode, coded.decode.options());
+    coded.decode = at::full({1}, codec.absmax(0, 0).decode, coded.decode.options());
   }
-  return Encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group, coded.codes,
-                 coded.decode.reshape(scale_shape(codec, n, k, block_size))};
+  encoded.codes = coded.codes;
+  encoded.scales = coded.decode.reshape(scale_shape(codec, n, k, block_size));
+  if (two_levels) encoded.outer_scale = at::full({}, codec.outer_scale(coded.whole), coded.decode.options());
+  return encoded;
 }
 
 at::Tensor decode(const Encoded& encoded) {
-  const int64_t n = encoded.codes.size(0), k = encoded.codes.size(1);
-  const linalg::Tiling tiles = tiling(*encoded.codec, n, k, encoded.block_size);
-  if (encoded.codes.numel() == 0) return at::empty({n, k}, encoded.scales.options().dtype(at::kFloat));
-  const at::Tensor decoded = linalg::decode_tiles(
-      encoded.codes, tiles, encoded.scales.reshape({tiles.count_down(n), tiles.count_across(k)}));
+  if (encoded.codes.numel() == 0)
+    return at::empty(encoded.codes.sizes(), encoded.scales.options().dtype(at::kFloat));
+  const linalg::Tiling tiles =
+      tiling(*encoded.codec, encoded.codes.size(0), encoded.codes.size(1), encoded.block_size);
+  const at::Tensor decoded =
+      linalg::decode_tiles(encoded.codes, encoded.codec->grid().code(), tiles, scales_of_tiles(encoded));
+  if (encoded.sign_row.defined()) return coherent(decoded, encoded.sign_row, encoded.sign_col);
   return encoded.rotation_group > 0 ? linalg::rotate_columns(decoded, encoded.rotation_group) : decoded;
+}
+
+Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
+  Encoded part = encoded;
+  part.codes = encoded.codes.narrow(0, row, rows);
+  if (encoded.codec->granularity == kTensor) return part;
+  const bool square = encoded.codec->granularity == kBlock;
+  const int64_t height = square ? encoded.block_size : 1;
+  part.scales = encoded.scales.narrow(0, row / height, count(rows, height));
+  return part;
+}
+
+at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const at::Tensor& outer_scale) {
+  switch (codec.scale_type) {
+    case ScaleType::kFloat32: return scales;
+    case ScaleType::kE4M3: return e4m3_grid().nearest(scales / outer_scale).mul_(outer_scale);
+    case ScaleType::kE8M0: {
+      constexpr double kRootOfHalf = 0.70710678118654752;   // halfway between two powers, as a ratio
+      const auto [fraction, exponent] = at::frexp(scales);  // fraction in [1/2, 1)
+      const at::Tensor power = at::where(fraction < kRootOfHalf, exponent - 1, exponent).clamp_(-126, 127);
+      return at::where(scales > 0, at::ldexp(at::ones_like(scales), power), 0);
+    }
+  }
+  TORCH_INTERNAL_ASSERT(false);
 }
 
 }  // namespace ctq::format

@@ -1,5 +1,7 @@
 #include "ctq/format/grid.h"
 
+#include <iterator>
+
 #include <ATen/ATen.h>
 
 namespace ctq::format {
@@ -7,15 +9,22 @@ namespace {
 
 class IntegerGrid final : public Grid {
  public:
-  std::string_view name() const override { return "int8"; }
-  linalg::Code code() const override { return linalg::Code::kInt8; }
-  float max_abs() const override { return kMax; }
-  at::Tensor nearest(const at::Tensor& u) const override { return u.round().clamp_(-kMax, kMax); }
-  at::Tensor below(const at::Tensor& u) const override { return u.floor().clamp_(-kMax, kMax); }
-  at::Tensor above(const at::Tensor& u) const override { return u.ceil().clamp_(-kMax, kMax); }
+  IntegerGrid(std::string_view name, linalg::Code code, float min, float max)
+      : name_(name), code_(code), min_(min), max_(max) {}
+
+  std::string_view name() const override { return name_; }
+  linalg::Code code() const override { return code_; }
+  float min() const override { return min_; }
+  float max_abs() const override { return max_; }
+  bool uniform() const override { return true; }
+  at::Tensor nearest(const at::Tensor& u) const override { return u.round().clamp_(min_, max_); }
+  at::Tensor below(const at::Tensor& u) const override { return u.floor().clamp_(min_, max_); }
+  at::Tensor above(const at::Tensor& u) const override { return u.ceil().clamp_(min_, max_); }
 
  private:
-  static constexpr float kMax = 127;  // -128 has no positive twin, and no encoder writes it
+  std::string_view name_;
+  linalg::Code code_;
+  float min_, max_;
 };
 
 /// Binary floating point: a step of 2^(e - mantissa_bits) in the binade of 2^e, and of the lowest normal
@@ -32,7 +41,9 @@ class FloatGrid final : public Grid {
 
   std::string_view name() const override { return name_; }
   linalg::Code code() const override { return code_; }
+  float min() const override { return -max_; }
   float max_abs() const override { return max_; }
+  bool uniform() const override { return false; }
   at::Tensor nearest(const at::Tensor& u) const override {
     const at::Tensor v = u.clamp(-max_, max_), step = step_at(v);
     return (v / step).round_().mul_(step);
@@ -63,10 +74,62 @@ class FloatGrid final : public Grid {
   double step_of_binade_;  // 2^-mantissa_bits
 };
 
+/// Increasing values without a rule.
+class LevelGrid final : public Grid {
+ public:
+  std::string_view name() const override { return "level16"; }
+  linalg::Code code() const override { return linalg::Code::kLevel16; }
+  float min() const override { return linalg::kLevels16[0]; }
+  float max_abs() const override { return linalg::kLevels16[kCount - 1]; }
+  bool uniform() const override { return false; }
+  at::Tensor nearest(const at::Tensor& u) const override {
+    const at::Tensor all = levels(u);
+    return pick(u, at::bucketize(u.contiguous(), (all.slice(0, 1) + all.slice(0, 0, -1)).div_(2)));
+  }
+  at::Tensor below(const at::Tensor& u) const override {
+    return pick(u, at::bucketize(u.contiguous(), levels(u), /*out_int32=*/false, /*right=*/true).sub_(1));
+  }
+  at::Tensor above(const at::Tensor& u) const override { return pick(u, at::bucketize(u.contiguous(), levels(u))); }
+
+ private:
+  static constexpr int64_t kCount = std::size(linalg::kLevels16);
+  static at::Tensor levels(const at::Tensor& like) {
+    return at::tensor(at::ArrayRef<float>(linalg::kLevels16), at::TensorOptions(at::kFloat).device(like.device()));
+  }
+  static at::Tensor pick(const at::Tensor& u, const at::Tensor& index) {
+    return levels(u).index({index.clamp(0, kCount - 1)});
+  }
+};
+
 }  // namespace
 
+at::Tensor Grid::codes(const at::Tensor& values) const { return linalg::codes_of(values, code()); }
+
+at::Tensor Grid::values(const at::Tensor& codes) const { return linalg::values_of(codes, code()); }
+
 const Grid& int8_grid() {
-  static const IntegerGrid grid;
+  // -128 has no positive twin, and no encoder writes it.
+  static const IntegerGrid grid("int8", linalg::Code::kInt8, -127, 127);
+  return grid;
+}
+
+const Grid& int4_grid() {
+  static const IntegerGrid grid("int4", linalg::Code::kInt4, -7, 7);
+  return grid;
+}
+
+const Grid& nibble_grid() {
+  static const IntegerGrid grid("nibble", linalg::Code::kNibble, -8, 7);
+  return grid;
+}
+
+const Grid& level16_grid() {
+  static const LevelGrid grid;
+  return grid;
+}
+
+const Grid& e2m1_grid() {
+  static const FloatGrid grid("e2m1", linalg::Code::kE2M1, 6, /*mantissa_bits=*/1, /*min_exponent=*/0);
   return grid;
 }
 

@@ -41,6 +41,8 @@ std::string marker_json(const Codec& codec, int64_t block_size, MarkerOptions op
   if (options.rotation_group > 0)
     json += fmt::format(", \"convrot\": true, \"convrot_groupsize\": {}", options.rotation_group);
   if (codec.has_blocks()) json += fmt::format(", \"group_size\": {}", block_size);
+  if (codec.pad > 0)
+    json += fmt::format(", \"orig_shape\": [{}, {}]", options.out_features, options.in_features);
   return json + "}";
 }
 

@@ -13,12 +13,14 @@ namespace {
 /// All columns of some rows, in the factor's order. Returns the values in that order. cost: [rows] or
 /// undefined.
 at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, const at::Tensor& scale,
-                      Code code, at::Tensor cost) {
+                      Code code, at::Tensor cost, Recursion recursion) {
   const at::Tensor& feedback = factor.feedback;
   const int64_t cols = weight.size(1);
   at::Tensor error = at::empty_like(weight, at::MemoryFormat::Contiguous), values = at::empty_like(error);
-  for (int64_t group = 0; group < cols; group += kGroupCols) {
-    const int64_t group_end = std::min(group + kGroupCols, cols);
+  const bool blocks = recursion == Recursion::kBlocks;
+  const int64_t group_cols = blocks ? kGroupCols : cols, block_cols = blocks ? kBlockCols : 1;
+  for (int64_t group = 0; group < cols; group += group_cols) {
+    const int64_t group_end = std::min(group + group_cols, cols);
     at::Tensor targets = weight.narrow(1, group, group_end - group).clone();
     const auto correct = [&](int64_t begin, int64_t end, int64_t of,
                              int64_t count) {  // columns by [begin, end)'s errors
@@ -29,8 +31,8 @@ at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, co
                   /*beta=*/1, /*alpha=*/-1);
     };
     correct(0, group, group, group_end - group);
-    for (int64_t begin = group; begin < group_end; begin += kBlockCols) {
-      const int64_t width = std::min(kBlockCols, group_end - begin);
+    for (int64_t begin = group; begin < group_end; begin += block_cols) {
+      const int64_t width = std::min(block_cols, group_end - begin);
       const auto columns = [&](const at::Tensor& matrix) { return matrix.narrow(1, begin, width); };
       correct(group, begin, begin, width);
       at::Tensor target = targets.narrow(1, begin - group, width);
@@ -51,7 +53,7 @@ at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, co
 }  // namespace
 
 at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Tiling tiling, Code code,
-                      const at::Tensor& scale, at::Tensor* cost) {
+                      const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
   TORCH_INTERNAL_ASSERT(factor.ok);
   if (cost) *cost = at::zeros({weight.size(0)}, weight.options().dtype(at::kDouble));
   at::Tensor result = at::empty_like(weight, at::MemoryFormat::Contiguous);
@@ -60,8 +62,8 @@ at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Ti
     const at::Tensor panel = weight.narrow(0, row, rows), &order = factor.order;
     const at::Tensor panel_scale = scale_of_rows(scales, tiling, row, rows, weight.size(1), order);
     const at::Tensor ordered = order.defined() ? panel.index_select(1, order) : panel;
-    const at::Tensor values =
-        round_rows(ordered, factor, panel_scale, code, cost ? cost->narrow(0, row, rows) : at::Tensor());
+    const at::Tensor values = round_rows(ordered, factor, panel_scale, code,
+                                         cost ? cost->narrow(0, row, rows) : at::Tensor(), recursion);
     at::Tensor out = result.narrow(0, row, rows);
     order.defined() ? out.index_copy_(1, order, values) : out.copy_(values);
   };

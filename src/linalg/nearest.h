@@ -7,7 +7,7 @@
 
 namespace ctq::linalg {
 
-/// Nearest value of the code, ties to even, saturating. u: float32 or float64, in the scaled domain.
+/// Nearest value of the code. u: float32 or float64, in the scaled domain.
 at::Tensor nearest(const at::Tensor& u, Code code);
 
 }  // namespace ctq::linalg

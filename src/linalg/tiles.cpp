@@ -28,15 +28,6 @@ cpu::Source source_of(const at::Tensor& weight) {
   }
 }
 
-Code code_of(const at::Tensor& codes) {
-  switch (codes.scalar_type()) {
-    case at::kChar: return Code::kInt8;
-    case at::kFloat8_e4m3fn: return Code::kE4M3;
-    case at::kFloat8_e5m2: return Code::kE5M2;
-    default: TORCH_INTERNAL_ASSERT(false, "codes have no code type");
-  }
-}
-
 /// A matrix in memory and its tiles.
 struct Matrix {
   Matrix(const at::Tensor& tensor, Tiling tiling_)
@@ -107,7 +98,7 @@ void encode_rows(const Matrix& weight, cpu::Source source, Code code, bool divid
 }
 
 /// Scales of one row of tiles from the bits of their magnitudes. False when one of them is not finite.
-bool apply(ScaleRule rule, const std::vector<uint32_t>& bits, float* decode, float* factor) {
+bool apply(ScaleRule rule, float whole, const std::vector<uint32_t>& bits, float* decode, float* factor) {
   bool finite = true;
   for (size_t t = 0; t < bits.size(); ++t) {
     if (bits[t] >= cpu::kInfinityBits) {
@@ -115,7 +106,7 @@ bool apply(ScaleRule rule, const std::vector<uint32_t>& bits, float* decode, flo
       finite = false;
       continue;
     }
-    const TileScale scale = rule(std::bit_cast<float>(bits[t]));
+    const TileScale scale = rule(std::bit_cast<float>(bits[t]), whole);
     decode[t] = scale.decode;
     factor[t] = scale.factor;
   }
@@ -169,8 +160,14 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
 
   if (decode.numel() == 1) {  // the scale needs all of the weight before the first code: two passes
     float factor = 1;
-    *finite = apply(coding.rule, {magnitude_bits(weight)}, scale, &factor);
+    const uint32_t bits = magnitude_bits(weight);
+    *finite = apply(coding.rule, std::bit_cast<float>(bits), {bits}, scale, &factor);
     if (*finite) encode_rows(matrix, source, coding.code, coding.divide, &factor, bytes_of(codes));
+    return {codes, decode, std::bit_cast<float>(bits)};
+  }
+  const uint32_t whole = coding.two_levels ? magnitude_bits(weight) : 0;
+  if (whole >= cpu::kInfinityBits) {
+    *finite = false;
     return {codes, decode};
   }
   std::byte* const out = bytes_of(codes);
@@ -184,7 +181,7 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
       const int64_t row = tile * tiling.rows;
       const cpu::Band band = matrix.band(std::min(tiling.rows, matrix.rows - row));
       cpu::kernels().amax(source, matrix.row(row), band, bits.data());
-      if (!apply(coding.rule, bits, scale + tile * matrix.across, factor.data())) {
+      if (!apply(coding.rule, std::bit_cast<float>(whole), bits, scale + tile * matrix.across, factor.data())) {
         all_finite = false;
         return;
       }
@@ -193,7 +190,7 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
     }
   });
   *finite = all_finite;
-  return {codes, decode};
+  return {codes, decode, std::bit_cast<float>(whole)};
 }
 
 at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool divide,
@@ -206,10 +203,10 @@ at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool
   return codes;
 }
 
-at::Tensor decode_tiles(const at::Tensor& codes, Tiling tiling, const at::Tensor& decode) {
-  if (!codes.is_cpu()) return aten::decode_tiles(codes, tiling, decode);
+at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const at::Tensor& decode) {
+  TORCH_INTERNAL_ASSERT(codes.scalar_type() == code_dtype(code));
+  if (!codes.is_cpu()) return aten::decode_tiles(codes, code, tiling, decode);
   const Matrix matrix(codes, tiling);
-  const Code code = code_of(codes);
   at::Tensor values = at::empty_like(codes, codes.options().dtype(at::kFloat));
   const at::Tensor scales = decode.contiguous();
   const auto* scale = scales.const_data_ptr<float>();
@@ -219,6 +216,31 @@ at::Tensor decode_tiles(const at::Tensor& codes, Tiling tiling, const at::Tensor
                           out + row * matrix.cols);
   });
   return values;
+}
+
+at::Tensor pack_nibbles(const at::Tensor& codes, bool even_is_high) {
+  TORCH_INTERNAL_ASSERT(codes.element_size() == 1 && codes.is_contiguous() && codes.size(-1) % 2 == 0);
+  if (!codes.is_cpu()) return aten::pack_nibbles(codes, even_is_high);
+  std::vector<int64_t> shape = codes.sizes().vec();
+  shape.back() /= 2;
+  at::Tensor packed = at::empty(shape, codes.options());
+  const auto* in = static_cast<const std::byte*>(codes.const_data_ptr());
+  std::byte* const out = bytes_of(packed);
+  at::parallel_for(0, packed.numel(), kTaskElements, [&](int64_t begin, int64_t end) {
+    cpu::kernels().pack_nibbles(in + 2 * begin, end - begin, even_is_high, out + begin);
+  });
+  return packed;
+}
+
+at::Tensor unpack_nibbles(const at::Tensor& packed, bool even_is_high) {
+  const auto bytes = packed.view(at::kByte);
+  const at::Tensor low = bytes.bitwise_and(15), high = bytes.bitwise_right_shift(4);
+  std::vector<int64_t> shape = packed.sizes().vec();
+  shape.back() *= 2;
+  const at::Tensor codes =
+      (even_is_high ? at::stack({high, low}, -1) : at::stack({low, high}, -1)).reshape(shape);
+  if (packed.scalar_type() != at::kChar) return codes;
+  return codes.bitwise_xor(8).view(at::kChar).sub(8);  // extends the sign
 }
 
 const char* kernel_isa() { return cpu::kernels().isa; }

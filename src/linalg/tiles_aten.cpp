@@ -2,19 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
+#include <vector>
 
 #include <ATen/ATen.h>
 
 namespace ctq::linalg {
-
-at::ScalarType code_dtype(Code code) {
-  switch (code) {
-    case Code::kInt8: return at::kChar;
-    case Code::kE4M3: return at::kFloat8_e4m3fn;
-    case Code::kE5M2: return at::kFloat8_e5m2;
-  }
-  TORCH_INTERNAL_ASSERT(false);
-}
 
 namespace aten {
 namespace {
@@ -70,18 +62,20 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
   at::Tensor decode = at::zeros_like(amax), factor = at::ones_like(amax);
   *finite = true;
   const float* magnitude = amax.const_data_ptr<float>();
+  const bool looks_at_all = coding.two_levels || amax.numel() == 1;
+  const float whole = looks_at_all && amax.numel() > 0 ? amax.max().item<float>() : 0;
   for (int64_t i = 0; i < amax.numel(); ++i) {
     if (!std::isfinite(magnitude[i])) {
       *finite = false;
       continue;
     }
-    const TileScale scale = coding.rule(magnitude[i]);
+    const TileScale scale = coding.rule(magnitude[i], whole);
     decode.mutable_data_ptr<float>()[i] = scale.decode;
     factor.mutable_data_ptr<float>()[i] = scale.factor;
   }
   const at::Device device = weight.device();
   return {aten::encode_tiles(weight, tiling, coding.code, coding.divide, factor.to(device)),
-          decode.to(device)};
+          decode.to(device), whole};
 }
 
 at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool divide,
@@ -89,16 +83,22 @@ at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool
   const int64_t n = weight.size(0), k = weight.size(1);
   if (weight.numel() == 0) return at::empty({n, k}, weight.options().dtype(code_dtype(code)));
   const at::Tensor values = cut(weight, tiling).to(at::kFloat);
-  at::Tensor u = divide ? values / per_tile(factor) : values * per_tile(factor);
-  if (code == Code::kInt8) u = u.round_().clamp_(-127, 127);
-  if (code == Code::kE4M3) u = u.clamp_(-448, 448);      // largest finite E4M3
-  if (code == Code::kE5M2) u = u.clamp_(-57344, 57344);  // largest finite E5M2
-  return uncut(u.to(code_dtype(code)), n, k);
+  const at::Tensor u = divide ? values / per_tile(factor) : values * per_tile(factor);
+  return uncut(codes_of(at::where(per_tile(factor) == 0, 0, u), code), n, k);
 }
 
-at::Tensor decode_tiles(const at::Tensor& codes, Tiling tiling, const at::Tensor& decode) {
+at::Tensor pack_nibbles(const at::Tensor& codes, bool even_is_high) {
+  std::vector<int64_t> shape = codes.sizes().vec();
+  shape.back() /= 2;
+  shape.push_back(2);
+  const at::Tensor pairs = codes.view(at::kByte).reshape(shape).bitwise_and(15);
+  const at::Tensor low = pairs.select(-1, even_is_high ? 1 : 0), high = pairs.select(-1, even_is_high ? 0 : 1);
+  return high.bitwise_left_shift(4).bitwise_or_(low).view(codes.scalar_type());
+}
+
+at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const at::Tensor& decode) {
   const int64_t n = codes.size(0), k = codes.size(1);
-  const at::Tensor values = codes.to(at::kFloat);
+  const at::Tensor values = values_of(codes, code);
   if (codes.numel() == 0) return values;
   return uncut(cut(values, tiling) * per_tile(decode), n, k);
 }

@@ -13,13 +13,7 @@ at::Tensor tile_amax(const at::Tensor& weight, Tiling tiling);
 TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding coding, bool* finite);
 at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool divide,
                         const at::Tensor& factor);
-at::Tensor decode_tiles(const at::Tensor& codes, Tiling tiling, const at::Tensor& decode);
+at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const at::Tensor& decode);
+at::Tensor pack_nibbles(const at::Tensor& codes, bool even_is_high);
 
 }  // namespace ctq::linalg::aten
-
-namespace ctq::linalg {
-
-/// The element type that holds a code.
-at::ScalarType code_dtype(Code code);
-
-}  // namespace ctq::linalg

@@ -39,14 +39,14 @@ at::Tensor frobenius(const at::Tensor& matrix) { return ordered_sum(matrix.squar
 
 Relaxation::Relaxation(const Layer& layer, at::Tensor u, at::Tensor v)
     : u_(std::move(u)), v_(std::move(v)), u_t_(u_.t().contiguous()), v_t_(v_.t().contiguous()) {
-  const at::Tensor scale = expanded_scale(layer, layer.scale), scaled = layer.weight / scale;
-  below_ = layer.grid->below(scaled);
-  above_ = layer.grid->above(scaled);
+  const at::Tensor scale = expanded_scale(layer, layer.scale), ideal = scaled(layer.weight, scale);
+  below_ = layer.grid->below(ideal);
+  above_ = layer.grid->above(ideal);
   lower_error_ = error_of(layer, below_);
   weight_norm_ = frobenius(layer.weight).item<double>();
 
   const at::Tensor gap = above_ - below_, open = gap > 0;
-  at::Tensor h = at::where(open, (scaled - below_) / gap, 0);
+  at::Tensor h = at::where(open, (ideal - below_) / gap, 0);
   // The codec may have rounded w * (1 / scale) where this divides: its side counts, ties included.
   constexpr double kJustAboveHalf = 0.5 + 1e-6;
   h = at::where(layer.nearest == above_, h.clamp_min(kJustAboveHalf), h.clamp_max(0.5));
@@ -56,7 +56,8 @@ Relaxation::Relaxation(const Layer& layer, at::Tensor u, at::Tensor v)
   positions_.spacing =
       frobenius(positions_.height).item<double>() / std::sqrt(static_cast<double>(positions_.height.numel()));
   any_choice_ = positions_.spacing > 0 && weight_norm_ > 0;
-  positions_.codes_per_x = at::where(open, positions_.spacing / positions_.height, 0).contiguous();
+  positions_.codes_per_x =
+      at::where(positions_.height > 0, positions_.spacing / positions_.height, 0).contiguous();
 
   sides_ = at::empty_like(positions_.h);
   error_ = at::empty_like(positions_.h);

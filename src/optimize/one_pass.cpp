@@ -76,8 +76,8 @@ Choice solve(const Layer& layer, const Search& search, const Damped& damped,
   };
   Choice fed_back;
   fed_back.scale = layer.scale;
-  fed_back.values =
-      linalg::ldlq_round(layer.weight, damped.factor, layer.tiling, code, layer.scale, &fed_back.cost);
+  fed_back.values = linalg::ldlq_round(layer.weight, damped.factor, layer.tiling, code, layer.scale,
+                                       &fed_back.cost, settings.recursion);
   if (settings.sweeps > 0) fed_back = swept(std::move(fed_back));
   if (settings.scales != Scales::kRefit) return fed_back;
   // Other codes are best for other scales.
@@ -110,8 +110,8 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
 
   if (settings.also.defined()) {
     const at::Tensor scale = search.best().scale;
-    at::Tensor values =
-        linalg::ldlq_round(settings.also, damped.factor, layer.tiling, layer.grid->code(), scale);
+    at::Tensor values = linalg::ldlq_round(settings.also, damped.factor, layer.tiling, layer.grid->code(),
+                                           scale, nullptr, settings.recursion);
     search.offer(search.measured({std::move(values), scale, {}}), /*same_scales=*/true);
   }
 

@@ -5,7 +5,6 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/hadamard.h"
 #include "ctq/optimize/quip.h"
 
 namespace ctq::optimize {
@@ -86,11 +85,8 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
           .method = "direct"};
 }
 
-SecondMoment rotated(SecondMoment moment, int64_t group) {
-  if (group == 0) return moment;
-  // R and H are symmetric: (H R)^T = R H.
-  const at::Tensor half = linalg::rotate_columns(moment.h, group).t().contiguous();
-  moment.h = linalg::rotate_columns(half, group);
+SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like) {
+  moment.h = format::moment_in_code_space(moment.h, like);
   return moment;
 }
 
@@ -98,7 +94,11 @@ Rounding round_one_pass(const Layer& layer, const Settings& settings, const Seco
   const OnePassSettings one_pass{.lambda = moment.lambda,
                                  .sweeps = moment.sweeps,
                                  .scales = scales_for(layer, settings.scales),
-                                 .order = moment.order};
+                                 .order = moment.order,
+                                 .recursion = settings.recursion};
+  const bool stays_transformed = layer.codec && layer.codec->incoherent;
+  if (settings.method == Method::kQuip && stays_transformed)
+    return round_with_second_moment(layer, moment.h, one_pass, "quip");
   if (settings.method == Method::kQuip)
     return round_with_incoherence(
         layer, moment.h,

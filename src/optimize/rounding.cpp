@@ -3,7 +3,6 @@
 #include <ATen/ATen.h>
 
 #include "ctq/base/error.h"
-#include "ctq/linalg/hadamard.h"
 
 namespace ctq::optimize {
 
@@ -16,13 +15,22 @@ Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t b
 Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight) {
   const int64_t rows = weight.size(0), columns = weight.size(1);
   Layer layer;
-  layer.weight = nearest.rotation_group > 0 ? linalg::rotate_columns(weight, nearest.rotation_group)
-                                            : weight.to(at::kFloat).contiguous();
+  layer.weight = format::in_code_space(weight, nearest).to(at::kFloat).contiguous();
   layer.grid = &nearest.codec->grid();
+  layer.codec = nearest.codec;
+  layer.outer_scale = nearest.outer_scale;
   layer.tiling = format::tiling(*nearest.codec, rows, columns, nearest.block_size);
   layer.scale = nearest.scales.reshape({layer.tiling.count_down(rows), layer.tiling.count_across(columns)});
-  layer.nearest = nearest.codes.to(at::kFloat);
+  layer.nearest = layer.grid->values(nearest.codes);
   return layer;
+}
+
+at::Tensor storable(const Layer& layer, const at::Tensor& scale) {
+  return layer.codec ? format::storable_scales(*layer.codec, scale, layer.outer_scale) : scale;
+}
+
+at::Tensor scaled(const at::Tensor& weight, const at::Tensor& scale) {
+  return at::where(scale > 0, weight / scale, 0);
 }
 
 at::Tensor expanded_scale(const Layer& layer, const at::Tensor& scale) {
@@ -38,16 +46,10 @@ at::Tensor error_of(const Layer& layer, const at::Tensor& values, const at::Tens
   return at::addcmul(-layer.weight, values, expanded_scale(layer, scale));
 }
 
-format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding,
-                       int64_t rotation_group) {
-  const at::Tensor& values = rounding.values;
-  const auto stored = format::stored_tensors(codec, values.size(0), values.size(1), block_size);
-  format::Encoded encoded;
-  encoded.codec = &codec;
-  encoded.block_size = block_size;
-  encoded.rotation_group = rotation_group;
-  encoded.codes = values.to(stored.at(0).dtype);
-  encoded.scales = rounding.scale.reshape(stored.at(1).shape);
+format::Encoded encode(const format::Encoded& nearest, const Rounding& rounding) {
+  format::Encoded encoded = nearest;
+  encoded.codes = nearest.codec->grid().codes(rounding.values);
+  encoded.scales = rounding.scale.reshape(nearest.scales.sizes());
   return encoded;
 }
 

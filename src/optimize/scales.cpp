@@ -12,26 +12,26 @@ namespace {
 
 std::vector<double> candidates(const format::Grid& grid) {
   std::vector<double> factors;
-  const bool uniform = grid.code() == linalg::Code::kInt8;
+  const bool uniform = grid.uniform();
   const auto clipped = [](double j) { return 1 - j * j / 512; };
   for (int j = 0; j <= (uniform ? 16 : 15); ++j)
     factors.push_back(uniform ? clipped(j) : std::exp2(-j / 16.0));
   return factors;
 }
 
-/// One scale per tile as [rows, 1] for the columns of a tile across.
+/// One number per tile as [rows, 1]. tile_column: [tiles down, 1]
 at::Tensor rows_of(const Layer& layer, const at::Tensor& tile_column) {
   const at::Tensor expanded =
       layer.tiling.rows > 1 ? tile_column.repeat_interleave(layer.tiling.rows, 0) : tile_column;
-  return expanded.narrow(0, 0, layer.weight.size(0)).unsqueeze(1);
+  return expanded.narrow(0, 0, layer.weight.size(0));
 }
 
-/// Sums over the rows of each tile down, in float64. values: [rows].
+/// Sums over the rows of each tile down, [tiles down, 1] float64. values: [rows].
 at::Tensor sum_tiles(const Layer& layer, const at::Tensor& values) {
   const int64_t rows = values.size(0), tile = layer.tiling.rows, tiles = layer.tiling.count_down(rows);
   at::Tensor padded = at::zeros({tiles * tile}, values.options().dtype(at::kDouble));
   padded.narrow(0, 0, rows).copy_(values);
-  return padded.reshape({tiles, tile}).sum(1);
+  return padded.reshape({tiles, tile}).sum(1, /*keepdim=*/true);
 }
 
 /// e H e^T per row. The same bits for any number of threads.
@@ -67,8 +67,8 @@ std::vector<Span> spans(const Layer& layer) {
 Scales scales_for(const Layer& layer, Scales scales) {
   if (scales != Scales::kByFormat) return scales;
   const bool whole_rows = layer.tiling.rows == 1 && layer.tiling.cols >= layer.weight.size(1);
-  const bool uniform = layer.grid->code() == linalg::Code::kInt8;
-  return whole_rows && uniform ? Scales::kAbsmax : Scales::kRefit;
+  return whole_rows && layer.grid->code() == linalg::Code::kInt8 ? Scales::kAbsmax
+                                                                           : Scales::kRefit;
 }
 
 Layer search_scales(const Layer& layer, const at::Tensor& h) {
@@ -80,14 +80,14 @@ Layer search_scales(const Layer& layer, const at::Tensor& h) {
   int64_t tile = 0;
   for (const Span& span : spans(layer)) {
     const at::Tensor weight = span.of(layer.weight).contiguous(), block = span.block(h);
-    const at::Tensor absmax = layer.scale.select(1, tile);
-    at::Tensor scale = searched.scale.select(1, tile++), nearest = span.of(searched.nearest);
+    const at::Tensor absmax = layer.scale.narrow(1, tile, 1);
+    at::Tensor scale = searched.scale.narrow(1, tile++, 1), nearest = span.of(searched.nearest);
     at::Tensor least =
         sum_tiles(layer, weighted_squares(at::addcmul(-weight, nearest, rows_of(layer, absmax)), block));
     for (const double factor : candidates(*layer.grid)) {
       if (factor == 1) continue;
-      const at::Tensor tried = absmax * factor, tried_rows = rows_of(layer, tried);
-      const at::Tensor values = layer.grid->nearest(weight / tried_rows);
+      const at::Tensor tried = storable(layer, absmax * factor), tried_rows = rows_of(layer, tried);
+      const at::Tensor values = layer.grid->nearest(scaled(weight, tried_rows));
       const at::Tensor cost =
           sum_tiles(layer, weighted_squares(at::addcmul(-weight, values, tried_rows), block));
       const at::Tensor better = cost < least;
@@ -111,10 +111,10 @@ at::Tensor refit_scales(const Layer& layer, const at::Tensor& values, const at::
     const at::Tensor slope =
         sum_tiles(layer, (all[i].of(pull) * part).sum(1, /*keepdim=*/false, at::kDouble));
     const at::Tensor curvature = sum_tiles(layer, weighted_squares(part, all[i].block(h)));
-    at::Tensor column = fitted.select(1, static_cast<int64_t>(i));
-    const at::Tensor moved = column - slope / curvature;
+    at::Tensor column = fitted.narrow(1, static_cast<int64_t>(i), 1);
+    const at::Tensor moved = storable(layer, (column - slope / curvature).to(at::kFloat));
     const at::Tensor kept = (curvature > 0).logical_and(moved > 0).logical_and(moved.isfinite());
-    const at::Tensor next = at::where(kept, moved.to(at::kFloat), column);
+    const at::Tensor next = at::where(kept, moved, column);
     if (all.size() > 1 && h.defined()) {
       const at::Tensor change = part * rows_of(layer, next - column);
       const at::Tensor rows = h.narrow(0, all[i].begin, all[i].width);

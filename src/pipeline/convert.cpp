@@ -15,6 +15,7 @@
 #include "ctq/base/text.h"
 #include "ctq/format/codec.h"
 #include "ctq/linalg/tiles.h"
+#include "ctq/transform/smoothing.h"
 #include "layer_rounding.h"
 #include "memory.h"
 #include "output_set.h"
@@ -86,6 +87,16 @@ std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan, bool bia
   return order;
 }
 
+/// Nothing where the run does not smooth.
+std::optional<transform::Smoothing> make_smoothing(const model::Checkpoint& checkpoint,
+                                                   const plan::Plan& plan, const RunOptions& options) {
+  if (!options.smoothquant_alpha) return std::nullopt;
+  const auto quantized = [&](std::string_view layer) { return plan.quantizes(layer); };
+  TORCH_INTERNAL_ASSERT(options.recording);
+  return std::make_optional<transform::Smoothing>(checkpoint, *options.recording, *options.smoothquant_alpha,
+                                                  quantized, options.device);
+}
+
 /// One pass over a plan.
 class Run {
  public:
@@ -93,7 +104,8 @@ class Run {
       : plan_(plan),
         options_(options),
         events_(events),
-        rounding_(checkpoint, options),
+        smoothing_(make_smoothing(checkpoint, plan, options)),
+        rounding_(checkpoint, options, smoothing_ ? &*smoothing_ : nullptr),
         outputs_(plan, options.output),
         writes_(options.byte_budget) {}
 
@@ -126,6 +138,7 @@ class Run {
     writes_.drain();
     throw_if_cancelled();
     result.biases_corrected = biases_corrected_;
+    result.smoothed_inputs = smoothing_ ? smoothing_->inputs() : 0;
     result.written = outputs_.commit();
     return true;
   }
@@ -136,10 +149,8 @@ class Run {
       case Decision::kKeep:
         if (const auto found = bias_changes_.find(&tensor); found != bias_changes_.end())
           return correct_bias(tensor, found->second);
-        if (tensor.source->computed) {
-          store(tensor, {model::load(*tensor.source).to(model::scalar_type(*tensor.source->info))});
-          return true;
-        }
+        if (is_smoothed(tensor)) return keep_smoothed(tensor);
+        if (tensor.source->computed) return keep_computed(tensor);
         writes_.add(0, [this, source = tensor.source] {
           outputs_.copy(*source);
           source->file->release(*source->info);
@@ -152,15 +163,47 @@ class Run {
     return true;
   }
 
+  bool is_smoothed(const TensorPlan& tensor) const {
+    return smoothing_ && smoothing_->changes(*tensor.source);
+  }
+
+  /// On the run's device.
+  at::Tensor values_of(const TensorPlan& tensor) const {
+    const at::Tensor values = model::load(*tensor.source).to(options_.device);
+    return is_smoothed(tensor) ? smoothing_->apply(*tensor.source, values) : values;
+  }
+
+  bool keep_smoothed(const TensorPlan& tensor) {
+    const at::Tensor values = values_of(tensor).to(model::scalar_type(*tensor.source->info)).cpu();
+    if (!values.isfinite().all().item<bool>())
+      fail(ErrorCode::kFailure,
+           "tensor '{}': a factor of SmoothQuant carries it beyond its type; lower --smoothquant-alpha",
+           printable(tensor.source->name()));
+    write_kept(tensor, values);
+    return true;
+  }
+
+  /// A decoded weight that stays unquantized, in the type that it had.
+  bool keep_computed(const TensorPlan& tensor) {
+    write_kept(tensor, model::load(*tensor.source).to(model::scalar_type(*tensor.source->info)));
+    return true;
+  }
+
+  void write_kept(const TensorPlan& tensor, const at::Tensor& values) {
+    tensor.source->file->release(*tensor.source->info);
+    writes_.add(values.nbytes(),
+                [this, &tensor, values] { outputs_.write(tensor.source->name(), bytes_of(values)); });
+  }
+
   bool cast(const TensorPlan& tensor) {
     if (!value_finding(tensor).empty()) return false;
-    store(tensor, {model::load(*tensor.source).to(options_.device).to(at::kHalf).cpu()});
+    store(tensor, {values_of(tensor).to(at::kHalf).cpu()});
     return true;
   }
 
   bool quantize(const TensorPlan& tensor, TensorDone& event) {
     try {
-      const at::Tensor weight = model::load(*tensor.source).to(options_.device);
+      const at::Tensor weight = values_of(tensor);
       auto outcome = rounding_.round(tensor, weight);
       if (!outcome) return false;
       const format::Encoded& encoded = outcome->encoded;
@@ -172,7 +215,9 @@ class Run {
         if (options_.measure_quality) event.error = metrics::weight_error(weight, decoded);
         if (mean.defined()) bias_changes_[bias] = bias_change(weight, decoded, mean);
       }
-      store(tensor, {encoded.codes.cpu(), encoded.scales.cpu()});
+      std::vector<at::Tensor> stored = format::pack(encoded);
+      for (at::Tensor& part : stored) part = part.cpu();
+      store(tensor, std::move(stored));
     } catch (const c10::OutOfMemoryError&) {
       fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
            printable(tensor.source->name()), options_.device.str());
@@ -181,14 +226,12 @@ class Run {
   }
 
   bool correct_bias(const TensorPlan& tensor, const at::Tensor& change) {
-    const at::Tensor bias = model::load(*tensor.source);
-    const at::Tensor corrected = (bias.to(at::kDouble) + change).to(bias.scalar_type());
+    const at::ScalarType type = model::scalar_type(*tensor.source->info);
+    const at::Tensor bias = values_of(tensor).cpu();
+    const at::Tensor corrected = (bias.to(at::kDouble) + change).to(type);
     const bool usable = corrected.isfinite().all().item<bool>();
     if (usable) ++biases_corrected_;
-    const at::Tensor stored = usable ? corrected : bias.clone();
-    tensor.source->file->release(*tensor.source->info);
-    writes_.add(stored.nbytes(),
-                [this, &tensor, stored] { outputs_.write(tensor.source->name(), bytes_of(stored)); });
+    write_kept(tensor, usable ? corrected : bias.to(type, /*non_blocking=*/false, /*copy=*/true));
     return true;
   }
 
@@ -207,6 +250,7 @@ class Run {
   const plan::Plan& plan_;
   const RunOptions& options_;
   Events& events_;
+  std::optional<transform::Smoothing> smoothing_;
   LayerRounding rounding_;
   std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
   size_t biases_corrected_ = 0;

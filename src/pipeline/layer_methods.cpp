@@ -22,13 +22,17 @@ std::string_view kind_of(std::string_view source) {
 
 std::string LayerMethods::Choice::label() const {
   if (!optimize::wants_implied(settings.method)) return std::string(optimize::method_name(settings.method));
-  if (settings.method == Method::kQuip) return source.empty() ? "quip" : fmt::format("quip ({})", source);
+  const std::string_view directions = lora ? " and LoRA" : "";
+  if (settings.method == Method::kQuip)
+    return source.empty() ? fmt::format("quip{}", directions)
+                          : fmt::format("quip ({}){}", source, directions);
   if (recorded) return "gptq";
-  return source.empty() ? "direct" : fmt::format("implied ({})", source);
+  return source.empty() ? fmt::format("direct{}", directions)
+                        : fmt::format("implied ({}){}", source, directions);
 }
 
 LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const {
-  Choice choice{.settings = run_, .recorded = false, .source = ""};
+  Choice choice{.settings = run_, .recorded = false, .lora = false, .source = ""};
   const plan::Target& target = tensor.target;
   optimize::Settings& settings = choice.settings;
   if (target.optimizer) settings.method = *target.optimizer;
@@ -39,6 +43,8 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   choice.recorded =
       optimize::wants_recorded(settings.method) && recording_ && recording_->has_second_moment(layer);
   if (!choice.recorded && optimize::wants_implied(settings.method)) choice.source = implied_.source(layer);
+  choice.lora = !choice.recorded && lora_ && optimize::is_one_pass(settings.method) &&
+                lora_->has(layer, tensor.source->info->shape[1]);
   return choice;
 }
 
@@ -48,8 +54,11 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
     if (tensor.decision != plan::Decision::kQuantize) continue;
     const Choice found = choice(tensor);
     const bool quip = found.settings.method == Method::kQuip;
-    ++methods[quip ? "quip" : found.source.empty() ? found.label() : "implied"];
-    if (!found.source.empty()) ++kinds[std::string(kind_of(found.source))];
+    ++methods[quip                   ? "quip"
+              : found.source.empty() ? found.label()
+              : found.lora           ? "implied and LoRA"
+                                     : "implied"];
+    if (!found.source.empty() && !found.lora) ++kinds[std::string(kind_of(found.source))];
   }
   if (methods.empty() || (methods.size() == 1 && methods.contains("rtn"))) return "";
   std::vector<std::string> words;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
@@ -36,40 +37,38 @@ SubspaceError measure_subspace(const optimize::Layer& layer, const optimize::Rou
                                            error_of(layer, rounding.values, rounding.scale))};
 }
 
-/// In the space of the target's codes.
-optimize::SecondMoment moment_of(const at::Tensor& weight, const optimize::Settings& settings,
-                                 const std::optional<optimize::KnownMoment>& known,
-                                 const plan::Target& target) {
-  return optimize::rotated(optimize::second_moment(weight, settings, known), target.rotation_group);
+/// Of x / factors, from the second moment of x.
+at::Tensor divided(const at::Tensor& second, const at::Tensor& factors) {
+  return (second / factors).div_(factors.unsqueeze(1));
+}
+
+/// Tells inputs apart: what a recording calls one input may be divided for some of its readers only.
+std::string input_key(const std::string& input, const std::string& layer, const at::Tensor& factors) {
+  return factors.defined() && !input.empty() ? fmt::format("{} divided for {}", input, layer) : input;
 }
 
 /// One pass rounds rows independently of each other; a singular value decomposition needs them all.
-bool can_be_split(const optimize::Settings& settings) {
-  return !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
+bool can_be_split(const format::Codec& codec, const optimize::Settings& settings) {
+  return !codec.incoherent && !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
          settings.method != Method::kQuip && settings.direct.objective == optimize::DirectObjective::kMixed;
 }
 
 /// Rounds some rows at a time, in place. Scales that rows share stay as they are.
 Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimize::Settings settings,
                      const optimize::SecondMoment& moment, int64_t elements_at_once) {
-  const format::Codec& codec = *encoded.codec;
   const int64_t rows = weight.size(0), columns = weight.size(1);
-  const linalg::Tiling tiling = format::tiling(codec, rows, columns, encoded.block_size);
-  const bool one_scale = codec.granularity == format::Granularity::kTensor;
+  const linalg::Tiling tiling = format::tiling(*encoded.codec, rows, columns, encoded.block_size);
+  const bool one_scale = encoded.codec->granularity == format::Granularity::kTensor;
   if (one_scale) settings.scales = optimize::Scales::kAbsmax;
   const int64_t unit = one_scale ? 1 : tiling.rows;
   const int64_t at_once = std::max<int64_t>(elements_at_once / columns / unit, 1) * unit;
-  const at::Tensor scales = encoded.scales.view({tiling.count_down(rows), tiling.count_across(columns)});
   Optimized all;
   double whole = 0;
   bool guarded = true;
   for (int64_t row = 0; row < rows; row += at_once) {
     const int64_t count = std::min(at_once, rows - row);
-    at::Tensor codes = encoded.codes.narrow(0, row, count);
-    at::Tensor scale = one_scale ? scales : scales.narrow(0, row / unit, (count + unit - 1) / unit);
-    const at::Tensor part = weight.narrow(0, row, count);
-    const optimize::Layer layer =
-        optimize::make_layer({&codec, encoded.block_size, encoded.rotation_group, codes, scale}, part);
+    format::Encoded part = format::rows_of(encoded, row, count);
+    const optimize::Layer layer = optimize::make_layer(part, weight.narrow(0, row, count));
     const optimize::Rounding rounding = optimize::round_one_pass(layer, settings, moment);
     const double share = layer.weight.square().sum(at::kDouble).item<double>();
     all = {.method = rounding.method,
@@ -85,8 +84,9 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
     whole += share;
     guarded = guarded && rounding.guarded;
     if (rounding.guarded) continue;
-    codes.copy_(rounding.values);
-    scale.copy_(rounding.scale);
+    const format::Encoded chosen = optimize::encode(part, rounding);
+    part.codes.copy_(chosen.codes);
+    part.scales.copy_(chosen.scales);
   }
   all.guarded = guarded;
   if (whole > 0) all.nearest_objective /= whole, all.objective /= whole;
@@ -98,41 +98,39 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
                                                            const at::Tensor& weight) {
   const plan::Target& target = tensor.target;
-  auto nearest = format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group);
+  auto nearest = format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group,
+                                        options_.optimizer.quip_seed);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
   const bool plain =
       choice.settings.method == Method::kNearest && choice.settings.scales == optimize::Scales::kAbsmax;
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
   const bool large = weight.numel() > options_.elements_at_once;
-  if (large && !can_be_split(choice.settings)) {
+  if (large && !can_be_split(*target.codec, choice.settings)) {
     warn("tensor '{}' is too large for {} (more than {} elements): it is rounded to nearest",
          printable(tensor.source->name()), choice.label(), options_.elements_at_once);
     return Outcome{std::move(*nearest), std::nullopt};
   }
 
   const std::string name(tensor.source->layer());
-  const auto known = known_moment(name, choice);
-  const std::string source = known ? choice.source : "";
+  std::optional<optimize::SecondMoment> moment;
+  if (optimize::is_one_pass(choice.settings.method)) moment = moment_of(name, weight, choice, *nearest);
+  std::string source = moment && moment->method == "implied" ? choice.source : "";
+  if (choice.lora) source += source.empty() ? "LoRA" : ", LoRA";
   if (large) {
-    const auto moment = moment_of(weight, choice.settings, known, target);
-    Optimized optimized = round_rows(*nearest, weight, choice.settings, moment, options_.elements_at_once);
+    Optimized optimized = round_rows(*nearest, weight, choice.settings, *moment, options_.elements_at_once);
     optimized.source = source;
     return Outcome{std::move(*nearest), std::move(optimized)};
   }
   const optimize::Layer layer = optimize::make_layer(*nearest, weight);
-  const optimize::Rounding rounding =
-      optimize::is_one_pass(choice.settings.method)
-          ? optimize::round_one_pass(layer, choice.settings,
-                                     moment_of(weight, choice.settings, known, target))
-          : optimize::round_layer(layer, choice.settings, std::nullopt);
+  const optimize::Rounding rounding = moment ? optimize::round_one_pass(layer, choice.settings, *moment)
+                                             : optimize::round_layer(layer, choice.settings, std::nullopt);
   Optimized optimized = describe(rounding);
   optimized.source = source;
   if (options_.measure_quality)
     optimized.subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
   if (rounding.guarded) return Outcome{std::move(*nearest), std::move(optimized)};
-  format::Encoded encoded =
-      optimize::encode(*target.codec, target.block_size, rounding, target.rotation_group);
+  format::Encoded encoded = optimize::encode(*nearest, rounding);
   if (const auto& input = recorded_input(name);
       input && input->held_back.defined() && input->held_back.size(0) > 0) {
     const auto error = [&](const format::Encoded& of) {
@@ -146,6 +144,21 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
     }
   }
   return Outcome{std::move(encoded), std::move(optimized)};
+}
+
+optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,
+                                                const LayerMethods::Choice& choice,
+                                                const format::Encoded& nearest) {
+  optimize::SecondMoment moment =
+      optimize::second_moment(weight, choice.settings, known_moment(layer, choice));
+  if (choice.lora) {
+    at::Tensor directions = options_.lora->directions(layer, weight.size(1)).to(options_.device);
+    if (const at::Tensor factors = input_factors(layer); factors.defined())
+      directions = divided(directions, factors);
+    // As much as all that is known besides.
+    moment.h = moment.h + directions * moment.h.diagonal().mean();
+  }
+  return optimize::in_code_space(std::move(moment), nearest);
 }
 
 at::Tensor LayerRounding::input_mean(const plan::TensorPlan& tensor) {
@@ -171,24 +184,41 @@ std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::stri
   return optimize::KnownMoment{.h = moments->second, .recorded = false, .rows = 0};
 }
 
+at::Tensor LayerRounding::input_factors(const std::string& layer) const {
+  const at::Tensor factors = smoothing_ ? smoothing_->factors(layer) : at::Tensor();
+  return factors.defined() ? factors.to(options_.device) : factors;
+}
+
 const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(const std::string& layer,
                                                                              bool with_second) {
-  const std::string key = options_.recording ? options_.recording->key(layer) : "";
+  const at::Tensor factors = input_factors(layer);
+  const std::string recorded = options_.recording ? options_.recording->key(layer) : "";
+  const std::string key = input_key(recorded, layer, factors);
   if (key == recorded_key_ && (recorded_with_second_ || !with_second)) return recorded_;
-  recorded_ = key.empty() ? std::nullopt : options_.recording->load(layer, options_.device, with_second);
+  recorded_ = recorded.empty() ? std::nullopt : options_.recording->load(layer, options_.device, with_second);
   recorded_with_second_ = with_second;
   if (with_second && recorded_ && recorded_->rows > 0 && recorded_->rows < optimize::kEnoughRows)
     warn("calibration data of '{}': only {} rows to learn from; its second moment is damped more",
          printable(layer), recorded_->rows);
+  if (recorded_ && factors.defined()) {
+    for (at::Tensor* vectors : {&recorded_->mean, &recorded_->channel_max, &recorded_->held_back})
+      if (vectors->defined()) *vectors = *vectors / factors;
+    if (recorded_->second.defined()) recorded_->second = divided(recorded_->second, factors);
+  }
   recorded_key_ = key;
   return recorded_;
 }
 
 const std::optional<calibrate::InputMoments>& LayerRounding::implied_moments(const std::string& layer) {
-  const std::string key = methods_.implied().input_key(layer);
+  const at::Tensor factors = input_factors(layer);
+  const std::string key = input_key(methods_.implied().input_key(layer), layer, factors);
   if (key == cached_key_) return cached_moments_;
   cached_moments_ =
       methods_.implied().moments(layer, options_.optimizer.seed, calibrate::kImpliedRows, options_.device);
+  if (cached_moments_ && factors.defined()) {
+    cached_moments_->mean = cached_moments_->mean / factors;
+    cached_moments_->second = divided(cached_moments_->second, factors);
+  }
   cached_key_ = key;
   return cached_moments_;
 }

@@ -7,13 +7,18 @@
 #include "ctq/calibrate/implied.h"
 #include "ctq/pipeline/convert.h"
 #include "ctq/pipeline/layer_methods.h"
+#include "ctq/transform/smoothing.h"
 
 namespace ctq::pipeline {
 
 class LayerRounding {
  public:
-  LayerRounding(const model::Checkpoint& checkpoint, const RunOptions& options)
-      : options_(options), methods_(checkpoint, options.optimizer, options.recording) {}
+  /// smoothing: of the weights that round() will get, whose inputs are divided; null: none
+  LayerRounding(const model::Checkpoint& checkpoint, const RunOptions& options,
+                const transform::Smoothing* smoothing)
+      : options_(options),
+        methods_(checkpoint, options.optimizer, options.recording, options.lora),
+        smoothing_(smoothing) {}
 
   struct Outcome {
     format::Encoded encoded;
@@ -31,11 +36,18 @@ class LayerRounding {
   /// with_second: see calibrate::Recording::load().
   const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer,
                                                                 bool with_second = false);
+  /// What the choice's method minimises under, in the space of the codes of `nearest`.
+  optimize::SecondMoment moment_of(const std::string& layer, const at::Tensor& weight,
+                                   const LayerMethods::Choice& choice, const format::Encoded& nearest);
   std::optional<optimize::KnownMoment> known_moment(const std::string& layer,
                                                     const LayerMethods::Choice& choice);
 
+  /// What the layer's input is divided by, on the run's device; undefined: nothing.
+  at::Tensor input_factors(const std::string& layer) const;
+
   const RunOptions& options_;
   LayerMethods methods_;
+  const transform::Smoothing* smoothing_;
   std::string cached_key_;  ///< of the input whose moments are kept: q, k and v read the same
   std::optional<calibrate::InputMoments> cached_moments_;
   std::string recorded_key_;

@@ -25,7 +25,7 @@ constexpr size_t kMaxFileBytes = 64 << 20;  // far above any list of layers: wha
 
 /// Known from other programs' files or from later versions, but not built.
 constexpr std::array<std::string_view, 1> kUnbuiltKeys = {"output_dtype"};
-constexpr std::array<std::string_view, 3> kUnbuiltFormats = {"nvfp4", "mxfp8", "hybrid_mxfp8"};
+constexpr std::array<std::string_view, 1> kUnbuiltFormats = {"hybrid_mxfp8"};
 constexpr std::array<std::string_view, 10> kKeys = {"format",
                                                     "block_size",
                                                     "scaling_mode",

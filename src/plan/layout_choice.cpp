@@ -29,7 +29,9 @@ std::string legacy_obstacle(const Plan& plan, const Options& options) {
   const auto codecs = codecs_in_use(plan);
   if (codecs.size() > 1) return "the run mixes quantized formats, which the legacy layout cannot tell apart";
   for (const format::Codec* codec : codecs) {
-    if (codec->grid().code() == linalg::Code::kInt8) continue;
+    if (codec->incoherent) return "the legacy layout cannot say that a weight is rotated";
+    if (codec->type == "int8") continue;
+    if (codec->type != "fp8") return fmt::format("the legacy layout has no form for {}", codec->format);
     // Readers of the legacy layout take every layer for float8_e4m3fn with one scale.
     if (codec->grid().code() == linalg::Code::kE5M2)
       return "legacy readers take every weight for float8_e4m3fn";
@@ -60,9 +62,12 @@ void add(Plan& plan, std::string name, safetensors::Dtype dtype, std::string byt
 }  // namespace
 
 format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options) {
+  const std::vector<int64_t>& shape = tensor.source->info->shape;
   return {.full_precision_matrix_mult =
               tensor.full_precision_matrix_mult.value_or(options.full_precision_matrix_mult),
-          .rotation_group = tensor.target.rotation_group};
+          .rotation_group = tensor.target.rotation_group,
+          .out_features = shape[0],
+          .in_features = shape[1]};
 }
 
 void choose_layout(Plan& plan, const Options& options) {
@@ -95,7 +100,7 @@ void add_markers(Plan& plan, const Options& options) {
   bool fp8 = false, int8 = false;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
-    (tensor.target.codec->grid().code() == linalg::Code::kInt8 ? int8 : fp8) = true;
+    (tensor.target.codec->type == "int8" ? int8 : fp8) = true;
     if (plan.layout == Layout::kLegacy) continue;
     add(plan, format::side_name(tensor.source->layer(), "comfy_quant", plan.layout), safetensors::Dtype::kU8,
         format::marker_json(*tensor.target.codec, tensor.target.block_size, marker_options(tensor, options)));

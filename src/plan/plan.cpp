@@ -78,7 +78,7 @@ void add_loader_notes(Plan& plan) {
                     codec.label(), codec.reader, codec.stock_equivalent));
   }
   const bool int8 =
-      std::ranges::any_of(codecs, [](auto* codec) { return codec->grid().code() == linalg::Code::kInt8; });
+      std::ranges::any_of(codecs, [](auto* codec) { return codec->type == "int8"; });
   if (codecs.empty()) return;
   if (plan.layout == format::Layout::kLegacy && int8) {
     plan.notes.push_back(
@@ -104,7 +104,7 @@ std::string_view decision_name(Decision decision) {
 std::optional<double> InputScales::of(std::string_view layer, const format::Codec& codec) const {
   if (const auto given = scales.find(layer); given != scales.end()) return given->second;
   if (const auto largest = largest_inputs.find(layer); largest != largest_inputs.end() && largest->second > 0)
-    return largest->second / codec.grid().max_abs();
+    return largest->second / format::largest_input(codec);
   return one_for_all ? std::optional(1.0) : std::nullopt;
 }
 
@@ -123,6 +123,11 @@ const TensorPlan* Plan::find(std::string_view name) const {
   const auto at = std::ranges::lower_bound(
       tensors, name, {}, [](const TensorPlan& tensor) -> std::string_view { return tensor.source->name(); });
   return at != tensors.end() && at->source->name() == name ? &*at : nullptr;
+}
+
+bool Plan::quantizes(std::string_view layer) const {
+  const TensorPlan* weight = find(fmt::format("{}.weight", layer));
+  return weight && weight->decision == Decision::kQuantize;
 }
 
 Plan make_plan(const model::Checkpoint& checkpoint, const Options& asked, const std::string& output_name,

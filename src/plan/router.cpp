@@ -66,9 +66,9 @@ std::string unsuitable(const TensorPlan& plan) {
 
 /// The format with one scale per row that stands in for a block format.
 const format::Codec* row_codec(const format::Codec& blocks) {
-  const bool int8 = blocks.grid().code() == linalg::Code::kInt8;
+  const bool fp8 = blocks.type == "fp8";
   const format::Codec* codec =
-      format::find_codec(int8 ? "int8_tensorwise" : "float8_e4m3fn_rowwise", format::Granularity::kRow);
+      format::find_codec(fp8 ? "float8_e4m3fn_rowwise" : "int8_tensorwise", format::Granularity::kRow);
   TORCH_INTERNAL_ASSERT(codec != nullptr);
   return codec;
 }

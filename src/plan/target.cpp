@@ -23,7 +23,7 @@ Granularity granularity_of(std::string_view scaling_mode) {
 /// Of INT8's two formats with a scale per row, `axis` is one and `row` the other; FP8 has one for both words.
 bool agrees(const format::Codec& codec, std::string_view scaling_mode) {
   if (codec.granularity != granularity_of(scaling_mode)) return false;
-  if (codec.granularity != Granularity::kRow || codec.grid().code() != linalg::Code::kInt8) return true;
+  if (codec.granularity != Granularity::kRow || codec.type != "int8") return true;
   return (scaling_mode == "axis") == (codec.format == "int8_axiswise");
 }
 
@@ -40,6 +40,8 @@ std::string Target::label() const {
 }
 
 const format::Codec* codec_of_type(std::string_view type, std::string_view scaling_mode) {
+  if (type == "nvfp4" || type == "mxfp8")
+    return scaling_mode.empty() ? format::find_codec(type, Granularity::kGroup) : nullptr;
   const bool int8 = type == "int8";
   if (scaling_mode.empty()) scaling_mode = int8 ? "block" : "tensor";
   switch (granularity_of(scaling_mode)) {
@@ -49,7 +51,8 @@ const format::Codec* codec_of_type(std::string_view type, std::string_view scali
       return format::find_codec(int8 ? "int8_blockwise" : "float8_e4m3fn_blockwise", Granularity::kBlock);
     case Granularity::kBlock3d:
       return int8 ? nullptr : format::find_codec("float8_e4m3fn_block3d", Granularity::kBlock3d);
-    case Granularity::kRow: break;
+    case Granularity::kRow:
+    case Granularity::kGroup: break;
   }
   if (!int8) return format::find_codec("float8_e4m3fn_rowwise", Granularity::kRow);
   return format::find_codec(scaling_mode == "axis" ? "int8_axiswise" : "int8_tensorwise", Granularity::kRow);
@@ -72,9 +75,7 @@ bool is_rotation_group(int64_t group) {
   return false;
 }
 
-bool takes_rotation(const format::Codec& codec) {
-  return codec.format == "int8_tensorwise" && codec.granularity == Granularity::kRow;
-}
+bool takes_rotation(const format::Codec& codec) { return codec.rotation != format::Rotation::kNever; }
 
 int64_t rotation_group_for(const Target& target, int64_t in_features) {
   const int64_t group = target.rotation_group;

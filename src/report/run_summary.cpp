@@ -29,6 +29,8 @@ std::string run_summary(const pipeline::Result& result) {
     text += fmt::format("  {:<36} {:>6} weights, {} of them guarded (round to nearest kept)\n",
                         "codes chosen by the optimizer", result.optimized, result.guarded);
   }
+  if (result.smoothed_inputs > 0)
+    text += fmt::format("  {:<36} {:>6} inputs\n", "smoothed", result.smoothed_inputs);
   if (result.biases_corrected > 0)
     text += fmt::format("  {:<36} {:>6} biases\n", "corrected for the mean input", result.biases_corrected);
   if (const size_t removed = plan.count(Decision::kRemove))

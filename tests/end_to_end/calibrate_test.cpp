@@ -306,6 +306,13 @@ TEST_CASE("calibrate: --patch with statistics alone, and layers that get no scal
   write_file(files / "scales.json", R"({"blk.0.q": 0.5})");
   files.calibrate(
       {quantized, "--patch", "--calibration-data", files / "scales.json", "-o", files / "out.safetensors"});
+  const Outcome older = run_binary({"-i", quantized, "--actcal", "--calibration-data", files / "scales.json",
+                                    "-o", files / "older.safetensors"});
+  CHECK(older.code == 0);
+  CHECK(read_file(files / "older.safetensors") == read_file(files / "out.safetensors"));
+  const Outcome mixed = run_binary({"-i", quantized, "--actcal", "--fp8"});
+  CHECK(mixed.code == 2);
+  CHECK(mixed.err.find("argument --fp8: does not go with --actcal") != std::string::npos);
   const Reader out(files / "out.safetensors");
   CHECK(number(out, "blk.0.q.input_scale") == 0.5f * 127 / 448);
   CHECK(out.find("blk.0.up.input_scale") == nullptr);

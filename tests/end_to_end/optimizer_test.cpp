@@ -1,4 +1,6 @@
 // Optimizers from the command line.
+#include <cmath>
+
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
@@ -300,4 +302,128 @@ TEST_CASE("optimizer: a weight that holds NaN is kept, the others are optimized"
   const auto written = ctq::model::Checkpoint::open(dir / "o.safetensors");
   CHECK(written.find("a.weight")->info->dtype == ctq::safetensors::Dtype::kBF16);
   CHECK(written.find("b.weight")->info->dtype == ctq::safetensors::Dtype::kF8E4M3);
+}
+
+TEST_CASE("optimizer: quip stores the rotated weight where it is asked to and the sides allow it",
+          "[end_to_end]") {
+  const TempDir dir;
+  at::manual_seed(1);
+  make_checkpoint(dir / "m.safetensors",
+                  {bf16_weight("a.weight", 256, 128), bf16_weight("b.weight", 96, 128)});
+  const auto convert = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i",  dir / "m.safetensors", "-o", dir / "o.safetensors", "--optimizer",
+                                     "quip"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_binary(args);
+  };
+  const Outcome run = convert({"--quip-store-transformed", "--quip-seed", "3"});
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  const auto written = ctq::model::Checkpoint::open(dir / "o.safetensors");
+  const auto part = [&](const std::string& name) {
+    return ctq::model::load(*written.find(name)).to(at::kFloat);
+  };
+  const auto marker = [&](const std::string& layer) {
+    const at::Tensor bytes = ctq::model::load(*written.find(layer + ".comfy_quant"));
+    return std::string(static_cast<const char*>(bytes.const_data_ptr()), bytes.nbytes());
+  };
+  CHECK(marker("a") == R"({"format": "int8_quip_hadamard"})");
+  CHECK(marker("b") == R"({"format": "int8_tensorwise"})");
+  CHECK(part("a.hadamard_size_out").item<float>() == 256);
+  CHECK(part("a.hadamard_size_in").item<float>() == 128);
+  CHECK(part("a.hadamard_quip").item<float>() == 1);
+  // W = diag(s_row) H q s H diag(s_col), by a Hadamard matrix that is written out.
+  const auto hadamard = [](int64_t size) {
+    at::Tensor h = at::ones({1, 1});
+    while (h.size(0) < size) h = at::cat({at::cat({h, h}, 1), at::cat({h, -h}, 1)});
+    return h / std::sqrt(static_cast<double>(size));
+  };
+  const at::Tensor rotated = part("a.weight") * part("a.weight_scale");
+  const at::Tensor decoded =
+      hadamard(256).mm(rotated).mm(hadamard(128)) * part("a.sign_col") * part("a.sign_row").unsqueeze(1);
+  const auto original = ctq::model::Checkpoint::open(dir / "m.safetensors");
+  const at::Tensor weight = ctq::model::load(*original.find("a.weight")).to(at::kFloat);
+  CHECK(((decoded - weight).norm() / weight.norm()).item<float>() < 0.015F);
+
+  const auto refused = [&](const std::vector<std::string>& more, const std::string& said) {
+    const Outcome bad = convert(more);
+    INFO(bad.err);
+    CHECK(bad.code == 2);
+    CHECK(bad.err.find(said) != std::string::npos);
+  };
+  refused({"--quip-store-transformed", "--no-quip-hadamard"}, "needs --quip-hadamard");
+  refused({"--quip-store-transformed", "--fp8"}, "is a layout of INT8 of its own");
+  refused({"--quip-requant-scheme", "block", "--scaling_mode", "row"}, "does not go with --scaling_mode row");
+  CHECK(convert({"--quip-store-transformed", "--quip-no-store-transformed"}).code == 0);
+  CHECK(ctq::model::Checkpoint::open(dir / "o.safetensors").find("a.sign_row") == nullptr);
+}
+
+TEST_CASE("optimizer: quip's own options choose the layout after rotating back", "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors", {bf16_weight("a.weight", 128, 128)});
+  const auto scales = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {
+        "-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--comfy_quant", "--optimizer", "quip"};
+    args.insert(args.end(), more.begin(), more.end());
+    const Outcome run = run_binary(args);
+    INFO(run.err);
+    REQUIRE(run.code == 0);
+    return ctq::model::Checkpoint::open(dir / "o.safetensors").find("a.weight_scale")->info->shape;
+  };
+  CHECK(scales({}) == std::vector<int64_t>{128, 1});
+  CHECK(scales({"--no-quip-requant-tensor-per-row"}).empty());
+  CHECK(scales({"--quip-requant-scheme", "block", "--block_size", "64"}) == std::vector<int64_t>{2, 2});
+  CHECK(scales({"--scaling_mode", "tensor"}).empty());
+}
+
+TEST_CASE("optimizer: gptq column by column gives what it gives in blocks", "[end_to_end]") {
+  const TempDir dir;
+  const std::string model = make_block(dir);
+  const auto codes = [&](const std::string& flag) {
+    const Outcome run = run_binary({"-i", model, "-o", dir / "o.safetensors", "--int8", "--scaling_mode",
+                                    "row", "--optimizer", "gptq", "--gptq-turbo", flag});
+    REQUIRE(run.code == 0);
+    CHECK(run.err.find("--gptq-turbo: the run is on the CPU; the blocked pass is used") != std::string::npos);
+    return ctq::model::load(*ctq::model::Checkpoint::open(dir / "o.safetensors")
+                                 .find("encoder.layer.0.output.dense.weight"))
+        .to(at::kFloat);
+  };
+  const at::Tensor blocks = codes("--gptq-fast"), columns = codes("--no-gptq-fast");
+  CHECK((blocks != columns).to(at::kFloat).mean().item<float>() < 1e-3F);
+}
+
+TEST_CASE("optimizer: a LoRA says which inputs matter", "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors",
+                  {bf16_weight("blocks.0.a.weight", 128, 128), bf16_weight("blocks.0.b.weight", 64, 128)});
+  make_checkpoint(dir / "lora.safetensors", {f32_weight("diffusion_model.blocks.0.a.lora_A.weight", 4, 128),
+                                             f32_weight("diffusion_model.blocks.0.a.lora_B.weight", 128, 4)});
+  const auto original = ctq::model::Checkpoint::open(dir / "m.safetensors"),
+             lora = ctq::model::Checkpoint::open(dir / "lora.safetensors");
+  const at::Tensor weight = ctq::model::load(*original.find("blocks.0.a.weight")).to(at::kFloat);
+  const at::Tensor a = ctq::model::load(*lora.find("diffusion_model.blocks.0.a.lora_A.weight"));
+  const auto convert = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i",    dir / "m.safetensors", "-o", dir / "o.safetensors",
+                                     "--fp8", "--comfy_quant"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_binary(args);
+  };
+  const auto error = [&](const std::vector<std::string>& more) {
+    const Outcome run = convert(more);
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 0);
+    CHECK((run.out.find("direct and LoRA for 1 layer") != std::string::npos) == !more.empty());
+    const auto written = ctq::model::Checkpoint::open(dir / "o.safetensors");
+    const at::Tensor decoded = ctq::model::load(*written.find("blocks.0.a.weight")).to(at::kFloat) *
+                               ctq::model::load(*written.find("blocks.0.a.weight_scale"));
+    return a.mm((decoded - weight).t()).norm().item<float>();
+  };
+  CHECK(error({"--calibration-lora", dir / "lora.safetensors"}) < 0.5F * error({}));
+
+  make_checkpoint(dir / "other.safetensors", {f32_weight("x.lora_A.weight", 4, 128)});
+  CHECK(convert({"--calibration-lora", dir / "other.safetensors"}).code == 1);
+  CHECK(convert({"--calibration-lora", dir / "none.safetensors"}).code == 4);
+  CHECK(convert({"--calibration-lora", dir / "m.safetensors"}).code == 4);
+  const Outcome plain = convert({"--simple", "--calibration-lora", dir / "lora.safetensors"});
+  CHECK(plain.out.find("--calibration-lora has no effect") != std::string::npos);
 }

@@ -11,6 +11,7 @@
 
 #include "linalg/golden.h"
 #include "linalg/tiles_aten.h"
+#include "support/matchers.h"
 
 namespace ctq::format {
 namespace {
@@ -54,6 +55,13 @@ std::vector<uint32_t> scale_bits(const Encoded& encoded) {
   return bits;
 }
 
+/// Zero tiles have the scale 0 where scales are no plain float32.
+bool good_scales(const Encoded& encoded) {
+  const bool zero_is_one = encoded.codec->scale_type != ScaleType::kFloat32;
+  const at::Tensor good = zero_is_one ? encoded.scales >= 0 : encoded.scales > 0;
+  return encoded.scales.isfinite().logical_and(good).all().item<bool>();
+}
+
 TEST_CASE("registry: format and granularity name one row, and foreign formats say who reads them",
           "[format]") {
   std::set<std::string> labels;
@@ -64,7 +72,7 @@ TEST_CASE("registry: format and granularity name one row, and foreign formats sa
     CHECK(codec.stock == codec.reader.empty());
     CHECK(codec.stock == codec.stock_equivalent.empty());
   }
-  CHECK(labels.size() == 9);
+  CHECK(labels.size() == 11);
   CHECK(find_codec("int8_tensorwise", Granularity::kBlock) == nullptr);
   CHECK(find_codec("nvfp4", Granularity::kTensor) == nullptr);
   CHECK(codec_named("int8_tensorwise", Granularity::kRow).label() == "int8_tensorwise (row)");
@@ -76,15 +84,54 @@ TEST_CASE("codecs: what is stored has the announced types and shapes", "[format]
   CAPTURE(codec.label());
   const at::Tensor weight = at::randn({48, 32});
   const Encoded encoded = encode(codec, weight);
-  const std::vector<StoredTensor> stored = stored_tensors(codec, 48, 32, kBlock);
-  REQUIRE(stored.size() == 2);
-  CHECK(stored[0].role == "weight");
-  CHECK(stored[0].dtype == encoded.codes.scalar_type());
-  CHECK(encoded.codes.sizes() == at::IntArrayRef(stored[0].shape));
-  CHECK(stored[1].role == "weight_scale");
-  CHECK(stored[1].dtype == encoded.scales.scalar_type());
-  CHECK(encoded.scales.sizes() == at::IntArrayRef(stored[1].shape));
+  const std::vector<StoredTensor> announced = stored_tensors(codec, 48, 32, kBlock);
+  const std::vector<at::Tensor> stored = pack(encoded);
+  REQUIRE(stored.size() == announced.size());
+  CHECK(announced[0].role == "weight");
+  for (size_t i = 0; i < stored.size(); ++i) {
+    CAPTURE(announced[i].role);
+    CHECK(announced[i].dtype == stored[i].scalar_type());
+    CHECK(stored[i].sizes() == at::IntArrayRef(announced[i].shape));
+    CHECK(stored[i].is_contiguous());
+  }
   CHECK(encoded.block_size == (codec.has_blocks() ? kBlock : 0));
+}
+
+TEST_CASE("codecs: what is packed comes back as it was", "[format]") {
+  at::manual_seed(4);
+  const Codec codec = GENERATE(from_range(codecs()));
+  CAPTURE(codec.label());
+  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{48, 32}, {130, 80}, {1, 16}, {30, 64}, {64, 15}}) {
+    if (misfit(codec, rows, columns, kBlock)) continue;
+    CAPTURE(rows, columns);
+    at::Tensor weight = at::randn({rows, columns}) * 0.02;
+    weight[0].mul_(1e-4);
+    const int64_t rotation = codec.rotation == Rotation::kNever || columns % 16 != 0 ? 0 : 16;
+    const auto encoded = encode_nearest(codec, weight, kBlock, rotation);
+    REQUIRE(encoded.has_value());
+    const Encoded back = unpack(*find_codec(codec.format, codec.granularity), kBlock, rotation, pack(*encoded), rows, columns);
+    CHECK(same_bits(back.codes, encoded->codes));
+    CHECK(same_bits(back.scales, encoded->scales));
+    CHECK(back.block_size == encoded->block_size);
+    CHECK(same_bits(decode(back), decode(*encoded)));
+  }
+}
+
+TEST_CASE("unpack: refuses tensors that are not what the format announces, by name", "[format]") {
+  const Codec& codec = codec_named("nvfp4", Granularity::kGroup);
+  const std::vector<at::Tensor> good = pack(encode(codec, at::randn({32, 48})));
+  const auto with = [&](size_t index, const at::Tensor& other) {
+    std::vector<at::Tensor> bad = good;
+    bad[index] = other;
+    return bad;
+  };
+  const auto read = [&](const std::vector<at::Tensor>& stored) { return unpack(codec, 0, 0, stored, 32, 48); };
+  CHECK_THROWS_MATCHES(read(with(0, good[0].narrow(0, 0, 16))), Error,
+                       test::HasCode(ErrorCode::kBadInput, "weight of a weight [32, 48] in nvfp4", "[16, 24]"));
+  CHECK_THROWS_MATCHES(read(with(1, good[1].to(at::kFloat))), Error,
+                       test::HasCode(ErrorCode::kBadInput, "weight_scale", "Float8_e4m3fn", "Float"));
+  CHECK_THROWS_MATCHES(read({good[0], good[1]}), Error,
+                       test::HasCode(ErrorCode::kBadInput, "3 tensors, not 2"));
 }
 
 TEST_CASE("codecs: decoding gives the nearest value of the grid", "[format]") {
@@ -102,8 +149,10 @@ TEST_CASE("codecs: decoding gives the nearest value of the grid", "[format]") {
     const at::Tensor u = (weight.to(at::kDouble) / scale).to(at::kFloat);
     const at::Tensor step = codec.grid().above(u) - codec.grid().below(u);
     const at::Tensor error = (decode(encoded).to(at::kDouble) - weight.to(at::kDouble)).abs();
-    // Half a step, and the float32 rounding of scale and quotient.
-    CHECK((error <= scale * (step * 0.5 + u.abs() * 3e-7 + 1e-30)).all().item<bool>());
+    // Half a step, what a scale that was rounded down clips, and the float32 rounding of scale and quotient.
+    const at::Tensor clipped = (u.abs() - codec.grid().max_abs()).clamp_min(0);
+    CHECK((clipped <= codec.grid().max_abs() / 16).all().item<bool>());
+    CHECK((error <= scale * (at::maximum(step * 0.5, clipped) + u.abs() * 3e-7 + 1e-30)).all().item<bool>());
   }
 }
 
@@ -112,20 +161,18 @@ TEST_CASE("codecs: a zero weight decodes to zeros with a finite positive scale",
   CAPTURE(codec.label());
   const Encoded encoded = encode(codec, at::zeros({32, 32}));
   CHECK((encoded.codes.view(at::kByte) == 0).all().item<bool>());
-  CHECK(encoded.scales.isfinite().all().item<bool>());
-  CHECK((encoded.scales > 0).all().item<bool>());
+  CHECK(good_scales(encoded));
   CHECK(same_bits(decode(encoded), at::zeros({32, 32})));
 }
 
 TEST_CASE("codecs: tiny and huge weights stay finite", "[format]") {
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
-  for (double magnitude : {1e-45, 1e-38, 1e-36, 1e-30, 1e-12, 1e30, 3.4e38}) {
+  for (double magnitude : {1e-45, 1e-38, 1e-36, 1e-30, 1e-12, 1e30, 3e38}) {  // 256 * 2^120 would be infinite
     at::Tensor weight = at::full({32, 32}, magnitude);
     weight[0][0] = -magnitude;
     const Encoded encoded = encode(codec, weight);
-    CHECK(encoded.scales.isfinite().all().item<bool>());
-    CHECK((encoded.scales > 0).all().item<bool>());
+    CHECK(good_scales(encoded));
     const at::Tensor decoded = decode(encoded);
     CHECK(decoded.isfinite().all().item<bool>());
     CHECK(((decoded - weight).abs() <= magnitude).all().item<bool>());
@@ -171,19 +218,21 @@ TEST_CASE("codecs: kernels, ATen operations and two threads give the same bits",
 
   bool finite = false;
   const linalg::Tiling tiles = tiling(codec, 512, 640, 128);
-  const linalg::TileCodes aten =
-      linalg::aten::quantize_tiles(weight, tiles, {codec.grid().code(), codec.divide, codec.absmax}, &finite);
+  const linalg::TileCodes aten = linalg::aten::quantize_tiles(
+      weight, tiles, {codec.grid().code(), codec.divide, codec.absmax, codec.outer_scale != nullptr}, &finite);
   CHECK(finite);
   CHECK(same_bits(one.codes, aten.codes));
   CHECK(same_bits(one.scales.reshape(aten.decode.sizes()), aten.decode));
-  CHECK(same_bits(decoded, linalg::aten::decode_tiles(aten.codes, tiles, aten.decode)));
+  CHECK(same_bits(decoded, linalg::aten::decode_tiles(aten.codes, codec.grid().code(), tiles, aten.decode)));
 }
 
 TEST_CASE("codecs: a weight without elements keeps the announced shapes", "[format]") {
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
   const Encoded encoded = encode(codec, at::empty({0, 32}));
-  CHECK(encoded.scales.sizes() == at::IntArrayRef(stored_tensors(codec, 0, 32, kBlock)[1].shape));
+  const std::vector<StoredTensor> announced = stored_tensors(codec, 0, 32, kBlock);
+  const std::vector<at::Tensor> stored = pack(encoded);
+  for (size_t i = 0; i < stored.size(); ++i) CHECK(stored[i].sizes() == at::IntArrayRef(announced[i].shape));
   CHECK(decode(encoded).sizes() == at::IntArrayRef({0, 32}));
 }
 
@@ -197,6 +246,27 @@ TEST_CASE("misfit: says which side does not divide", "[format]") {
   CHECK(misfit(block3d, 100, 200, 128) == "in_features 200 is not a multiple of block size 128");
   CHECK(misfit(block, 256, 256, 0) == "int8_blockwise (block) needs a block size of at least 1, not 0");
   CHECK_FALSE(misfit(codec_named("int8_tensorwise", Granularity::kRow), 3, 5, 0).has_value());
+}
+
+TEST_CASE("storable_scales: of all scales that the format has, the nearest", "[format]") {
+  const at::Tensor scales = at::tensor({0.0f, 0.7f, 0.75f, 1.0f, 1.4f, 1.42f, 3e9f}).view({7, 1});
+  const Codec& plain = codec_named("int8_tensorwise", Granularity::kRow);
+  CHECK(at::equal(storable_scales(plain, scales, {}), scales));
+  const Codec& powers = codec_named("mxfp8", Granularity::kGroup);
+  CHECK(at::equal(storable_scales(powers, scales, {}),
+                  at::tensor({0.0f, 0.5f, 1.0f, 1.0f, 1.0f, 2.0f, 0x1p31f}).view({7, 1})));
+  const Codec& two_levels = codec_named("nvfp4", Granularity::kGroup);
+  CHECK(at::equal(storable_scales(two_levels, scales, at::full({}, 0.5f)),
+                  at::tensor({0.0f, 0.6875f, 0.75f, 1.0f, 1.375f, 1.375f, 224.0f}).view({7, 1})));
+}
+
+TEST_CASE("rows_of: decodes to the same rows", "[format]") {
+  at::manual_seed(5);
+  const Codec codec = GENERATE(from_range(codecs()));
+  CAPTURE(codec.label());
+  const Encoded encoded = encode(codec, at::randn({64, 64}));
+  for (auto [row, rows] : {std::pair<int64_t, int64_t>{0, 64}, {16, 32}, {48, 16}})
+    CHECK(same_bits(decode(rows_of(encoded, row, rows)), decode(encoded).narrow(0, row, rows)));
 }
 
 TEST_CASE("codecs: the worked examples of the format pages", "[format]") {
@@ -233,6 +303,40 @@ TEST_CASE("codecs: the worked examples of the format pages", "[format]") {
   got = encode(codec_named("int8_blockwise", Granularity::kBlock), weight, 2);
   CHECK(signed_codes(got) == Bytes{64, -127, 16, 127, -13, 38, -44, 0});
   CHECK(at::equal(got.scales, at::tensor({0.007874016f, 0.015748031f}).view({1, 2})));
+
+  // Row 0: the eight numbers above; row 1: from -1 in equal steps.
+  const auto with_ramp = [&](int64_t columns) {
+    return at::stack({at::constant_pad_nd(weight.reshape({-1}), {0, columns - 8}),
+                      at::arange(columns).to(at::kFloat).mul_(2.0 / static_cast<double>(columns)).sub_(1)});
+  };
+  const auto bytes = [](const at::Tensor& tensor, int64_t row) {
+    const at::Tensor line = tensor.view(at::kByte)[row].to(at::kInt).contiguous();
+    return Bytes(line.const_data_ptr<int>(), line.const_data_ptr<int>() + line.numel());
+  };
+  std::vector<at::Tensor> stored = pack(encode(codec_named("nvfp4", Granularity::kGroup), with_ramp(16)));
+  CHECK(stored[0].sizes() == at::IntArrayRef({16, 8}));
+  CHECK(bytes(stored[0], 0) == Bytes{0x3d, 0x27, 0x92, 0xc0, 0, 0, 0, 0});
+  CHECK(bytes(stored[0], 1) == Bytes{0xff, 0xee, 0xdc, 0xba, 0x02, 0x34, 0x56, 0x67});
+  CHECK(stored[0].narrow(0, 2, 14).eq(0).all().item<bool>());
+  at::Tensor scales = stored[1].view(at::kByte).reshape(-1);
+  CHECK(scales.numel() == 128 * 4);
+  CHECK(scales[0].item<int>() == 0x7e);
+  CHECK(scales[16].item<int>() == 0x76);
+  CHECK(scales.count_nonzero().item<int>() == 2);
+  CHECK(std::bit_cast<uint32_t>(stored[2].item<float>()) == 0x3a430c31);
+
+  stored = pack(encode(codec_named("mxfp8", Granularity::kGroup), with_ramp(32)));
+  CHECK(stored[0].sizes() == at::IntArrayRef({32, 32}));
+  Bytes row = {0x68, 0xf0, 0x60, 0x78, 0xd5, 0x62, 0xeb};
+  row.resize(32);
+  CHECK(bytes(stored[0], 0) == row);
+  CHECK(bytes(stored[0], 1) == Bytes{0xf8, 0xf7, 0xf6, 0xf5, 0xf4, 0xf3, 0xf2, 0xf1, 0xf0, 0xee, 0xec,
+                                     0xea, 0xe8, 0xe4, 0xe0, 0xd8, 0x00, 0x58, 0x60, 0x64, 0x68, 0x6a,
+                                     0x6c, 0x6e, 0x70, 0x71, 0x72, 0x73, 0x74, 0x75, 0x76, 0x77});
+  scales = stored[1].reshape(-1);
+  CHECK(scales[0].item<int>() == 120);
+  CHECK(scales[16].item<int>() == 119);
+  CHECK(scales.count_nonzero().item<int>() == 2);
 }
 
 }  // namespace

@@ -3,7 +3,10 @@
 
 #include <ATen/ATen.h>
 
+#include <fmt/format.h>
+
 #include "ctq/format/codec.h"
+#include "format/swizzle.h"
 #include "linalg/golden.h"
 
 namespace ctq::format {
@@ -75,6 +78,82 @@ TEST_CASE("golden: codes, scales and decoded weights are the clients' own", "[fo
                          vector.rotation_group > 0 ? 1e-6 : 0));
     }
   }
+}
+
+/// A format whose stored tensors are more than codes and scales: "<key>.<role>" for each of them.
+struct Packed {
+  const char* file;
+  const char* input;
+  const char* stored;   ///< before ".weight"
+  const char* decoded;  ///< null where the file has none
+  const char* format;
+  Granularity granularity;
+  int64_t rotation_group = 0;
+};
+
+constexpr Packed kPacked[] = {
+    {"nvfp4", "in.aligned", "out.aligned", "deq.aligned", "nvfp4", Granularity::kGroup},
+    {"nvfp4", "in.padded", "out.padded", "deq.padded", "nvfp4", Granularity::kGroup},
+    {"nvfp4", "in.swizzle", "out.swizzle", "deq.swizzle", "nvfp4", Granularity::kGroup},
+    {"mxfp8", "in.aligned", "out.aligned", "deq.aligned", "mxfp8", Granularity::kGroup},
+    {"mxfp8", "in.padded", "out.padded", "deq.padded", "mxfp8", Granularity::kGroup},
+    {"mxfp8", "in.swizzle", "out.swizzle", nullptr, "mxfp8", Granularity::kGroup},
+};
+
+TEST_CASE("golden: packed tensors are the clients' own, and decode as they decode them", "[format]") {
+  for (const Packed& vector : kPacked) {
+    CAPTURE(vector.file, vector.input);
+    const Golden golden(vector.file);
+    const Codec* codec = find_codec(vector.format, vector.granularity);
+    REQUIRE(codec != nullptr);
+    const at::Tensor input = golden[vector.input];
+    const int64_t rows = input.size(0), columns = input.size(1);
+    const auto encoded = encode_nearest(*codec, input, 0, vector.rotation_group);
+    REQUIRE(encoded.has_value());
+    const std::vector<StoredTensor> announced = stored_tensors(*codec, rows, columns, 0);
+    const std::vector<at::Tensor> packed = pack(*encoded);
+    std::vector<at::Tensor> stored;
+    for (size_t i = 0; i < announced.size(); ++i) {
+      CAPTURE(announced[i].role);
+      stored.push_back(golden[fmt::format("{}.{}", vector.stored, announced[i].role)]);
+      CHECK(same_bits(packed.at(i), stored.back()));
+    }
+    if (vector.decoded == nullptr) continue;
+    const Encoded read = unpack(*codec, 0, vector.rotation_group, stored, rows, columns);
+    const double tolerance = vector.rotation_group > 0 ? 1e-6 : 0;
+    CHECK(at::allclose(decode(read), golden[vector.decoded], /*rtol=*/1e-6, tolerance));
+  }
+}
+
+TEST_CASE("golden: scales of blocks lie where tensor cores look for them", "[format]") {
+  const Golden golden("swizzle");
+  for (const std::string shape : {"16x1", "130x5", "256x8"}) {
+    CAPTURE(shape);
+    const at::Tensor grid = golden["in." + shape];
+    CHECK(same_bits(swizzle(grid), golden["out." + shape]));
+    CHECK(same_bits(unswizzle(golden["out." + shape], grid.size(0), grid.size(1)), grid));
+  }
+}
+
+TEST_CASE("golden: a layer that QuIP transformed decodes as its reader does", "[format]") {
+  const Golden golden("rotations");
+  const Codec& codec = *find_codec("int8_quip_hadamard", Granularity::kRow);
+  const auto size = [](int value) { return at::scalar_tensor(value, at::kInt); };
+  const std::vector<at::Tensor> stored = {golden["in.quip.weight"],
+                                          golden["in.quip.weight_scale"],
+                                          golden["in.quip.sign_row"],
+                                          golden["in.quip.sign_col"],
+                                          at::scalar_tensor(1, at::kChar),
+                                          size(16),
+                                          size(32)};
+  const Encoded encoded = unpack(codec, 0, 0, stored, 16, 32);
+  const at::Tensor expected = golden["deq.quip"];
+  CHECK(((decode(encoded) - expected).abs().max() / expected.abs().max()).item<double>() < 1e-6);
+  CHECK(at::allclose(in_code_space(decode(encoded), encoded), stored[0].to(at::kFloat) * stored[1], 1e-5,
+                     1e-6));
+  const std::vector<at::Tensor> again = pack(encoded);
+  REQUIRE(again.size() == stored.size());
+  for (size_t i = 0; i < again.size(); ++i) CHECK(at::equal(again[i], stored[i]));
 }
 
 }  // namespace

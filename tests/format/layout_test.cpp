@@ -29,6 +29,14 @@ TEST_CASE("marker_json: has the bytes that the clients' own tools write", "[form
         R"({"format": "float8_e4m3fn_block3d", "group_size": 128})");
 }
 
+TEST_CASE("marker_json: formats that are stored padded say the weight's shape", "[format]") {
+  const MarkerOptions shape = {.full_precision_matrix_mult = true, .out_features = 30, .in_features = 64};
+  CHECK(marker("nvfp4", Granularity::kGroup, shape) ==
+        R"({"format": "nvfp4", "full_precision_matrix_mult": true, "orig_shape": [30, 64]})");
+  CHECK(marker("mxfp8", Granularity::kGroup, {.out_features = 3072, .in_features = 15}) ==
+        R"({"format": "mxfp8", "orig_shape": [3072, 15]})");
+}
+
 TEST_CASE("marker_json: full_precision_matrix_mult stands directly after the format", "[format]") {
   const MarkerOptions full = {.full_precision_matrix_mult = true};
   CHECK(marker("float8_e4m3fn", Granularity::kTensor, full) ==

@@ -25,8 +25,8 @@ std::optional<at::Device> gpu() {
   }
 }
 
-TileScale absmax_int8(float amax) { return {amax / 127.0f, amax / 127.0f}; }
-TileScale absmax_e4m3(float amax) { return {amax / 448.0f, 1.0f / (amax / 448.0f)}; }
+TileScale absmax_int8(float amax, float) { return {amax / 127.0f, amax / 127.0f}; }
+TileScale absmax_e4m3(float amax, float) { return {amax / 448.0f, 1.0f / (amax / 448.0f)}; }
 
 }  // namespace
 

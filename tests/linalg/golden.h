@@ -34,6 +34,7 @@ class Golden {
       case safetensors::Dtype::kF32: return at::kFloat;
       case safetensors::Dtype::kBF16: return at::kBFloat16;
       case safetensors::Dtype::kI8: return at::kChar;
+      case safetensors::Dtype::kI32: return at::kInt;
       case safetensors::Dtype::kU8: return at::kByte;
       case safetensors::Dtype::kF8E4M3: return at::kFloat8_e4m3fn;
       case safetensors::Dtype::kF8E5M2: return at::kFloat8_e5m2;

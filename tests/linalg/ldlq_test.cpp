@@ -19,10 +19,6 @@
 namespace ctq::linalg {
 namespace {
 
-double nearest_value(const std::vector<double>& values, double u) {
-  return std::copysign(values[test::nearest_index(values, std::abs(u))], u);
-}
-
 /// GPTQ as the paper states it, one element at a time: through the upper Cholesky factor C of H^-1.
 at::Tensor column_by_column(const at::Tensor& weight, const at::Tensor& damped, const at::Tensor& order,
                             Code code, const at::Tensor& scale_of_each) {
@@ -34,10 +30,9 @@ at::Tensor column_by_column(const at::Tensor& weight, const at::Tensor& damped, 
   const at::Tensor scales = scale_of_each.index_select(1, order).contiguous();
   auto w = moving.accessor<double, 2>(), s = scales.accessor<double, 2>(), u = values.accessor<double, 2>();
   const auto column = order.accessor<int64_t, 1>();
-  const std::vector<double> grid = test::positive_values(code);
   for (int64_t row = 0; row < rows; ++row) {
     for (int64_t j = 0; j < columns; ++j) {
-      const double value = nearest_value(grid, w[row][j] / s[row][j]);
+      const double value = test::nearest_value(code, w[row][j] / s[row][j]).value;
       const double error = (w[row][j] - value * s[row][j]) / c[j][j];
       u[row][column[j]] = value;
       for (int64_t k = j; k < columns; ++k) w[row][k] -= error * c[j][k];
@@ -63,6 +58,8 @@ void check_against_columns(const at::Tensor& w, const at::Tensor& h, double lamb
   const at::Tensor expected = column_by_column(w, damped(h, factor.lambda), sequence, code, each);
   const at::Tensor found = ldlq_round(w, factor, tiling, code, scale);
   CHECK(((found - expected) * each).abs().max().item<double>() < 1e-10);
+  const at::Tensor columns = ldlq_round(w, factor, tiling, code, scale, nullptr, Recursion::kColumns);
+  CHECK(((columns - expected) * each).abs().max().item<double>() < 1e-10);
 }
 
 TEST_CASE("ldlq: the cost it tells is that of its errors", "[linalg]") {
@@ -209,11 +206,10 @@ std::vector<const char*> runnable_isas() {
 TEST_CASE("ldlq kernels: every value, midpoint and neighbour gets the nearest value, ties to even",
           "[linalg]") {
   for (Code code : test::kAllCodes) {
-    const std::vector<double> grid = test::positive_values(code);
     const std::vector<float> u = test::values_that_matter(code);
     const at::Tensor tensor = at::tensor(u);
     std::vector<float> expected;
-    for (float x : u) expected.push_back(static_cast<float>(nearest_value(grid, x)));
+    for (float x : u) expected.push_back(static_cast<float>(test::nearest_value(code, x).value));
     CHECK(at::equal(nearest(tensor, code), at::tensor(expected)));
     CHECK(at::equal(nearest(tensor.to(at::kDouble), code), at::tensor(expected).to(at::kDouble)));
     for (const char* isa : runnable_isas()) {

@@ -29,6 +29,10 @@ inline float max_abs(linalg::Code code) {
     case linalg::Code::kInt8: return 127;
     case linalg::Code::kE4M3: return 448;
     case linalg::Code::kE5M2: return 57344;
+    case linalg::Code::kE2M1: return 6;
+    case linalg::Code::kInt4:
+    case linalg::Code::kNibble: return 7;
+    case linalg::Code::kLevel16: return 0.98f;
   }
   return 0;
 }

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include "linalg/reference.h"
+#include "linalg/solver_inputs.h"
 
 namespace ctq::linalg::cpu {
 namespace {
@@ -86,7 +87,7 @@ TEST_CASE("encoders: random weights get the nearest code of the rounded product 
   for (const TileKernels* table : runnable_kernels()) {
     for (Code code : test::kAllCodes) {
       CAPTURE(table->isa, static_cast<int>(code));
-      const float factor = code == Code::kE5M2 ? 7.1e5f : 1717.3f;
+      const float factor = test::max_abs(code) * 13.7f;
       std::vector<float> product(weight), quotient(weight);
       for (float& x : product) x *= factor;
       for (float& x : quotient) x /= 1 / factor;
@@ -98,18 +99,31 @@ TEST_CASE("encoders: random weights get the nearest code of the rounded product 
   }
 }
 
-TEST_CASE("encoders: the sign of zero is kept in FP8, and NaN does no harm", "[linalg]") {
+TEST_CASE("encoders: the sign of zero is kept in floating codes, and NaN does no harm", "[linalg]") {
+  const std::vector<float> weight(70, -0.0f), nan(70, std::numeric_limits<float>::quiet_NaN());
   for (const TileKernels* table : runnable_kernels()) {
-    CAPTURE(table->isa);
-    const std::vector<float> weight(70, -0.0f), nan(70, std::numeric_limits<float>::quiet_NaN());
-    CHECK(encode_run(*table, Source::kFloat32, Code::kE4M3, false, weight, 3.0f) ==
-          std::vector<uint8_t>(70, 0x80));
-    CHECK(encode_run(*table, Source::kFloat32, Code::kE5M2, false, weight, 3.0f) ==
-          std::vector<uint8_t>(70, 0x80));
-    CHECK(encode_run(*table, Source::kFloat32, Code::kInt8, true, weight, 3.0f) ==
-          std::vector<uint8_t>(70, 0));
-    for (Code code : test::kAllCodes)
+    for (Code code : test::kAllCodes) {
+      CAPTURE(table->isa, static_cast<int>(code));
+      const uint8_t zero = test::reference_code(code, -0.0f);
+      if (code == Code::kE2M1) CHECK(zero == 8);
+      if (code == Code::kE4M3 || code == Code::kE5M2) CHECK(zero == 0x80);
+      CHECK(encode_run(*table, Source::kFloat32, code, code == Code::kInt8, weight, 3.0f) ==
+            std::vector<uint8_t>(70, zero));
       CHECK(encode_run(*table, Source::kFloat32, code, true, nan, 1.0f).size() == 70);
+    }
+  }
+}
+
+TEST_CASE("encoders: where the factor is 0 every weight gets the code of 0", "[linalg]") {
+  const std::vector<float> weight = {0.0f, -0.0f, 1.0f, -1.0f, 1e30f, -1e-40f};
+  for (const TileKernels* table : runnable_kernels()) {
+    for (Code code : test::kAllCodes) {
+      for (bool divide : {false, true}) {
+        CAPTURE(table->isa, static_cast<int>(code), divide);
+        CHECK(encode_run(*table, Source::kFloat32, code, divide, weight, 0.0f) ==
+              std::vector<uint8_t>(weight.size(), test::reference_code(code, 0.0f)));
+      }
+    }
   }
 }
 
@@ -118,22 +132,39 @@ TEST_CASE("decoders: every code gives its value, and the special codes of FP8 ar
   std::iota(codes.begin(), codes.end(), uint8_t{0});
   for (const TileKernels* table : runnable_kernels()) {
     for (Code code : test::kAllCodes) {
-      const std::vector<double> positive = test::positive_values(code);
+      CAPTURE(table->isa, static_cast<int>(code));
       std::vector<float> values(256);
       const float scale = 1.0f / 3.0f;
       table->decode(code, codes.data(), {1, 256, 256}, &scale, values.data());
-      for (size_t c = 0; c < 256; ++c) {
-        CAPTURE(table->isa, static_cast<int>(code), c);
-        const bool negative = c >= 128;
-        const size_t index = code == Code::kInt8 && negative ? 256 - c : c % 128;
-        if (index < positive.size()) {
-          const float value = static_cast<float>(positive[index]) * scale;
-          CHECK(values[c] == (negative ? -value : value));
-        } else if (code == Code::kInt8) {
-          CHECK(values[c] == -128.0f * scale);
-        } else {
-          CHECK_FALSE(std::isfinite(values[c]));
-        }
+      for (const test::Value& known : test::all_values(code)) {
+        CHECK(values[known.code] == static_cast<float>(known.value) * scale);
+        if (known.value == 0) CHECK(values[known.code | test::sign_bit(code)] == 0);
+      }
+      if (code == Code::kInt8) CHECK(values[0x80] == -128.0f * scale);
+      const int first_special = code == Code::kE4M3 ? 0x7F : code == Code::kE5M2 ? 0x7C : 0x80;
+      for (int c = first_special; c < 0x80; ++c) {
+        CHECK_FALSE(std::isfinite(values[static_cast<size_t>(c)]));
+        CHECK_FALSE(std::isfinite(values[static_cast<size_t>(c | 0x80)]));
+      }
+    }
+  }
+}
+
+TEST_CASE("nibbles: all pairs of codes, in either order, for every length", "[linalg]") {
+  std::vector<uint8_t> codes;
+  for (int pair = 0; pair < 256; ++pair) {
+    codes.push_back(static_cast<uint8_t>(pair & 15));
+    codes.push_back(static_cast<uint8_t>((pair >> 4) | (pair >= 0x80 ? 0xF0 : 0)));  // signs do not spill over
+  }
+  for (const TileKernels* table : runnable_kernels()) {
+    for (int64_t n : {0, 1, 31, 32, 63, 256}) {
+      CAPTURE(table->isa, n);
+      std::vector<uint8_t> low_first(static_cast<size_t>(n)), high_first(low_first);
+      table->pack_nibbles(codes.data(), n, /*even_is_high=*/false, low_first.data());
+      table->pack_nibbles(codes.data(), n, /*even_is_high=*/true, high_first.data());
+      for (size_t i = 0; i < low_first.size(); ++i) {
+        CHECK(low_first[i] == i);
+        CHECK(high_first[i] == ((i & 15) << 4 | i >> 4));
       }
     }
   }

@@ -22,13 +22,23 @@ constexpr float kInfinity = std::numeric_limits<float>::infinity();
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 constexpr at::ScalarType kFloats[] = {at::kFloat, at::kHalf, at::kBFloat16, at::kDouble};
 
-TileScale by_127(float amax) { return {std::max(amax / 127, 1e-30f), std::max(amax / 127, 1e-30f)}; }
-TileScale by_reciprocal(float amax) {
+TileScale by_127(float amax, float) { return {std::max(amax / 127, 1e-30f), std::max(amax / 127, 1e-30f)}; }
+TileScale by_reciprocal(float amax, float) {
   const float factor = 448 / std::max(amax, 1e-12f);
   return {1 / factor, factor};
 }
 
-constexpr TileCoding kCodings[] = {{Code::kInt8, true, by_127},
+/// Two levels: tiles far below the largest are coded as zeros.
+TileScale by_whole(float amax, float whole) {
+  const float scale = amax > whole / 4 ? std::ldexp(whole, -3) : 0.0f;
+  return {scale, scale};
+}
+
+constexpr TileCoding kCodings[] = {{Code::kE2M1, true, by_whole, true},
+                                   {Code::kInt4, true, by_127},
+                                   {Code::kNibble, false, by_reciprocal},
+                                   {Code::kLevel16, true, by_127},
+                                   {Code::kInt8, true, by_127},
                                    {Code::kE4M3, false, by_reciprocal},
                                    {Code::kE5M2, false, by_reciprocal},
                                    {Code::kE4M3, true, by_127}};
@@ -53,8 +63,9 @@ void check_paths_agree(const at::Tensor& weight, Tiling tiling) {
     CHECK(same_bits(kernels.codes, reference.codes));
     CHECK(same_bits(kernels.decode, threads.decode));
     CHECK(same_bits(kernels.codes, threads.codes));
-    const at::Tensor values = decode_tiles(kernels.codes, tiling, kernels.decode);
-    CHECK(same_bits(values, aten::decode_tiles(kernels.codes, tiling, kernels.decode)));
+    CHECK(kernels.whole == reference.whole);
+    const at::Tensor values = decode_tiles(kernels.codes, coding.code, tiling, kernels.decode);
+    CHECK(same_bits(values, aten::decode_tiles(kernels.codes, coding.code, tiling, kernels.decode)));
     const at::Tensor factor = coding.divide ? kernels.decode : kernels.decode.reciprocal();
     CHECK(same_bits(encode_tiles(weight, tiling, coding.code, coding.divide, factor),
                     aten::encode_tiles(weight, tiling, coding.code, coding.divide, factor)));
@@ -86,16 +97,30 @@ TEST_CASE("tiles: matrices large enough for several threads give the same bits",
   }
 }
 
+TEST_CASE("nibbles: what is packed comes back, and both ways of packing agree", "[linalg]") {
+  at::manual_seed(5);
+  for (const at::ScalarType type : {at::kByte, at::kChar}) {
+    const at::Tensor codes = at::randint(type == at::kByte ? 0 : -8, type == at::kByte ? 16 : 8, {70, 130}).to(type);
+    for (const bool even_is_high : {false, true}) {
+      const at::Tensor packed = pack_nibbles(codes, even_is_high);
+      CHECK(packed.sizes() == at::IntArrayRef({70, 65}));
+      CHECK(same_bits(packed, aten::pack_nibbles(codes, even_is_high)));
+      CHECK(same_bits(unpack_nibbles(packed, even_is_high), codes));
+    }
+  }
+  CHECK(pack_nibbles(at::empty({0, 4}, at::kByte), true).sizes() == at::IntArrayRef({0, 2}));
+}
+
 TEST_CASE("tiles: empty matrices give empty results", "[linalg]") {
   for (auto [rows, cols] : {std::pair<int64_t, int64_t>{0, 8}, {8, 0}, {0, 0}}) {
     const at::Tensor weight = at::empty({rows, cols});
     bool finite = false;
-    const TileCodes coded = quantize_tiles(weight, {4, 4}, kCodings[0], &finite);
+    const TileCodes coded = quantize_tiles(weight, {4, 4}, kCodings[4], &finite);
     CHECK(finite);
     CHECK(coded.codes.sizes() == weight.sizes());
     CHECK(coded.decode.size(0) == (rows + 3) / 4);
     CHECK(tile_amax(weight, {4, 4}).numel() == 0);
-    CHECK(decode_tiles(coded.codes, {4, 4}, coded.decode).sizes() == weight.sizes());
+    CHECK(decode_tiles(coded.codes, Code::kInt8, {4, 4}, coded.decode).sizes() == weight.sizes());
   }
   CHECK(extent(at::empty({0})).amax == 0);
   CHECK(extent(at::empty({0})).finite());
@@ -175,10 +200,10 @@ TEST_CASE("golden: integers round half to even", "[linalg]") {
 
 TEST_CASE("golden: every FP8 code decodes to torch's value", "[linalg]") {
   const Golden golden("casts");
-  for (auto [dtype, name] :
-       {std::pair{at::kFloat8_e4m3fn, "out.table_e4m3fn_f32"}, {at::kFloat8_e5m2, "out.table_e5m2_f32"}}) {
-    const at::Tensor codes = at::arange(256, at::kByte).view(dtype).view({1, 256});
-    const at::Tensor values = decode_tiles(codes, {1, 256}, at::ones({1, 1})).view(-1),
+  for (auto [code, name] :
+       {std::pair{Code::kE4M3, "out.table_e4m3fn_f32"}, {Code::kE5M2, "out.table_e5m2_f32"}}) {
+    const at::Tensor codes = at::arange(256, at::kByte).view(code_dtype(code)).view({1, 256});
+    const at::Tensor values = decode_tiles(codes, code, {1, 256}, at::ones({1, 1})).view(-1),
                      expected = golden[name];
     CHECK(at::equal(values.isnan(), expected.isnan()));
     CHECK(same_bits(values.masked_select(values.isnan().logical_not()),

@@ -38,7 +38,9 @@ class Planned {
   std::string json_text(const PlanNames& names = kNames) const { return plan_json(plan, names, methods()); }
 
  private:
-  pipeline::LayerMethods methods() const { return {*checkpoint_, {.method = optimize::Method::kAuto}, nullptr}; }
+  pipeline::LayerMethods methods() const {
+    return {*checkpoint_, {.method = optimize::Method::kAuto}, nullptr, nullptr};
+  }
 
   TempDir dir_;
   std::optional<model::Checkpoint> checkpoint_;
@@ -183,7 +185,8 @@ TEST_CASE("plan_json: the fields of each tensor", "[report]") {
                                                {"format", "int8_blockwise"},
                                                {"scaling_mode", "block"},
                                                {"block_size", 32},
-                                               {"optimizer", "direct"}, {"stock", false},
+                                               {"optimizer", "direct"},
+                                               {"stock", false},
                                                {"scale_shape", {2, 1}},
                                                {"bytes_in", 4096},
                                                {"bytes_out", 2056}});

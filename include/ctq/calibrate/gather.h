@@ -7,6 +7,8 @@
 #include <string_view>
 #include <vector>
 
+#include <c10/core/Device.h>
+
 #include "ctq/calibrate/calibration_file.h"
 #include "ctq/calibrate/statistics_file.h"
 #include "ctq/model/checkpoint.h"
@@ -18,6 +20,7 @@ struct MeasuredOptions {
   std::optional<int64_t> rows = {};  ///< rows to keep of each input; nothing: all
   uint64_t seed = 42;                ///< of their choice
   bool hessian = false;              ///< H of the rows in place of the rows
+  at::Device device = at::kCPU;      ///< where H is calculated
 };
 
 /// Entries with all statistics and the rows, under the names of the checkpoint. Rows that hold a NaN or an

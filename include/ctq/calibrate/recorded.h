@@ -40,6 +40,8 @@ class Recording {
 
   /// Whether H can be known. layer: as model::Checkpoint::Entry::layer() names it.
   bool has_second_moment(std::string_view layer) const;
+  /// Whether RecordedInput::channel_max can be known.
+  bool has_channel_max(std::string_view layer) const;
   /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
   std::string key(std::string_view layer) const;
   std::optional<double> input_scale(std::string_view layer) const;

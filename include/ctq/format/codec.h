@@ -20,33 +20,57 @@ enum class Granularity : uint8_t {
   kRow,      ///< one output feature
   kBlock,    ///< a square of block_size x block_size
   kBlock3d,  ///< a run of block_size columns of one row
+  kGroup,    ///< a run of columns of one row, as many as the format says
 };
 
-/// "tensor", "row", "block", "block3d".
+/// "tensor", "row", "block", "block3d", "group".
 std::string_view granularity_name(Granularity granularity);
 
-/// How the scales lie in the file. b = block_size.
+/// How Encoded::scales lie. b = block_size, g = Codec::group.
 enum class ScaleShape : uint8_t {
   kScalar,  ///< []
   kColumn,  ///< [out_features, 1]
   kVector,  ///< [out_features]
   kGrid,    ///< [out_features / b, in_features / b]
   kGrid3d,  ///< [out_features, in_features / b, 1]
+  kGroups,  ///< [out_features, in_features / g], rounded up
 };
+
+/// The scales that a format can store.
+enum class ScaleType : uint8_t {
+  kFloat32,
+  kE4M3,  ///< an outer scale times a float8_e4m3fn number, 0 included
+  kE8M0,  ///< 2^-126 .. 2^127, and 0
+};
+
+/// Whether columns are rotated by ConvRot (linalg::rotate_columns), which the format's readers undo.
+enum class Rotation : uint8_t { kNever, kOptional, kAlways };
+
+struct Packing;
 
 /// A row of the registry: everything that is fixed about a format. Plain data.
 struct Codec {
   std::string_view format;  ///< the client's own word, as in the marker: "int8_tensorwise"
+  std::string_view type;    ///< what people call its family on the command line: "int8", "fp8", "nvfp4"
   Granularity granularity;  ///< with `format` the key of the row
   ScaleShape scale_shape;
   const Grid& (*grid)();
   bool divide;  ///< codes come from w / scale (kitchen's INT8) rather than w * (1 / scale) (its FP8)
   linalg::ScaleRule
       absmax;  ///< decode scale and factor from the largest magnitude, with the format's own zero convention
-  bool stock;  ///< stock ComfyUI loads it
-  std::string_view reader;  ///< who reads it, when stock ComfyUI does not
-  std::string_view
-      stock_equivalent;  ///< what to choose instead, as command-line flags; empty for stock formats
+  const Packing* packing;        ///< how codes and scales become the tensors of a file
+  bool stock = true;             ///< stock ComfyUI loads it
+  std::string_view reader = "";  ///< who reads it, when stock ComfyUI does not
+  std::string_view stock_equivalent =
+      "";  ///< what to choose instead, as command-line flags; empty for stock formats
+  ScaleType scale_type = ScaleType::kFloat32;
+  float (*outer_scale)(float whole) = nullptr;  ///< of two-level scales, from the weight's largest magnitude
+  int64_t group = 0;                            ///< columns that share a scale; 0 unless kGroup
+  int64_t pad = 0;  ///< both sides are stored filled up with zeros to multiples of it; 0: as they are
+  Rotation rotation = Rotation::kNever;
+  int64_t width_multiple = 1;  ///< readers take no other in_features
+  bool incoherent = false;     ///< codes are of the weight between two random-sign Walsh-Hadamard transforms
+                               ///< (Encoded::sign_row), for sides that are powers of two
 
   /// "int8_tensorwise (row)": for people.
   std::string label() const;
@@ -55,25 +79,39 @@ struct Codec {
   }
 };
 
-/// All codecs, in the order in which --list-formats prints them.
+/// The codecs that a target can be, in the order in which --list-formats prints them.
 std::span<const Codec> registry();
+
+/// int8_quip_hadamard, which only QuIP makes and which takes only sides that are powers of two.
+const Codec& quip_codec();
+
+/// What a quantized input of a layer in the format can at most stand for before scaling: the largest value of
+/// the grid, with two-level scales times the largest E4M3. <layer>.input_scale is the largest input over
+/// this.
+float largest_input(const Codec& codec);
 
 /// The codec of that format and granularity; null when there is none.
 const Codec* find_codec(std::string_view format, Granularity granularity);
 
-/// A weight in a format. block_size is 0 where the format has no blocks.
+/// A weight in a format, one element per weight however densely it is stored. block_size is 0 where the
+/// format has no blocks.
 struct Encoded {
   const Codec* codec = nullptr;
   int64_t block_size = 0;
   int64_t rotation_group = 0;  ///< codes are of the weight with runs of so many columns rotated
                                ///< (linalg::rotate_columns), which readers undo; 0: of the weight itself
-  at::Tensor codes;            ///< [out_features, in_features], int8 or float8
-  at::Tensor scales;           ///< float32 decode scales in the codec's ScaleShape
+  at::Tensor codes = {};       ///< [out_features, in_features], linalg::code_dtype() of the codec's grid
+  at::Tensor scales = {};  ///< float32 decode scales in the codec's ScaleShape, those of a ScaleType alone
+  at::Tensor sign_row =
+      {};  ///< [out_features], [in_features] float32, 1 or -1, of incoherent codecs: codes are of
+  at::Tensor sign_col = {};  ///< H diag(sign_row) W diag(sign_col) H, H the normalised Walsh-Hadamard matrix
+  at::Tensor outer_scale =
+      {};  ///< what scales are E4M3 multiples of, float32: [], of the tensor; else undefined
 };
 
 /// One tensor as it will lie in the file.
 struct StoredTensor {
-  std::string_view role;  ///< "weight" or "weight_scale"; format/layout.h makes names of roles
+  std::string_view role;  ///< "weight", "weight_scale", ..; format/layout.h makes names of roles
   at::ScalarType dtype;
   std::vector<int64_t> shape;
 };
@@ -86,19 +124,47 @@ linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_featu
 std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int64_t in_features,
                                   int64_t block_size);
 
-/// The tensors of a layer in the file, without marker: known from the shape alone.
+/// The tensors of a layer in the file, the weight first, without marker: known from the shape alone.
 std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_features, int64_t in_features,
                                          int64_t block_size);
+
+/// The tensors that stored_tensors() announces: padded, packed, in the order of the file's bytes. On the
+/// device of the codes.
+std::vector<at::Tensor> pack(const Encoded& encoded);
+
+/// The inverse of pack().
+///
+/// stored           as stored_tensors() announces; any device
+/// rotation_group   as in Encoded
+/// throws           Error(kBadInput) when a tensor has another type or shape, naming its role
+Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
+               const std::vector<at::Tensor>& stored, int64_t out_features, int64_t in_features);
 
 /// Absmax scales and nearest codes in one pass over the weight. weight: [out_features, in_features],
 /// contiguous, any float type and device; the result is on the same device. returns  nothing when the weight
 /// holds a NaN or an infinity
 ///
 /// rotation_group  as in Encoded; must divide in_features
+/// sign_seed       of the signs of incoherent codecs
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weight, int64_t block_size,
-                                      int64_t rotation_group = 0);
+                                      int64_t rotation_group = 0, uint64_t sign_seed = 0);
+
+/// The weight, float32, in the space in which `like` has its codes: rotated, transformed, or as it is.
+at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like);
+
+/// The second moment of an input, H [in_features, in_features], in that space: Q H Q^T for codes of W Q^T.
+/// What the codes' rows are mixed with changes no trace.
+at::Tensor moment_in_code_space(const at::Tensor& h, const Encoded& like);
 
 /// The float32 weight that a loader gets, rotated back. [out_features, in_features].
 at::Tensor decode(const Encoded& encoded);
+
+/// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last
+/// row is among them.
+Encoded rows_of(const Encoded& encoded, int64_t row, int64_t count);
+
+/// For every scale the nearest one that the format can store. scales: float32 [tiles down, tiles across];
+/// outer_scale: as in Encoded
+at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const at::Tensor& outer_scale);
 
 }  // namespace ctq::format

@@ -9,22 +9,32 @@
 
 namespace ctq::format {
 
-/// A finite set of values, symmetric about zero (INT8: -127..127; E4M3: up to 448; E5M2: up to 57344).
-/// Tensors are float32, any shape and device, in the scaled domain u = w / scale; results have the same shape
-/// and device.
+/// A finite set of values (linalg::Code says which). Tensors are float32, any shape and device, in the scaled
+/// domain u = w / scale; results have the same shape and device.
 class Grid {
  public:
   virtual ~Grid() = default;
   virtual std::string_view name() const = 0;
   virtual linalg::Code code() const = 0;
-  virtual float max_abs() const = 0;
-  virtual at::Tensor nearest(const at::Tensor& u) const = 0;  ///< ties to even, saturating
-  virtual at::Tensor below(const at::Tensor& u) const = 0;  ///< largest value <= u; -max_abs() for smaller u
-  virtual at::Tensor above(const at::Tensor& u) const = 0;  ///< smallest value >= u; max_abs() for larger u
+  virtual float min() const = 0;      ///< the least value
+  virtual float max_abs() const = 0;  ///< what absmax scales the largest magnitude to
+  virtual bool uniform() const = 0;   ///< all steps are of one size
+  virtual at::Tensor nearest(const at::Tensor& u) const = 0;  ///< ties as the code has them, saturating
+  virtual at::Tensor below(const at::Tensor& u) const = 0;  ///< largest value <= u; min() for smaller u
+  virtual at::Tensor above(const at::Tensor& u) const = 0;  ///< smallest value >= u; the largest for larger u
+
+  /// The codes of values of the grid, of linalg::code_dtype(code()).
+  at::Tensor codes(const at::Tensor& values) const;
+  /// The values of codes.
+  at::Tensor values(const at::Tensor& codes) const;
 };
 
 const Grid& int8_grid();
 const Grid& e4m3_grid();
 const Grid& e5m2_grid();
+const Grid& e2m1_grid();
+const Grid& int4_grid();     ///< -7..7
+const Grid& nibble_grid();   ///< -8..7
+const Grid& level16_grid();  ///< linalg::kLevels16
 
 }  // namespace ctq::format

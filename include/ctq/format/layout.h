@@ -30,6 +30,8 @@ std::string_view model_prefix(std::string_view tensor_name);
 struct MarkerOptions {
   bool full_precision_matrix_mult = false;
   int64_t rotation_group = 0;  ///< of ConvRot; 0: not rotated
+  int64_t out_features = 0;    ///< of the weight, for formats that store it padded
+  int64_t in_features = 0;
 };
 
 /// The bytes of <layer>.comfy_quant, key order and spacing as Python's json.dumps writes them:

@@ -1,12 +1,20 @@
 // Rounding with error feedback: GPTQ, alias LDLQ.
 #pragma once
 
+#include <cstdint>
+
 #include <ATen/core/Tensor.h>
 
 #include "ctq/linalg/cholesky.h"
 #include "ctq/linalg/tiles.h"
 
 namespace ctq::linalg {
+
+/// How the corrections are summed up.
+enum class Recursion : uint8_t {
+  kBlocks,   ///< by matrix products over blocks of columns: fast
+  kColumns,  ///< column by column, as the formula stands
+};
 
 /// Rounds column after column, each corrected for the errors of those before it, so that tr(E H E^T) with
 /// E = Q - W stays small:
@@ -20,11 +28,15 @@ namespace ctq::linalg {
 /// weight   [M, N], float32 or float64, any device
 /// factor   of H [N, N], ok, same type and device
 /// scale    [count_down, count_across] float32, decode scales of the tiles; where one is 0 the value is 0
-/// cost     where not null: e H e^T of every row of E, [M] float64, as objective_rows() has it, at little cost:
+/// cost     where not null: e H e^T of every row of E, [M] float64, as objective_rows() has it, at little
+/// cost:
 ///          it is sum_j D_j (q_j - t_j)^2
-/// returns  [M, N], same type: values on the grid before scaling; the weight is that times its tile's scale.
+/// recursion  the results differ as sums in another order do: where a value lies between two codes, now and
+/// then returns  [M, N], same type: values on the grid before scaling; the weight is that times its tile's
+/// scale.
 ///          On the CPU the same bits for any number of threads
 at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Tiling tiling, Code code,
-                      const at::Tensor& scale, at::Tensor* cost = nullptr);
+                      const at::Tensor& scale, at::Tensor* cost = nullptr,
+                      Recursion recursion = Recursion::kBlocks);
 
 }  // namespace ctq::linalg

@@ -23,26 +23,39 @@ struct Tiling {
 };
 
 /// Scale of one tile. The value of a code is `code * decode`; the number that is rounded is `w * factor`, or
-/// `w / factor`.
+/// `w / factor`; where `factor` is 0 it is 0.
 struct TileScale {
   float decode;
   float factor;
 };
 
-/// From the largest magnitude of a tile to its scale.
-using ScaleRule = TileScale (*)(float amax);
+/// From the largest magnitude of a tile to its scale. whole: that of the whole weight, where
+/// TileCoding::two_levels asks for it, else 0.
+using ScaleRule = TileScale (*)(float amax, float whole);
 
 /// How weights become codes.
 struct TileCoding {
   Code code;
   bool divide;  ///< w / factor instead of w * factor; the two differ in the last bit and so in ties
   ScaleRule rule;
+  bool two_levels = false;  ///< the rule looks at the whole weight too, which costs another read of it
 };
 
 struct TileCodes {
-  at::Tensor codes;   ///< [out_features, in_features], int8, float8_e4m3fn or float8_e5m2
+  at::Tensor codes;   ///< [out_features, in_features], of the code's code_dtype()
   at::Tensor decode;  ///< [count_down, count_across] float32, decode scales
+  float whole = 0;    ///< largest magnitude of the weight, where TileCoding::two_levels asks for it
 };
+
+
+/// The element type that holds a code, one to an element: int8, uint8, float8_e4m3fn or float8_e5m2.
+at::ScalarType code_dtype(Code code);
+
+/// Nearest codes, of the code's code_dtype(). u: float32, any shape and device, in the scaled domain.
+at::Tensor codes_of(const at::Tensor& u, Code code);
+
+/// What codes stand for before scaling, float32.
+at::Tensor values_of(const at::Tensor& codes, Code code);
 
 /// Largest magnitude and number of non-finite values of a tensor.
 struct Extent {
@@ -73,8 +86,15 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
 at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool divide,
                         const at::Tensor& factor);
 
-/// code * decode, float32, [out_features, in_features].
-at::Tensor decode_tiles(const at::Tensor& codes, Tiling tiling, const at::Tensor& decode);
+/// Values of codes times decode, float32, [out_features, in_features].
+at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const at::Tensor& decode);
+
+/// Two codes of 4 bits to a byte, in two's complement where they have a sign. codes: [.., 2 n], contiguous, int8 or
+/// uint8; returns [.., n] of the same type, on the same device.
+at::Tensor pack_nibbles(const at::Tensor& codes, bool even_is_high);
+
+/// The codes of pack_nibbles(). packed: int8, which gives codes with a sign, or uint8.
+at::Tensor unpack_nibbles(const at::Tensor& packed, bool even_is_high);
 
 /// The name of the instruction set the CPU kernels use on this machine: "avx512", "avx2" or "baseline".
 /// CTQ_KERNELS in the environment (one of these words) lowers it, for tests.

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "ctq/linalg/cholesky.h"
+#include "ctq/linalg/ldlq.h"
 #include "ctq/optimize/rounding.h"
 #include "ctq/optimize/scales.h"
 #include "ctq/optimize/subspace.h"
@@ -17,6 +18,7 @@ struct OnePassSettings {
   int64_t sweeps = 0;  ///< of coordinate descent afterwards
   Scales scales = Scales::kAbsmax;
   linalg::ColumnOrder order = linalg::ColumnOrder::kNatural;
+  linalg::Recursion recursion = linalg::Recursion::kBlocks;
   at::Tensor also = {};  ///< another weight of the layer's shape: what it rounds to is taken where it is
                          ///< closer to the layer's own; undefined: none
 };

@@ -47,6 +47,7 @@ struct Settings {
   double implied_lambda = 1;
   double recorded_lambda = 0.03;
   linalg::ColumnOrder gptq_order = linalg::ColumnOrder::kNatural;  ///< of kGptq; others take kActOrder
+  linalg::Recursion recursion = linalg::Recursion::kBlocks;
   linalg::ColumnOrder quip_order = linalg::ColumnOrder::kActOrder;
   bool quip_hadamard = true;
   uint64_t quip_seed = 0;
@@ -78,8 +79,8 @@ struct SecondMoment {
 SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
                            const std::optional<KnownMoment>& known);
 
-/// The same for the weight with runs of `group` columns rotated: H -> R H R.
-SecondMoment rotated(SecondMoment moment, int64_t group);
+/// The same in the space in which `like` has its codes.
+SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like);
 
 /// One pass over a layer, or over some rows of one, whose scales then must not be shared with other rows
 /// unless settings.scales keeps them.

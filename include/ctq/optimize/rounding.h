@@ -15,7 +15,9 @@ namespace ctq::optimize {
 struct Layer {
   at::Tensor weight;  ///< W [out_features, in_features], float32
   const format::Grid* grid = nullptr;
-  linalg::Tiling tiling;  ///< what shares a scale
+  const format::Codec* codec = nullptr;  ///< which scales can be stored; null: all
+  at::Tensor outer_scale = {};           ///< as in format::Encoded
+  linalg::Tiling tiling;                 ///< what shares a scale
   at::Tensor scale;       ///< decode scales, [tiles down, tiles across] float32
   at::Tensor nearest;  ///< round to nearest: values of the grid u [out_features, in_features], float32; u *
                        ///< scale ~ W
@@ -27,6 +29,12 @@ Layer make_layer(const format::Codec& codec, const at::Tensor& weight, int64_t b
 
 /// The layer of a weight that is rounded to nearest already; rotated as its codes are.
 Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight);
+
+/// For every scale of the layer's tiles the nearest one that its format can store.
+at::Tensor storable(const Layer& layer, const at::Tensor& scale);
+
+/// u = W / scale, 0 where the scale is 0.
+at::Tensor scaled(const at::Tensor& weight, const at::Tensor& scale);
 
 /// Scales of the layer's tiles, expanded to [out_features, in_features].
 at::Tensor expanded_scale(const Layer& layer, const at::Tensor& scale);
@@ -50,8 +58,7 @@ struct Rounding {
   bool guarded = false;          ///< round to nearest was kept, because the optimizer did not beat it
 };
 
-/// The codes and scales of a choice, in the codec's stored types. rotation_group: as in format::Encoded.
-format::Encoded encode(const format::Codec& codec, int64_t block_size, const Rounding& rounding,
-                       int64_t rotation_group = 0);
+/// A choice in the format of the weight that is rounded to nearest. rounding: of the layer that is made of it
+format::Encoded encode(const format::Encoded& nearest, const Rounding& rounding);
 
 }  // namespace ctq::optimize

@@ -8,6 +8,7 @@
 
 #include <c10/core/Device.h>
 
+#include "ctq/calibrate/lora_rows.h"
 #include "ctq/calibrate/recorded.h"
 #include "ctq/metrics/error.h"
 #include "ctq/model/checkpoint.h"
@@ -34,7 +35,10 @@ struct RunOptions {
   optimize::Settings optimizer;
   BiasCorrection bias_correction = BiasCorrection::kNone;
   const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
-  bool strict = false;                              ///< non-finite weights end the run
+  const calibrate::LoraRows* lora = nullptr;  ///< says which inputs matter where none are recorded; as above
+  std::optional<double>
+      smoothquant_alpha;  ///< smooths inputs first (transform::Smoothing); needs a recording
+  bool strict = false;    ///< non-finite weights end the run
 };
 
 /// ||U^T E V||_F / ||W||_F before and after an optimizer.
@@ -102,6 +106,7 @@ struct Result {
   size_t optimized = 0;             ///< layers whose codes an optimizer chose
   size_t guarded = 0;               ///< layers on which it did not beat round to nearest, which was kept
   size_t biases_corrected = 0;
+  size_t smoothed_inputs = 0;
   std::string written;  ///< the file, or the index of the shards
   double seconds = 0;
   uint64_t peak_memory_bytes = 0;  ///< most resident memory seen, without mapped files

@@ -5,6 +5,7 @@
 #include <string>
 
 #include "ctq/calibrate/implied.h"
+#include "ctq/calibrate/lora_rows.h"
 #include "ctq/calibrate/recorded.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/optimize/optimizer.h"
@@ -15,14 +16,15 @@ namespace ctq::pipeline {
 /// Answers from headers alone.
 class LayerMethods {
  public:
-  /// checkpoint, recording: must outlive this. recording: null when there is none
+  /// checkpoint, recording, lora: must outlive this; the latter two null when there are none
   LayerMethods(const model::Checkpoint& checkpoint, const optimize::Settings& run,
-               const calibrate::Recording* recording)
-      : implied_(checkpoint), recording_(recording), run_(run) {}
+               const calibrate::Recording* recording, const calibrate::LoraRows* lora)
+      : implied_(checkpoint), recording_(recording), lora_(lora), run_(run) {}
 
   struct Choice {
     optimize::Settings settings;  ///< the run's, with what the layer's target says
     bool recorded = false;        ///< the second moment of the input is recorded
+    bool lora = false;            ///< it is not, and a LoRA says which inputs matter most
     std::string source;  ///< or the checkpoint implies it: whence, in words; empty: it does not, or it is not
                          ///< asked for
 
@@ -42,6 +44,7 @@ class LayerMethods {
  private:
   calibrate::ImpliedInputs implied_;
   const calibrate::Recording* recording_;
+  const calibrate::LoraRows* lora_;
   optimize::Settings run_;
 };
 

@@ -122,6 +122,8 @@ struct Plan {
 
   size_t count(Decision decision) const;
   const TensorPlan* find(std::string_view name) const;
+  /// Whether the weight of that layer is to be quantized.
+  bool quantizes(std::string_view layer) const;
 };
 
 /// Decides on every tensor. Order of the rules: removed by a preset; not a candidate (rank, dtype, size,

@@ -27,8 +27,9 @@ struct Target {
   bool operator==(const Target&) const = default;
 };
 
-/// The codec of a type ("int8" or "fp8") with a scaling mode; null when the type lacks it (INT8 has no
-/// block3d). An empty mode is the type's own default: block for INT8, tensor for FP8.
+/// The codec of a type ("int8", "fp8", "nvfp4" or "mxfp8") with a scaling mode; null when the type lacks it (INT8
+/// has no block3d, NVFP4 and MXFP8 have none). An empty mode is the type's own default: block for INT8, tensor for
+/// FP8.
 const format::Codec* codec_of_type(std::string_view type, std::string_view scaling_mode);
 
 /// The codec that a loader's format name stands for; null when there is none of that name, or the scaling

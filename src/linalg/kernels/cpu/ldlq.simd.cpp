@@ -22,9 +22,9 @@ float float_of(int32_t bits) { return __builtin_bit_cast(float, bits); }
 constexpr int32_t exponent(int e) { return (e + 127) << 23; }  // of 2^e in float32
 
 /// Adding 1.5 * 2^23 leaves no bits for fractions.
-float nearest_integer(float u, float max) {
+float nearest_integer(float u, float min, float max) {
   const float below = u < max ? u : max;
-  const float clamped = below > -max ? below : -max;
+  const float clamped = below > min ? below : min;
   return (clamped + 0x1.8p23f) - 0x1.8p23f;
 }
 
@@ -41,12 +41,37 @@ float nearest_float(float u, float max) {
   return float_of(bits_of(rounded) | (bits_of(u) & ~kMagnitude));
 }
 
-/// Nearest value of the code, ties to even, saturating.
+/// Of two equally near levels the lower.
+float nearest_level(float u) {
+  float level = kLevels16[0];
+  for (int i = 0; i < 15; ++i) level = u > (kLevels16[i] + kLevels16[i + 1]) / 2 ? kLevels16[i + 1] : level;
+  return level;
+}
+
+/// Nearest value of the code, saturating.
 template <Code kCode>
 float nearest(float u) {
-  if constexpr (kCode == Code::kInt8) return nearest_integer(u, 127.0f);
+  if constexpr (kCode == Code::kInt8) return nearest_integer(u, -127.0f, 127.0f);
   if constexpr (kCode == Code::kE4M3) return nearest_float<3, -6>(u, 448.0f);     // largest finite E4M3
   if constexpr (kCode == Code::kE5M2) return nearest_float<2, -14>(u, 57344.0f);  // largest finite E5M2
+  if constexpr (kCode == Code::kE2M1) return nearest_float<1, 0>(u, 6.0f);
+  if constexpr (kCode == Code::kInt4) return nearest_integer(u, -7.0f, 7.0f);
+  if constexpr (kCode == Code::kNibble) return nearest_integer(u, -8.0f, 7.0f);
+  if constexpr (kCode == Code::kLevel16) return nearest_level(u);
+}
+
+/// Calls run.operator()<code>().
+template <typename Run>
+void with_code(Code code, const Run& run) {
+  switch (code) {
+    case Code::kInt8: return run.template operator()<Code::kInt8>();
+    case Code::kE4M3: return run.template operator()<Code::kE4M3>();
+    case Code::kE5M2: return run.template operator()<Code::kE5M2>();
+    case Code::kE2M1: return run.template operator()<Code::kE2M1>();
+    case Code::kInt4: return run.template operator()<Code::kInt4>();
+    case Code::kNibble: return run.template operator()<Code::kNibble>();
+    case Code::kLevel16: return run.template operator()<Code::kLevel16>();
+  }
 }
 
 /// A column of kLanes rows.
@@ -160,19 +185,11 @@ void refine_as(const RoundingBlock& block, View<const float> gradient_of) {
 }
 
 void round(Code code, const RoundingBlock& block, View<const float> target) {
-  switch (code) {
-    case Code::kInt8: return round_as<Code::kInt8>(block, target);
-    case Code::kE4M3: return round_as<Code::kE4M3>(block, target);
-    case Code::kE5M2: return round_as<Code::kE5M2>(block, target);
-  }
+  with_code(code, [&]<Code kCode>() { round_as<kCode>(block, target); });
 }
 
 void refine(Code code, const RoundingBlock& block, View<const float> gradient) {
-  switch (code) {
-    case Code::kInt8: return refine_as<Code::kInt8>(block, gradient);
-    case Code::kE4M3: return refine_as<Code::kE4M3>(block, gradient);
-    case Code::kE5M2: return refine_as<Code::kE5M2>(block, gradient);
-  }
+  with_code(code, [&]<Code kCode>() { refine_as<kCode>(block, gradient); });
 }
 
 }  // namespace

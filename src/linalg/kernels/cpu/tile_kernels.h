@@ -25,11 +25,13 @@ struct TileKernels {
   /// bits[t] = float32 bit pattern of the largest magnitude of tile t; at least kInfinityBits when the tile
   /// holds a NaN or an infinity.
   void (*amax)(Source source, const void* weight, Band band, uint32_t* bits);
-  /// codes = round(w * factor[t]) or round(w / factor[t]).
+  /// codes = round(w * factor[t]) or round(w / factor[t]), and round(0) where factor[t] is 0.
   void (*encode)(Source source, Code code, bool divide, const void* weight, Band band, const float* factor,
                  void* codes);
-  /// values = code * decode[t].
+  /// values = value of the code * decode[t].
   void (*decode)(Code code, const void* codes, Band band, const float* decode, float* values);
+  /// Writes n bytes: of each pair of codes the low halves.
+  void (*pack_nibbles)(const void* codes, int64_t n, bool even_is_high, void* packed);
 };
 
 inline constexpr uint32_t kInfinityBits = 0x7F800000;

@@ -60,21 +60,35 @@ uint8_t encode_float(float u, float max) {
   return static_cast<uint8_t>(code | ((bits_of(u) >> 24) & 0x80));
 }
 
-template <Code kCode>
-uint8_t encode_value(float u) {
-  if constexpr (kCode == Code::kE4M3) return encode_float<3, -6>(u, 448.0f);     // largest finite E4M3
-  if constexpr (kCode == Code::kE5M2) return encode_float<2, -14>(u, 57344.0f);  // largest finite E5M2
-  const float below = u < 127.0f ? u : 127.0f;
-  const float clamped = below > -127.0f ? below : -127.0f;
+uint8_t encode_integer(float u, float min, float max) {
+  const float below = u < max ? u : max;
+  const float clamped = below > min ? below : min;
   return static_cast<uint8_t>(
       bits_of(clamped + 0x1.8p23f));  // the step of float32 there is 1: the low byte is the integer
 }
 
+/// Index of the nearest level: how many midpoints lie below.
+uint8_t encode_level(float u) {
+  int32_t index = 0;
+  for (int i = 0; i < 15; ++i) index += u > (kLevels16[i] + kLevels16[i + 1]) / 2;
+  return static_cast<uint8_t>(index);
+}
+
 template <Code kCode>
-float decode_value(uint8_t code) {
-  if constexpr (kCode == Code::kInt8) return static_cast<float>(static_cast<int8_t>(code));
-  if constexpr (kCode == Code::kE5M2)
-    return widen(Float16{static_cast<uint16_t>(code << 8)});  // the upper half of a float16
+uint8_t encode_value(float u) {
+  if constexpr (kCode == Code::kInt8) return encode_integer(u, -127.0f, 127.0f);
+  if constexpr (kCode == Code::kE4M3) return encode_float<3, -6>(u, 448.0f);     // largest finite E4M3
+  if constexpr (kCode == Code::kE5M2) return encode_float<2, -14>(u, 57344.0f);  // largest finite E5M2
+  if constexpr (kCode == Code::kE2M1) {
+    const uint8_t code = encode_float<1, 0>(u, 6.0f);
+    return static_cast<uint8_t>((code & 7) | (code >> 4));  // the sign from bit 7 to bit 3
+  }
+  if constexpr (kCode == Code::kInt4) return encode_integer(u, -7.0f, 7.0f);
+  if constexpr (kCode == Code::kNibble) return encode_integer(u, -8.0f, 7.0f);
+  if constexpr (kCode == Code::kLevel16) return encode_level(u);
+}
+
+float decode_e4m3(uint8_t code) {
   const int32_t magnitude = code & 0x7F;
   const int32_t normal = (magnitude << 20) + exponent(-7);
   const int32_t subnormal = bits_of(static_cast<float>(magnitude) * 0x1p-9f);
@@ -83,11 +97,43 @@ float decode_value(uint8_t code) {
   return __builtin_bit_cast(float, static_cast<uint32_t>(value) | (static_cast<uint32_t>(code & 0x80) << 24));
 }
 
+float decode_e2m1(uint8_t code) {
+  const int32_t magnitude = code & 7;
+  const int32_t value = magnitude < 2 ? bits_of(static_cast<float>(magnitude) * 0.5f)
+                                      : (magnitude << 22) + exponent(-1);  // one bit of mantissa below 2^0
+  return __builtin_bit_cast(float, static_cast<uint32_t>(value) | (static_cast<uint32_t>(code & 8) << 28));
+}
+
+template <Code kCode>
+float decode_value(uint8_t code) {
+  if constexpr (kCode == Code::kE4M3) return decode_e4m3(code);
+  if constexpr (kCode == Code::kE5M2)
+    return widen(Float16{static_cast<uint16_t>(code << 8)});  // the upper half of a float16
+  if constexpr (kCode == Code::kE2M1) return decode_e2m1(code);
+  if constexpr (kCode == Code::kLevel16) return kLevels16[code & 15];
+  return static_cast<float>(static_cast<int8_t>(code));
+}
+
+/// Calls run.operator()<code>().
+template <typename Run>
+void with_code(Code code, const Run& run) {
+  switch (code) {
+    case Code::kInt8: return run.template operator()<Code::kInt8>();
+    case Code::kE4M3: return run.template operator()<Code::kE4M3>();
+    case Code::kE5M2: return run.template operator()<Code::kE5M2>();
+    case Code::kE2M1: return run.template operator()<Code::kE2M1>();
+    case Code::kInt4: return run.template operator()<Code::kInt4>();
+    case Code::kNibble: return run.template operator()<Code::kNibble>();
+    case Code::kLevel16: return run.template operator()<Code::kLevel16>();
+  }
+}
+
 template <Code kCode, bool kDivide>
 void encode_run(const float* __restrict weight, const float* __restrict factor, uint8_t* __restrict codes,
                 int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    codes[i] = encode_value<kCode>(kDivide ? weight[i] / factor[i] : weight[i] * factor[i]);
+    const float u = kDivide ? weight[i] / factor[i] : weight[i] * factor[i];
+    codes[i] = encode_value<kCode>(factor[i] == 0.0f ? 0.0f : u);
   }
 }
 
@@ -150,29 +196,32 @@ void encode_as(Source source, const void* weight, Band band, const float* factor
 void encode(Source source, Code code, bool divide, const void* weight, Band band, const float* factor,
             void* codes) {
   uint8_t* out = static_cast<uint8_t*>(codes);
-  switch (code) {
-    case Code::kInt8:
-      return divide ? encode_as<Code::kInt8, true>(source, weight, band, factor, out)
-                    : encode_as<Code::kInt8, false>(source, weight, band, factor, out);
-    case Code::kE4M3:
-      return divide ? encode_as<Code::kE4M3, true>(source, weight, band, factor, out)
-                    : encode_as<Code::kE4M3, false>(source, weight, band, factor, out);
-    case Code::kE5M2:
-      return divide ? encode_as<Code::kE5M2, true>(source, weight, band, factor, out)
-                    : encode_as<Code::kE5M2, false>(source, weight, band, factor, out);
-  }
+  with_code(code, [&]<Code kCode>() {
+    divide ? encode_as<kCode, true>(source, weight, band, factor, out)
+           : encode_as<kCode, false>(source, weight, band, factor, out);
+  });
 }
 
 void decode(Code code, const void* codes, Band band, const float* scale, float* values) {
   alignas(64) float per_column[kChunk];
   const uint8_t* in = static_cast<const uint8_t*>(codes);
-  for_chunks(band, scale, per_column, [&](int64_t offset, int64_t n) {
-    switch (code) {
-      case Code::kInt8: return decode_run<Code::kInt8>(in + offset, per_column, values + offset, n);
-      case Code::kE4M3: return decode_run<Code::kE4M3>(in + offset, per_column, values + offset, n);
-      case Code::kE5M2: return decode_run<Code::kE5M2>(in + offset, per_column, values + offset, n);
-    }
+  with_code(code, [&]<Code kCode>() {
+    for_chunks(band, scale, per_column, [&](int64_t offset, int64_t n) {
+      decode_run<kCode>(in + offset, per_column, values + offset, n);
+    });
   });
+}
+
+template <int kHigh>
+void pack_run(const uint8_t* __restrict codes, int64_t n, uint8_t* __restrict packed) {
+  for (int64_t i = 0; i < n; ++i)
+    packed[i] = static_cast<uint8_t>((codes[2 * i + kHigh] << 4) | (codes[2 * i + 1 - kHigh] & 15));
+}
+
+void pack_nibbles(const void* codes, int64_t n, bool even_is_high, void* packed) {
+  const auto* const in = static_cast<const uint8_t*>(codes);
+  auto* const out = static_cast<uint8_t*>(packed);
+  even_is_high ? pack_run<0>(in, n, out) : pack_run<1>(in, n, out);
 }
 
 // Magnitudes, compared as the integers their bits are: that orders them, with infinity and then NaN on top.
@@ -294,6 +343,6 @@ void amax(Source source, const void* weight, Band band, uint32_t* bits) {
 
 }  // namespace
 
-extern const TileKernels kKernels = {CTQ_STRINGIFY(CTQ_KERNEL_ISA), amax, encode, decode};
+extern const TileKernels kKernels = {CTQ_STRINGIFY(CTQ_KERNEL_ISA), amax, encode, decode, pack_nibbles};
 
 }  // namespace ctq::linalg::cpu::CTQ_KERNEL_ISA

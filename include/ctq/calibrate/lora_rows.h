@@ -16,6 +16,7 @@ namespace ctq::calibrate {
 /// '.' for '_', lower case.
 std::string lora_name(std::string_view layer);
 
+/// Safe to use from several threads.
 class LoraRows {
  public:
   /// Finds the `.lora_A.weight` and `.lora_down.weight` matrices of a file.
@@ -27,12 +28,21 @@ class LoraRows {
   /// throws  Error(kBadInput): an A of exactly this name and another width
   at::Tensor rows(std::string_view layer, int64_t in_features) const;
 
+  /// Whether the LoRA has an A for the layer; what rows() throws.
+  bool has(std::string_view layer, int64_t in_features) const { return find(layer, in_features) != nullptr; }
+
+  /// A^T A over the mean of its diagonal, [in_features, in_features] float32: how much each direction of the
+  /// layer's input matters to the LoRA. Undefined where it has none; throws as rows().
+  at::Tensor directions(std::string_view layer, int64_t in_features) const;
+
   size_t size() const { return matrices_.size(); }
   /// " (the first is '...')".
   std::string example() const;
 
  private:
   const model::Checkpoint::Entry* find(std::string_view layer, int64_t in_features) const;
+
+  at::Tensor load(const model::Checkpoint::Entry& entry) const;  // finite, float32
 
   model::Checkpoint file_;
   uint64_t seed_;

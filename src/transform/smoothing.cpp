@@ -1,0 +1,146 @@
+#include "ctq/transform/smoothing.h"
+
+#include <algorithm>
+#include <set>
+#include <utility>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "ctq/base/cancel.h"
+
+namespace ctq::transform {
+namespace {
+
+using calibrate::Fold;
+using calibrate::FoldedRows;
+using Entry = model::Checkpoint::Entry;
+
+constexpr double kSmallest = 1e-5, kLargest = 1e5;
+
+const Entry& weight_of(const model::Checkpoint& checkpoint, const std::string& layer) {
+  return *checkpoint.find(layer + ".weight");
+}
+
+/// Largest magnitude of each column over all readers of an input.
+at::Tensor weight_max(const model::Checkpoint& checkpoint, const Fold& fold, at::Device device) {
+  at::Tensor most;
+  for (const std::string& reader : fold.readers) {
+    const Entry& entry = weight_of(checkpoint, reader);
+    const at::Tensor weight = model::load(entry).to(device);
+    const at::Tensor columns = at::maximum(weight.amax(0), -weight.amin(0)).to(at::kFloat);
+    most = most.defined() ? at::maximum(most, columns) : columns;
+    entry.file->release(*entry.info);
+  }
+  return most;
+}
+
+at::Tensor power_of_two(const at::Tensor& factors) { return at::exp2(at::log2(factors).round()); }
+
+/// The factors next to these for which (t + offset) / s is a number of the maker's type.
+at::Tensor exact_for(const FoldedRows& maker, const at::Tensor& factors) {
+  const at::Tensor stored = model::load(*maker.entry).narrow(0, maker.first, maker.rows);
+  const at::Tensor before = stored.to(at::kDouble) + maker.offset;
+  const at::Tensor rounded = (before / factors.to(at::kDouble) - maker.offset).to(stored.scalar_type());
+  const at::Tensor exact = (before / (rounded.to(at::kDouble) + maker.offset)).to(at::kFloat);
+  const at::Tensor usable = exact.isfinite().logical_and(exact > 0);
+  return at::where(usable, exact, at::ones_like(exact));
+}
+
+/// A vector along the first dimension of a tensor.
+at::Tensor along_rows(const at::Tensor& vector, const at::Tensor& tensor) {
+  return tensor.dim() == 1 ? vector : vector.unsqueeze(1);
+}
+
+}  // namespace
+
+at::Tensor smoothing_factors(const at::Tensor& input_max, const at::Tensor& weight_max, double alpha) {
+  const at::Tensor x = input_max.to(at::kDouble), w = weight_max.to(at::kDouble);
+  const at::Tensor factors = (x.pow(alpha) / w.pow(1 - alpha)).clamp(kSmallest, kLargest);
+  const at::Tensor usable = (x > 0).logical_and(w > 0).logical_and(x.isfinite()).logical_and(w.isfinite());
+  return at::where(usable, factors, at::ones_like(factors)).to(at::kFloat);
+}
+
+std::vector<Fold> Smoothing::candidates(const model::Checkpoint& checkpoint,
+                                        const calibrate::Recording& recording,
+                                        const std::function<bool(std::string_view)>& quantized) {
+  std::vector<Fold> found = calibrate::folds(checkpoint);
+  std::erase_if(found, [&](const Fold& fold) {
+    return std::ranges::none_of(fold.readers, quantized) || !recording.has_channel_max(fold.readers.front());
+  });
+  return found;
+}
+
+Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::Recording& recording, double alpha,
+                     const std::function<bool(std::string_view)>& quantized, at::Device device) {
+  for (const Fold& fold : candidates(checkpoint, recording, quantized)) {
+    throw_if_cancelled();
+    const auto input = recording.load(fold.readers.front(), device, /*with_second=*/false);
+    if (!input || !input->channel_max.defined()) continue;
+    at::Tensor factors =
+        smoothing_factors(input->channel_max, weight_max(checkpoint, fold, device), alpha).to(at::kCPU);
+    const FoldedRows& maker = fold.makers.front();
+    const bool kept = !std::ranges::all_of(fold.readers, quantized) ||
+                      (fold.into != Fold::Into::kNorm && !quantized(maker.entry->layer()));
+    if (kept) factors = power_of_two(factors);
+    if (fold.into == Fold::Into::kNorm) factors = exact_for(maker, factors);
+    smooth(checkpoint, fold, factors);
+    ++inputs_;
+  }
+}
+
+void Smoothing::smooth(const model::Checkpoint& checkpoint, const Fold& fold, at::Tensor factors) {
+  for (const FoldedRows& maker : fold.makers)
+    edits_[maker.entry->info].rows.push_back({maker.first, factors, maker.offset});
+  for (const std::string& reader : fold.readers) {
+    edits_[weight_of(checkpoint, reader).info].columns = factors;
+    factors_[reader] = factors;
+  }
+}
+
+at::Tensor Smoothing::apply(const Entry& entry, const at::Tensor& values) const {
+  const auto found = edits_.find(entry.info);
+  at::Tensor edited = values.to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+  if (found == edits_.end()) return edited;
+  const Edit& edit = found->second;
+  if (edit.columns.defined()) edited.mul_(edit.columns.to(edited.device()));
+  for (const Rows& rows : edit.rows) {
+    at::Tensor part = edited.narrow(0, rows.first, rows.factors.size(0));
+    const at::Tensor factors = along_rows(rows.factors.to(edited.device()), part);
+    if (rows.offset == 0) {
+      part.div_(factors);
+    } else {
+      part.add_(rows.offset).div_(factors).sub_(rows.offset);
+    }
+  }
+  return edited;
+}
+
+at::Tensor Smoothing::factors(std::string_view layer) const {
+  const auto found = factors_.find(layer);
+  return found == factors_.end() ? at::Tensor() : found->second;
+}
+
+std::string summary(const std::vector<Fold>& folds, const std::vector<std::string>& quantized) {
+  std::map<Fold::Into, size_t> counts;
+  std::set<std::string> smoothed;
+  for (const Fold& fold : folds) {
+    ++counts[fold.into];
+    smoothed.insert(fold.readers.begin(), fold.readers.end());
+  }
+  std::vector<std::string> shares;
+  for (const auto& [into, count] : counts) {
+    shares.push_back(fmt::format("{} {}", count,
+                                 into == Fold::Into::kNorm     ? "behind norms"
+                                 : into == Fold::Into::kValues ? "of attention values"
+                                                               : "of gated MLPs"));
+  }
+  const auto left =
+      std::ranges::count_if(quantized, [&](const auto& layer) { return !smoothed.contains(layer); });
+  return fmt::format(
+      "SmoothQuant: {} inputs are divided by what makes them ({}){}", folds.size(), fmt::join(shares, ", "),
+      left == 0 ? "" : fmt::format("; {} quantized layers read inputs that nothing can divide", left));
+}
+
+}  // namespace ctq::transform
