@@ -137,6 +137,8 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--fp16",
                                     "--int8",
                                     "--fp8",
+                                    "--nvfp4",
+                                    "--mxfp8",
                                     "--format",
                                     "--save-quant-metadata",
                                     "--scaling_mode",
