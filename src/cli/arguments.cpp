@@ -114,7 +114,7 @@ void Arguments::set(const Option& option, std::vector<std::string> words) {
 }
 
 void Arguments::take_word(const std::string& word, const Spelling& spelling) {
-  if (given(option_key(spelling.option->name)))
+  if (spelling.option->kind != Kind::kPathList && given(option_key(spelling.option->name)))
     fail(ErrorCode::kUsage, "unexpected word '{}'; {} is given already", printable(word), spelling.text);
   check_value(spelling, word);
   set(*spelling.option, {word});
@@ -122,7 +122,10 @@ void Arguments::take_word(const std::string& word, const Spelling& spelling) {
 
 Arguments Arguments::parse(const std::vector<std::string>& args) {
   Arguments parsed(option_table());
-  parsed.read(args, !args.empty() && args[0] == "convert" ? 1 : 0, conversion_spellings(), nullptr);
+  const bool analyze = !args.empty() && args[0] == "analyze";
+  const bool has_word = analyze || (!args.empty() && args[0] == "convert");
+  parsed.read(args, has_word ? 1 : 0, conversion_spellings(), analyze ? find_spelling("--input") : nullptr);
+  if (analyze && !parsed.given("dry_run")) parsed.set(*find_spelling("--dry-run")->option, {"analyze"});
   for (const auto& [option, value] : profile_defaults(parsed.text("profile"))) {
     if (!parsed.given(option)) parsed.values_.find(option)->second.words = {std::string(value)};
   }

@@ -1,13 +1,13 @@
 #include "ctq/cli/convert_command.h"
 
 #include <algorithm>
-#include <array>
 #include <exception>
+#include <map>
+#include <memory>
 
 #include <fmt/format.h>
 
 #include "calibrate_command.h"
-#include "cli/option_spelling.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -15,17 +15,29 @@
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/template.h"
+#include "ctq/quantized/decoded_view.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
 #include "ctq/transform/smoothing.h"
+#include "ctq/verify/client.h"
+#include "file_commands.h"
+#include "lora_extraction.h"
+#include "mode_switches.h"
 #include "output_path.h"
 #include "progress.h"
 #include "settings.h"
 
 namespace ctq::cli {
 namespace {
+
+/// Commands other than the conversion.
+const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
+    {"calibrate", run_calibrate}, {"inspect", run_inspect},           {"verify", run_verify},
+    {"compare", run_compare},     {"dequantize", run_dequantize},     {"edit", run_edit},
+    {"migrate", run_migrate},     {"extract-lora", run_extract_lora},
+};
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
   for (const std::string& note : settings.notes) spdlog::info("note: {}", note);
@@ -147,6 +159,27 @@ std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint
   }
 }
 
+/// The input of --requantize: what it holds, as plain weights.
+struct DecodedInput {
+  explicit DecodedInput(const model::Checkpoint& checkpoint)
+      : file(quantized::find_layers(checkpoint)), view(file) {
+    for (const verify::Finding& finding : verify::check_structure(file, verify::Client::kNone)) {
+      if (finding.refused)
+        fail(ErrorCode::kBadInput, "{}: {}{}{}", checkpoint.path(), printable(finding.subject),
+             finding.subject.empty() ? "" : ": ", finding.text);
+    }
+    if (view.decoded() > 0) {
+      spdlog::info("note: {} quantized weights are decoded first; the error that they have already stays",
+                   view.decoded());
+    } else {
+      spdlog::info("note: --requantize has no effect: the input is not quantized");
+    }
+  }
+
+  quantized::QuantizedFile file;
+  quantized::DecodedView view;
+};
+
 int report_quality(const pipeline::Result& result, const Settings& settings) {
   const double threshold = settings.quality_threshold_db;
   fmt::print("\n{}", report::quality_table(result, threshold));
@@ -159,38 +192,27 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
   return settings.threshold_is_binding ? static_cast<int>(ErrorCode::kQuality) : 0;
 }
 
-/// --actcal, an older program's spelling of `calibrate --patch`.
-int run_actcal(const Arguments& arguments) {
-  constexpr std::array kKnown = {"actcal", "actcal_percentile", "input", "output", "calibration_data"};
-  for (const Option& option : option_table()) {
-    const std::string key = option_key(option.name);
-    if (arguments.given(key) && std::ranges::find(kKnown, key) == kKnown.end())
-      fail(ErrorCode::kUsage, "argument {}: does not go with --actcal", option.name);
-  }
-  std::vector<std::string> args = {"--patch", "--percentile", arguments.text("actcal_percentile")};
-  for (const std::string option : {"input", "output"})
-    if (arguments.given(option)) args.insert(args.end(), {"--" + option, arguments.text(option)});
-  if (arguments.given("calibration_data"))
-    args.insert(args.end(), {"--calibration-data", arguments.text("calibration_data")});
-  return run_calibrate(args);
-}
-
 }  // namespace
 
-int run(const std::vector<std::string>& args) {
-  if (print_requested_page(args)) return 0;
-  check_command(args);
-  if (!args.empty() && args[0] == "calibrate") return run_calibrate({args.begin() + 1, args.end()});
-  const Arguments arguments = Arguments::parse(args);
-  if (arguments.flag("actcal")) return run_actcal(arguments);
-  Settings settings = make_settings(arguments);
+int run(const std::vector<std::string>& words) {
+  if (print_requested_page(words)) return 0;
+  check_command(words);
+  const std::vector<std::string> args =
+      kCommands.contains(words.empty() ? "" : words[0]) ? words : without_mode_switch(words);
+  if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
+      command != kCommands.end())
+    return command->second({args.begin() + 1, args.end()});
+  Settings settings = make_settings(Arguments::parse(args));
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();
 
   check_output_path(settings.output, settings.input, settings.no_clobber);
+  if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
   spdlog::info("Processing: {}", settings.input);
-  const model::Checkpoint checkpoint = model::Checkpoint::open(settings.input);
-  check_output_is_no_input(settings.output, checkpoint);
+  const model::Checkpoint stored = model::Checkpoint::open(settings.input);
+  check_output_is_no_input(settings.output, stored);
+  const auto decoded = settings.requantize ? std::make_unique<const DecodedInput>(stored) : nullptr;
+  const model::Checkpoint& checkpoint = decoded ? decoded->view.checkpoint() : stored;
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
   const auto lora = open_lora(checkpoint, settings);
@@ -207,6 +229,8 @@ int run(const std::vector<std::string>& args) {
     result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
   }
   fmt::print("{}", report::run_summary(result));
+  if (settings.extraction)
+    extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
   return settings.report_quality ? report_quality(result, settings) : 0;
 }
 

@@ -1,7 +1,6 @@
 // Words to write the option table with: toggle("--simple", "Round to nearest").built().
 #pragma once
 
-#include <initializer_list>
 #include <string>
 #include <utility>
 #include <vector>
@@ -81,7 +80,7 @@ inline Row device(std::string name, std::string help) {
 
 /// Appends a group of rows.
 inline void add(std::vector<Option>& table, Page page, const std::string& group,
-                std::initializer_list<Row> rows) {
+                const std::vector<Row>& rows) {
   for (const Row& row : rows) {
     Option& option = table.emplace_back(row.option());
     option.page = page;
@@ -96,7 +95,17 @@ void add_experimental_options(std::vector<Option>& table);
 void add_learned_options(std::vector<Option>& table);  ///< with the advanced page
 void add_mode_options(std::vector<Option>& table);     ///< with the LoRA extraction page
 
+/// What an extracted LoRA is like: of the command and of the conversion.
+std::vector<Row> lora_rows();
+
 // One function per command with a table of its own.
 const CommandOptions& calibrate_options();
+const CommandOptions& inspect_options();
+const CommandOptions& verify_options();
+const CommandOptions& compare_options();
+const CommandOptions& dequantize_options();
+const CommandOptions& edit_options();
+const CommandOptions& migrate_options();
+const CommandOptions& extract_lora_options();
 
 }  // namespace ctq::cli

@@ -1,6 +1,7 @@
 #include "ctq/cli/option_table.h"
 
 #include <array>
+#include <map>
 
 #include "cli/option_rows.h"
 
@@ -20,7 +21,13 @@ const std::vector<Option>& option_table() {
 }
 
 const CommandOptions* command_options(std::string_view command) {
-  return command == "calibrate" ? &calibrate_options() : nullptr;
+  static const std::map<std::string_view, const CommandOptions& (*)()> kTables{
+      {"calibrate", calibrate_options}, {"inspect", inspect_options},           {"verify", verify_options},
+      {"compare", compare_options},     {"dequantize", dequantize_options},     {"edit", edit_options},
+      {"migrate", migrate_options},     {"extract-lora", extract_lora_options},
+  };
+  const auto found = kTables.find(command);
+  return found == kTables.end() ? nullptr : &found->second();
 }
 
 std::span<const Command> commands() {
@@ -30,15 +37,15 @@ std::span<const Command> commands() {
       Command{"fp8", "Scaled FP8 with learned rounding", false},
       Command{"calibrate", "Gather, join and inspect statistics of each layer's input", true},
       Command{"batch", "Convert many files", false},
-      Command{"inspect", "List tensors, formats and metadata of a file", false},
-      Command{"analyze", "Show what would be quantized, and how well", false},
-      Command{"compare", "Measure the error of a quantized file against its original", false},
-      Command{"edit", "Edit the per-layer metadata of a quantized file", false},
-      Command{"migrate", "Rewrite legacy layouts", false},
-      Command{"extract-lora", "Make a LoRA from the quantization error", false},
+      Command{"inspect", "List tensors, formats and metadata of a file", true},
+      Command{"analyze", "Show what would be quantized, and how well", true},
+      Command{"compare", "Measure the error of a quantized file against its original", true},
+      Command{"edit", "Edit the per-layer metadata of a quantized file", true},
+      Command{"migrate", "Rewrite legacy layouts", true},
+      Command{"extract-lora", "Make a LoRA from the quantization error", true},
       Command{"gui", "Open the graphical front end", false},
-      Command{"verify", "Check that a client would load a file with the right meaning", false},
-      Command{"dequantize", "Write a quantized file back as plain weights", false},
+      Command{"verify", "Check that a client would load a file with the right meaning", true},
+      Command{"dequantize", "Write a quantized file back as plain weights", true},
       Command{"assemble", "Join the parts that --partition wrote", false},
       Command{"completion", "Print a shell's completion script", false},
   };

@@ -7,8 +7,11 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cli/option_spelling.h"
 #include "ctq/base/error.h"
+#include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
+#include "lora_extraction.h"
 #include "optimizer_settings.h"
 #include "output_path.h"
 #include "routing_settings.h"
@@ -263,6 +266,35 @@ DryRun read_dry_run(const Arguments& arguments) {
   return DryRun::kTemplate;
 }
 
+/// What belongs to a mode switch, which would have led to a command of its own.
+void refuse_mode_options(const Arguments& arguments) {
+  for (const Option& option : option_table()) {
+    const bool of_a_mode = option.page == Page::kModes && option.available && option.kind != Kind::kSwitch;
+    if (of_a_mode && arguments.given(option_key(option.name)))
+      fail(ErrorCode::kUsage, "argument {}: goes with a mode switch such as --edit-quant (see -hm)",
+           option.name);
+  }
+  if (arguments.flag("full_precision_mm"))
+    fail(ErrorCode::kUsage, "argument --full-precision-mm: goes with --convert-fp8-scaled");
+}
+
+/// --extract-lora and the options that go with it.
+void read_lora(const Arguments& arguments, Settings& settings) {
+  if (!arguments.flag("extract_lora")) {
+    for (const Option& option : option_table()) {
+      if (option.page == Page::kLora && option.available && arguments.given(option_key(option.name)) &&
+          option.name != "--extract-lora")
+        fail(ErrorCode::kUsage, "argument {}: needs --extract-lora", option.name);
+    }
+    return;
+  }
+  settings.extraction = read_extraction(arguments);
+  settings.lora_output =
+      arguments.given("lora_output") ? arguments.text("lora_output") : lora_output_name(settings.output);
+  if (settings.lora_output == settings.output)
+    refuse("lora-output", "is the output file; choose another name", settings.lora_output);
+}
+
 std::string output_name(const Settings& settings) {
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
@@ -301,6 +333,7 @@ std::string derived_output(const std::string& input, const plan::Options& option
 
 Settings make_settings(const Arguments& arguments) {
   Settings settings;
+  refuse_mode_options(arguments);
   if (!arguments.given("input")) fail(ErrorCode::kUsage, "argument --input: is required");
   settings.input = arguments.text("input");
   settings.plan = read_plan_options(arguments, settings.notes, settings.warnings);
@@ -310,6 +343,7 @@ Settings make_settings(const Arguments& arguments) {
     refuse("json", "goes with --dry-run analyze; for the quality figures use --quality-json", "true");
   settings.no_clobber = arguments.flag("no_clobber");
   settings.strict = arguments.flag("strict");
+  settings.requantize = arguments.flag("requantize");
   settings.calibration_data = arguments.text("calibration_data");
   settings.calibration_lora = arguments.text("calibration_lora");
   settings.input_scales = read_input_scale_options(arguments);
@@ -333,6 +367,7 @@ Settings make_settings(const Arguments& arguments) {
   read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
+  read_lora(arguments, settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;
   settings.run.measure_quality = settings.report_quality;

@@ -1,10 +1,12 @@
 // From the parsed command line to what the rooms below take.
 #pragma once
 
+#include <optional>
 #include <string>
 
 #include "ctq/base/log.h"
 #include "ctq/cli/arguments.h"
+#include "ctq/lora/extract.h"
 #include "ctq/pipeline/convert.h"
 #include "ctq/plan/plan.h"
 #include "input_scales.h"
@@ -29,6 +31,7 @@ struct Settings {
   bool json = false;
   bool no_clobber = false;
   bool strict = false;
+  bool requantize = false;  ///< a quantized input is decoded first
   bool report_quality = false;
   double quality_threshold_db = 30;
   bool threshold_is_binding = false;  ///< given explicitly: a layer below it gives exit code 3
@@ -36,6 +39,8 @@ struct Settings {
   std::string calibration_data;
   std::string calibration_lora;
   InputScaleOptions input_scales;
+  std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
+  std::string lora_output;
   ProgressMode progress = ProgressMode::kNone;
   Verbosity verbosity = Verbosity::kNormal;
   std::vector<std::string> notes;     ///< about options that have no effect in this combination

@@ -5,6 +5,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "spaced_json.h"
 
 namespace ctq::format {
 namespace {
@@ -12,18 +13,6 @@ namespace {
 using nlohmann::ordered_json;
 
 constexpr const char* kCalibrated = "input_scale_calibrated";
-
-/// Spaced as Python's json.dumps does: ", " and ": ".
-std::string spaced(const ordered_json& value) {
-  if (!value.is_structured()) return value.dump();
-  std::string text;
-  for (const auto& item : value.items()) {
-    if (!text.empty()) text += ", ";
-    if (value.is_object()) text += ordered_json(item.key()).dump() + ": ";
-    text += spaced(item.value());
-  }
-  return value.is_object() ? fmt::format("{{{}}}", text) : fmt::format("[{}]", text);
-}
 
 ordered_json parse_object(std::string_view text, std::string_view what) {
   ordered_json value = ordered_json::parse(text, nullptr, /*allow_exceptions=*/false);
@@ -56,6 +45,26 @@ std::string calibrated_metadata(std::string_view metadata, const std::set<std::s
     if (!layers.contains(layer) || !marker.is_object() || is_calibrated(marker)) continue;
     marker.erase(kCalibrated);
     marker[kCalibrated] = true;
+  }
+  return spaced(value);
+}
+
+std::string edited_marker(std::string_view marker, const KeyChanges& changes) {
+  const ordered_json before = parse_object(marker, "marker");
+  ordered_json after = before;
+  for (const std::string& key : changes.remove) after.erase(key);
+  for (const auto& [key, value] : changes.set) after[key] = ordered_json::parse(value);
+  return after == before ? std::string(marker) : spaced(after);
+}
+
+std::string flattened_marker(std::string_view marker) {
+  ordered_json value = parse_object(marker, "marker");
+  const auto found = value.find("params");
+  if (found == value.end() || !found->is_object()) return std::string(marker);
+  const ordered_json parameters = *found;
+  value.erase("params");
+  for (const auto& [key, parameter] : parameters.items()) {
+    if (!value.contains(key)) value[key] = parameter;
   }
   return spaced(value);
 }

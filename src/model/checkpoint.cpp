@@ -113,6 +113,16 @@ Checkpoint Checkpoint::open(const std::string& path) {
   return checkpoint;
 }
 
+Checkpoint Checkpoint::view(std::vector<Entry> entries, safetensors::Metadata metadata) const {
+  Checkpoint view;
+  view.path_ = path_;
+  view.bytes_ = bytes_;
+  view.entries_ = std::move(entries);
+  view.metadata_ = std::move(metadata);
+  std::ranges::sort(view.entries_, {}, [](const Entry& entry) -> const std::string& { return entry.name(); });
+  return view;
+}
+
 const Checkpoint::Entry* Checkpoint::find(std::string_view name) const {
   const auto at = std::ranges::lower_bound(
       entries_, name, {}, [](const Entry& entry) -> std::string_view { return entry.name(); });
@@ -160,6 +170,7 @@ safetensors::Dtype container_dtype(at::ScalarType type) {
 }
 
 at::Tensor load(const Checkpoint::Entry& entry) {
+  if (entry.computed) return entry.computed->load();
   const at::ScalarType type = scalar_type(*entry.info);
   const std::span<const std::byte> bytes = entry.file->bytes(*entry.info);
   const auto options = at::TensorOptions(type);

@@ -150,6 +150,10 @@ class Run {
         if (const auto found = bias_changes_.find(&tensor); found != bias_changes_.end())
           return correct_bias(tensor, found->second);
         if (is_smoothed(tensor)) return keep_smoothed(tensor);
+        if (tensor.source->computed) {
+          store(tensor, {model::load(*tensor.source).to(model::scalar_type(*tensor.source->info))});
+          return true;
+        }
         writes_.add(0, [this, source = tensor.source] {
           outputs_.copy(*source);
           source->file->release(*source->info);

@@ -1,6 +1,5 @@
 #include "layout_choice.h"
 
-#include <array>
 #include <cstring>
 #include <set>
 
@@ -42,18 +41,11 @@ std::string legacy_obstacle(const Plan& plan, const Options& options) {
   return "";
 }
 
-/// The prefixes under which ComfyUI looks for a diffusion model inside a checkpoint.
-constexpr std::array<std::string_view, 3> kModelPrefixes = {"model.diffusion_model.", "model.model.", "net."};
-
 std::set<std::string_view> prefixes_in_use(const Plan& plan) {
   std::set<std::string_view> prefixes;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
-    std::string_view found;
-    for (const std::string_view prefix : kModelPrefixes) {
-      if (tensor.source->name().starts_with(prefix)) found = prefix;
-    }
-    prefixes.insert(found);
+    prefixes.insert(format::model_prefix(tensor.source->name()));
   }
   return prefixes;
 }

@@ -21,8 +21,7 @@ void refuse_quantized(const model::Checkpoint& checkpoint) {
   if (quantized.empty()) return;
   const auto& [layer, evidence] = *quantized.begin();
   fail(ErrorCode::kBadInput,
-       "{}: already quantized: '{}' {}{}; start from the original, unquantized file (--requantize is not "
-       "available in this version)",
+       "{}: already quantized: '{}' {}{}; start from the original, unquantized file, or add --requantize",
        checkpoint.path(), printable(layer), evidence,
        quantized.size() > 1 ? fmt::format(", and {} more", quantized.size() - 1) : "");
 }

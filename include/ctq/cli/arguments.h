@@ -21,7 +21,8 @@ class Spellings;
 /// missing --input) is left to the command.
 class Arguments {
  public:
-  /// args: without the program's name. Only options of the conversion (a leading word "convert" is skipped).
+  /// args: without the program's name. Only options of the conversion, behind a leading word "convert", or
+  /// "analyze", which is --dry-run and takes the input as a word too.
   /// throws  Error(kUsage) "argument <option>: <what is wrong> (got '<value>')" for the first fault from left
   /// to right:
   ///         unknown option (with a near one), missing or bad value, an option that is not built yet, a stray

@@ -13,13 +13,23 @@
 
 namespace ctq::model {
 
+/// A tensor that is computed from what the file holds.
+class Computed {
+ public:
+  virtual ~Computed() = default;
+  /// float32 on the CPU, in the shape of the entry's info.
+  virtual at::Tensor load() const = 0;
+};
+
 /// Reads headers when opened and tensor bytes on demand. Safe to use from several threads.
 class Checkpoint {
  public:
   /// One tensor: where it lies and what its header says.
   struct Entry {
-    const safetensors::Reader* file;
-    const safetensors::TensorInfo* info;
+    const safetensors::Reader* file = nullptr;
+    const safetensors::TensorInfo* info = nullptr;
+    const Computed* computed = nullptr;  ///< when not null: `info` has the offsets of what it is made from,
+                                         ///< but its own type and shape
 
     const std::string& name() const { return info->name; }
     /// "blocks.0.to_q" for a name that ends in ".weight", otherwise empty.
@@ -34,6 +44,10 @@ class Checkpoint {
   ///         that its shard lacks. A tensor that the index does not list, or a wrong total size, is logged as
   ///         a warning.
   static Checkpoint open(const std::string& path);
+
+  /// The same files with other tensors and metadata. This checkpoint, and what the entries point to, must
+  /// outlive it.
+  Checkpoint view(std::vector<Entry> entries, safetensors::Metadata metadata) const;
 
   const std::string& path() const { return path_; }
   /// Sorted by name, in byte order.
@@ -61,7 +75,8 @@ std::string fingerprint(const Checkpoint& checkpoint);
 
 /// The tensor's values on the CPU: a view of the mapped file where its bytes are aligned to the element, else
 /// a copy. The view is read-only memory; it is valid as long as the checkpoint. throws  Error(kBadInput) for
-/// an element type without arithmetic here (F4, F6, E8M0 ...)
+/// an element type without arithmetic here (F4, F6, E8M0 ...). A computed tensor is float32, whatever type
+/// its info has.
 at::Tensor load(const Checkpoint::Entry& entry);
 
 /// LibTorch's type of an element type; throws Error(kBadInput) naming the tensor when there is none.

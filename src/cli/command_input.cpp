@@ -1,0 +1,36 @@
+#include "command_input.h"
+
+#include <fmt/format.h>
+
+#include "ctq/base/error.h"
+#include "ctq/plan/pattern.h"
+#include "output_path.h"
+
+namespace ctq::cli {
+
+const std::string& required(const Arguments& arguments, std::string_view option) {
+  if (!arguments.given(option)) fail(ErrorCode::kUsage, "argument --{}: is required", option);
+  return arguments.text(option);
+}
+
+std::function<bool(const std::string&)> name_filter(const Arguments& arguments, std::string_view option) {
+  if (!arguments.given(option)) return nullptr;
+  try {
+    return [pattern = plan::Pattern(arguments.text(option))](const std::string& name) {
+      return pattern.search(name);
+    };
+  } catch (const Error& error) {
+    fail(error.code(), "argument --{}: {}", option, error.what());
+  }
+}
+
+std::string output_for(const Arguments& arguments, const OpenedFile& input, std::string_view suffix) {
+  std::string output = arguments.given("output")
+                           ? arguments.text("output")
+                           : fmt::format("{}{}.safetensors", input_stem(input.checkpoint.path()), suffix);
+  check_output_path(output, input.checkpoint.path(), arguments.flag("no_clobber"));
+  check_output_is_no_input(output, input.checkpoint);
+  return output;
+}
+
+}  // namespace ctq::cli

@@ -1,0 +1,35 @@
+// What the commands around a finished file share: their input, and a name filter.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "ctq/cli/arguments.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/quantized/layers.h"
+
+namespace ctq::cli {
+
+/// A checkpoint with its quantized layers. Not movable: the second refers to the first.
+struct OpenedFile {
+  explicit OpenedFile(const std::string& path)
+      : checkpoint(model::Checkpoint::open(path)), quantized(quantized::find_layers(checkpoint)) {}
+  OpenedFile(const OpenedFile&) = delete;
+  OpenedFile& operator=(const OpenedFile&) = delete;
+
+  model::Checkpoint checkpoint;
+  quantized::QuantizedFile quantized;
+};
+
+/// The text of an option; throws Error(kUsage) where it was not given.
+const std::string& required(const Arguments& arguments, std::string_view option);
+
+/// True for names that the option's pattern is found in; null where it was not given.
+/// throws  Error(kUsage) naming the option when the pattern does not compile
+std::function<bool(const std::string&)> name_filter(const Arguments& arguments, std::string_view option);
+
+/// --output, or the input's stem with that suffix, checked against the inputs and --no-clobber.
+std::string output_for(const Arguments& arguments, const OpenedFile& input, std::string_view suffix);
+
+}  // namespace ctq::cli

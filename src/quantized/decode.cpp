@@ -1,0 +1,158 @@
+#include "ctq/quantized/decode.h"
+
+#include <cmath>
+
+#include <ATen/ATen.h>
+
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+#include "ctq/linalg/hadamard.h"
+#include "ctq/linalg/tiles.h"
+#include "ctq/quantized/scale_tiles.h"
+
+namespace ctq::quantized {
+namespace {
+
+using Entry = model::Checkpoint::Entry;
+using safetensors::Dtype;
+
+template <typename... Args>
+[[noreturn]] void refuse(const Layer& layer, fmt::format_string<Args...> fault, Args&&... args) {
+  fail(ErrorCode::kBadInput, "layer '{}' cannot be decoded: {}", printable(layer.name),
+       fmt::format(fault, std::forward<Args>(args)...));
+}
+
+/// A tensor of the layer as float32; experts, where there are any, in front.
+at::Tensor side(const Layer& layer, std::string_view role) {
+  const Entry* entry = layer.side(role);
+  if (!entry) refuse(layer, "{} is missing", role);
+  return model::load(*entry).to(at::kFloat);
+}
+
+bool has_byte_codes(const Layer& layer) {
+  const Dtype dtype = layer.weight->info->dtype;
+  return dtype == Dtype::kI8 || dtype == Dtype::kF8E4M3 || dtype == Dtype::kF8E5M2;
+}
+
+/// Formats whose codes are bytes that a product with a scale decodes, one value each.
+bool is_byte_format(std::string_view format) {
+  return format.starts_with("float8_") || format == "int8_tensorwise" || format == "int8_axiswise" ||
+         format == "int8_rowwise" || format == "int8_blockwise" || format == "int8_quip_hadamard" ||
+         format.empty();  // the dialect without a format
+}
+
+at::Tensor scale_of(const QuantizedFile& file, const Layer& layer) {
+  const Entry* scale = layer.scale();
+  return layer.dialect == Dialect::kLogScales ? at::scalar_tensor(log_scale(file, layer), at::kFloat)
+                                              : model::load(*scale).to(at::kFloat);
+}
+
+at::Tensor scaled(const Layer& layer, const at::Tensor& codes, const at::Tensor& scale) {
+  const auto tiles = tiles_of_scale(scale.sizes().vec(), codes.size(0), codes.size(1));
+  if (!tiles)
+    refuse(layer, "a scale of shape {} covers no even part of {}", shape_text(scale.sizes()),
+           shape_text(codes.sizes()));
+  if (codes.numel() == 0) return at::empty(codes.sizes(), at::kFloat);
+  return linalg::decode_tiles(
+      codes.contiguous(), *tiles,
+      scale.reshape({tiles->count_down(codes.size(0)), tiles->count_across(codes.size(1))}).contiguous());
+}
+
+at::Tensor rotated_back(const Layer& layer, const at::Tensor& weight) {
+  if (!layer.marker.flag("convrot")) return weight;
+  try {
+    return linalg::rotate_columns(weight, layer.rotation_group());
+  } catch (const Error& error) {
+    refuse(layer, "{}", error.what());
+  }
+}
+
+/// W = diag(sign_row) S T S diag(sign_col), cropped (docs/files.md).
+at::Tensor quip_undone(const Layer& layer, const at::Tensor& transformed) {
+  for (const auto& [role, dim] : {std::pair("hadamard_size_out", 0), std::pair("hadamard_size_in", 1)}) {
+    const at::Tensor said = side(layer, role);
+    if (said.numel() != 1 || said.item<float>() != static_cast<float>(transformed.size(dim)))
+      refuse(layer, "{} is not the size of the stored weight {}", role, shape_text(transformed.sizes()));
+  }
+  const at::Tensor row = side(layer, "sign_row"), column = side(layer, "sign_col");
+  if (row.numel() != transformed.size(0) || column.numel() != transformed.size(1))
+    refuse(layer, "its signs do not fit the stored weight {}", shape_text(transformed.sizes()));
+  const at::Tensor spread = linalg::walsh_hadamard(linalg::walsh_hadamard(transformed, 0), 1);
+  const at::Tensor whole = spread * row.reshape({-1, 1}) * column.reshape({1, -1});
+  const std::vector<int64_t> shape = layer.shape();
+  return whole.narrow(0, 0, std::min(shape[0], whole.size(0)))
+      .narrow(1, 0, std::min(shape[1], whole.size(1)))
+      .contiguous();
+}
+
+/// One weight [out_features, in_features]; scale of this weight alone.
+at::Tensor decode_bytes(const Layer& layer, const at::Tensor& codes, const at::Tensor& scale) {
+  const at::Tensor product = scaled(layer, codes, scale);
+  try {
+    return layer.is_quip() ? quip_undone(layer, product) : rotated_back(layer, product);
+  } catch (const c10::Error& error) {
+    refuse(layer, "{}", error.what_without_backtrace());
+  }
+}
+
+/// The scale of one expert: of a tensor with one entry per expert its own, else all of it.
+at::Tensor of_expert(const at::Tensor& scale, int64_t expert, int64_t experts) {
+  return scale.dim() > 0 && scale.size(0) == experts ? scale[expert] : scale;
+}
+
+}  // namespace
+
+float log_scale(const QuantizedFile& file, const Layer& layer) {
+  const Entry* entry = layer.scale();
+  if (entry->info->dtype != Dtype::kU8 || entry->info->bytes() != 1)
+    refuse(layer, "its scale is {} {}, not one U8 code", safetensors::dtype_name(entry->info->dtype),
+           shape_text(entry->info->shape));
+  const LogScales& scales = file.log_scales.value();
+  const double code = static_cast<unsigned char>(text_of(*entry)[0]);
+  const double exponent = code / 255 * (scales.log10_max - scales.log10_min) + scales.log10_min;
+  return static_cast<float>(std::pow(10.0, scales.multiplier ? -exponent : exponent));
+}
+
+void require_decodable(const Layer& layer) {
+  if (!layer.weight) refuse(layer, "the file has no '{}.weight'", printable(layer.name));
+  if (!layer.marker_fault.empty()) refuse(layer, "{}", layer.marker_fault);
+  if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return;
+  if (!is_byte_format(layer.format)) {
+    fail(ErrorCode::kFailure, "layer '{}': this version cannot decode format '{}'", printable(layer.name),
+         printable(layer.format));
+  }
+  if (!has_byte_codes(layer))
+    refuse(layer, "its weight is {}", safetensors::dtype_name(layer.weight->info->dtype));
+  if (!layer.scale()) refuse(layer, "weight_scale is missing");
+}
+
+at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
+  require_decodable(layer);
+  const at::Tensor codes = model::load(*layer.weight);
+  if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return codes.to(at::kFloat);
+  const at::Tensor scale = scale_of(file, layer);
+  if (codes.dim() == 3) {
+    std::vector<at::Tensor> experts;
+    for (int64_t i = 0; i < codes.size(0); ++i)
+      experts.push_back(decode_bytes(layer, codes[i], of_expert(scale, i, codes.size(0))));
+    return at::stack(experts);
+  }
+  if (codes.dim() == 2) return decode_bytes(layer, codes, scale);
+  // Loaders give other ranks to modules that know no scale.
+  if (scale.numel() != 1)
+    refuse(layer, "a weight of shape {} with scales of shape {}", shape_text(codes.sizes()),
+           shape_text(scale.sizes()));
+  return codes.to(at::kFloat) * scale.reshape({});
+}
+
+at::Tensor load(const QuantizedFile& file, const Entry& entry) {
+  const Layer* layer = file.of_weight(entry);
+  return layer && layer->has_codes() ? decode(file, *layer) : model::load(entry);
+}
+
+std::vector<int64_t> shape_of(const QuantizedFile& file, const Entry& entry) {
+  const Layer* layer = file.of_weight(entry);
+  return layer && layer->has_codes() ? layer->shape() : entry.info->shape;
+}
+
+}  // namespace ctq::quantized

@@ -1,0 +1,58 @@
+#include "ctq/rewrite/dequantize.h"
+
+#include <ATen/ATen.h>
+
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+#include "ctq/quantized/decode.h"
+#include "ctq/quantized/decoded_view.h"
+#include "ctq/rewrite/output.h"
+
+namespace ctq::rewrite {
+namespace {
+
+using quantized::Layer;
+using safetensors::Dtype;
+
+at::Tensor cast(const at::Tensor& weight, Dtype dtype, const std::string& name) {
+  const at::Tensor plain = weight.to(dtype == Dtype::kF32   ? at::kFloat
+                                     : dtype == Dtype::kF16 ? at::kHalf
+                                                            : at::kBFloat16);
+  if (dtype == Dtype::kF16 && plain.isinf().any().item<bool>() && !weight.isinf().any().item<bool>()) {
+    fail(ErrorCode::kFailure, "weight '{}' has values beyond float16's range; choose --dtype bf16 or f32",
+         printable(name));
+  }
+  return plain;
+}
+
+}  // namespace
+
+Dequantized dequantize(const quantized::QuantizedFile& file, std::optional<Dtype> dtype,
+                       const std::string& path) {
+  Dequantized done;
+  Output output;
+  for (const auto& entry : file.checkpoint->entries()) {
+    const Layer* layer = file.of_weight(entry);
+    if (layer && layer->has_codes()) {
+      quantized::require_decodable(*layer);
+      const Dtype plain = dtype.value_or(quantized::plain_dtype(*layer));
+      output.make(entry.name(), plain, layer->shape(), entry, [&file, layer, plain] {
+        return cast(quantized::decode(file, *layer), plain, layer->name);
+      });
+      ++done.decoded;
+    } else if (file.is_side(entry.name())) {
+      ++done.dropped;
+    } else {
+      output.copy(entry);
+      ++done.copied;
+    }
+  }
+  if (done.decoded == 0) fail(ErrorCode::kBadInput, "{}: holds no quantized layer", file.checkpoint->path());
+  safetensors::Metadata metadata = file.checkpoint->metadata();
+  metadata.erase("_quantization_metadata");
+  metadata.erase("ctq.scale8");
+  output.write(path, metadata);
+  return done;
+}
+
+}  // namespace ctq::rewrite

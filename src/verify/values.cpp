@@ -1,0 +1,150 @@
+#include "ctq/verify/values.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "ctq/base/cancel.h"
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+#include "ctq/quantized/decode.h"
+#include "format_rules.h"
+
+namespace ctq::verify {
+namespace {
+
+using quantized::Dialect;
+using quantized::Layer;
+using quantized::QuantizedFile;
+using safetensors::Dtype;
+using Entry = model::Checkpoint::Entry;
+
+/// What is wrong with the values of a scale; empty when nothing is.
+std::string scale_fault(const Entry& entry, bool positive) {
+  if (entry.info->bytes() == 0) return "";
+  at::Tensor values = model::load(entry);
+  if (values.scalar_type() == at::kByte) values = values.view(at::kFloat8_e4m3fn);
+  values = values.to(at::kFloat);
+  if (!values.isfinite().all().item<bool>()) return "has NaN or infinity";
+  const bool negative = (values < 0).any().item<bool>();
+  if (positive && (negative || (values.numel() == 1 && values.item<float>() == 0)))
+    return "has a value that is not above zero";
+  return "";
+}
+
+bool can_hold_scales(const Entry& entry, Types types) {
+  return safetensors::is_float(entry.info->dtype) ||
+         (types == Types::kU8OrE4M3 && is_of(entry.info->dtype, types));
+}
+
+void check_scales(const Layer& layer, std::vector<Finding>& findings) {
+  for (const char* role : {"scale_weight", "scale_input"}) {
+    const Entry* side = layer.side(role);
+    if (!side || !safetensors::is_float(side->info->dtype)) continue;
+    if (std::string fault = scale_fault(*side, /*positive=*/true); !fault.empty())
+      findings.push_back({layer.name, fmt::format("{} {}", role, fault)});
+  }
+  for (const SideRule& rule : side_rules(layer.format)) {
+    const Entry* side = layer.side(rule.role);
+    if (!side || !can_hold_scales(*side, rule.types)) continue;
+    if (std::string fault = scale_fault(*side, rule.positive); !fault.empty())
+      findings.push_back({layer.name, fmt::format("{} {}", rule.role, fault)});
+  }
+}
+
+/// Whether a layer cannot be decoded because of the file. Otherwise it is we who cannot.
+bool is_fault(const Error& error) {
+  if (error.code() != ErrorCode::kBadInput && error.code() != ErrorCode::kFailure) throw error;
+  return error.code() == ErrorCode::kBadInput;
+}
+
+/// Values beside each other in the same or another float type.
+bool same_values(const Entry& original, const Entry& entry) {
+  if (original.info->shape != entry.info->shape) return false;
+  if (original.info->dtype == entry.info->dtype) {
+    const auto a = original.file->bytes(*original.info), b = entry.file->bytes(*entry.info);
+    return std::ranges::equal(a, b);
+  }
+  if (!safetensors::is_float(original.info->dtype) || !safetensors::is_float(entry.info->dtype)) return false;
+  const at::Tensor stored = model::load(entry), cast = model::load(original).to(stored.scalar_type());
+  return at::equal(at::nan_to_num(cast), at::nan_to_num(stored)) && at::equal(cast.isnan(), stored.isnan());
+}
+
+bool is_bias_of_quantized(const QuantizedFile& file, std::string_view name) {
+  constexpr std::string_view kSuffix = ".bias";
+  if (!name.ends_with(kSuffix)) return false;
+  const Layer* layer = file.find(name.substr(0, name.size() - kSuffix.size()));
+  return layer && layer->has_codes();
+}
+
+void compare_kept(const QuantizedFile& original, const QuantizedFile& file, std::vector<Finding>& findings) {
+  for (const Entry& before : original.checkpoint->entries()) {
+    throw_if_cancelled();
+    if (original.is_side(before.name())) continue;
+    const Entry* after = file.checkpoint->find(before.name());
+    if (!after) {
+      findings.push_back({before.name(), "in the original, but not in the file"});
+      continue;
+    }
+    const Layer *was = original.of_weight(before), *is = file.of_weight(*after);
+    if ((is && is->has_codes()) || (was && was->has_codes())) continue;  // measured
+    if (same_values(before, *after)) continue;
+    const bool bias = is_bias_of_quantized(file, before.name());
+    findings.push_back(
+        {before.name(),
+         bias ? "differs from the original (a bias of a quantized layer)" : "differs from the original",
+         /*refused=*/!bias});
+  }
+}
+
+}  // namespace
+
+std::vector<Finding> check_values(const QuantizedFile& file) {
+  std::vector<Finding> findings;
+  for (const Layer& layer : file.layers) {
+    throw_if_cancelled();
+    if (!layer.weight || !layer.marker_fault.empty()) continue;
+    check_scales(layer, findings);
+    if (!layer.has_codes()) continue;
+    try {
+      const auto wrong = at::isfinite(quantized::decode(file, layer)).logical_not().sum().item<int64_t>();
+      if (wrong > 0)
+        findings.push_back({layer.name, fmt::format("{} values decode to NaN or infinity", wrong)});
+    } catch (const Error& error) {
+      findings.push_back({layer.name, error.what(), is_fault(error)});
+    }
+    layer.weight->file->release(*layer.weight->info);
+  }
+  return findings;
+}
+
+Differences compare(const QuantizedFile& original, const QuantizedFile& file,
+                    const std::function<bool(const std::string& layer)>& wanted) {
+  Differences found;
+  for (const Layer& layer : file.layers) {
+    throw_if_cancelled();
+    if (!layer.weight || !layer.has_codes() || (wanted && !wanted(layer.name))) continue;
+    const Entry* before = original.checkpoint->find(layer.weight->name());
+    if (!before) {
+      found.findings.push_back({layer.name, "has no weight in the original"});
+      continue;
+    }
+    try {
+      const at::Tensor decoded = quantized::decode(file, layer), weight = quantized::load(original, *before);
+      if (decoded.sizes() != weight.sizes())
+        fail(ErrorCode::kBadInput, "it decodes to {}, the original has {}", shape_text(decoded.sizes()),
+             shape_text(weight.sizes()));
+      found.layers.push_back({layer.name, layer.format, metrics::weight_error(weight, decoded)});
+    } catch (const Error& error) {
+      found.findings.push_back({layer.name, error.what(), is_fault(error)});
+    }
+    layer.weight->file->release(*layer.weight->info);
+    before->file->release(*before->info);
+  }
+  if (!wanted) compare_kept(original, file, found.findings);
+  return found;
+}
+
+}  // namespace ctq::verify
