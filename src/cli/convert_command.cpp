@@ -6,6 +6,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "calibrate_command.h"
 #include "ctq/base/cancel.h"
@@ -180,6 +181,32 @@ struct DecodedInput {
   quantized::DecodedView view;
 };
 
+/// Logs what each layer costs in each format.
+class MeasuringLog final : public pipeline::Events {
+ public:
+  void measured(const pipeline::MeasuredLayer& layer, size_t index, size_t count) override {
+    std::vector<std::string> words;
+    for (const pipeline::MeasuredFormat& format : layer.formats)
+      words.push_back(fmt::format("{} {:.4g}", format.target.label(), format.error));
+    spdlog::info("({}/{}) Measured: {}: {}", index, count, printable(layer.name), fmt::join(words, ", "));
+  }
+};
+
+/// --max-error and --target-size.
+void choose_by_measurement(const model::Checkpoint& checkpoint, Settings& settings) {
+  MeasuringLog log;
+  const pipeline::FormatChoice choice =
+      pipeline::choose_formats(checkpoint, settings.plan, settings.run, *settings.goal, log);
+  std::map<std::string, size_t> counts;
+  for (const auto& [name, measured] : choice.chosen)
+    ++counts[measured.target ? measured.target->label() : "kept as they are"];
+  std::vector<std::string> words;
+  for (const auto& [format, count] : counts) words.push_back(fmt::format("{} {}", count, format));
+  spdlog::info("Formats by measurement: {}; largest error {:.4g} ({})", fmt::join(words, ", "),
+               choice.largest_error, printable(choice.largest_error_of));
+  settings.plan.measured = choice.chosen;
+}
+
 int report_quality(const pipeline::Result& result, const Settings& settings) {
   const double threshold = settings.quality_threshold_db;
   fmt::print("\n{}", report::quality_table(result, threshold));
@@ -219,6 +246,7 @@ int run(const std::vector<std::string>& words) {
   settings.run.lora = lora ? &*lora : nullptr;
   settings.plan.input_scales =
       find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
+  if (settings.goal) choose_by_measurement(checkpoint, settings);
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);

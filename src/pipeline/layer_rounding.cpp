@@ -147,6 +147,15 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   return Outcome{std::move(encoded), std::move(optimized)};
 }
 
+double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                            const format::Encoded& encoded) {
+  const at::Tensor decoded = format::decode(encoded);
+  const auto& input = recorded_input(std::string(tensor.source->layer()));
+  if (input && input->held_back.defined() && input->held_back.size(0) > 0)
+    return metrics::output_rel(input->held_back, weight, decoded);
+  return metrics::weight_error(weight, decoded).weight_rel;
+}
+
 optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,
                                                 const LayerMethods::Choice& choice,
                                                 const format::Encoded& nearest) {

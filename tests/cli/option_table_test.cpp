@@ -204,6 +204,8 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--json",
                                     "--exclude-layers",
                                     "--smoothquant",
+                                    "--max-error",
+                                    "--target-size",
                                     "--smoothquant-alpha",
                                     "--calibration-lora",
                                     "--actcal",
