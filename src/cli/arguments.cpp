@@ -14,6 +14,7 @@
 #include "ctq/base/text.h"
 #include "ctq/cli/option_table.h"
 #include "profiles.h"
+#include "recipe_file.h"
 
 namespace ctq::cli {
 namespace {
@@ -129,11 +130,17 @@ Arguments Arguments::parse(const std::vector<std::string>& args) {
   for (const auto& [option, value] : profile_defaults(parsed.text("profile"))) {
     if (!parsed.given(option)) parsed.values_.find(option)->second.words = {std::string(value)};
   }
-  for (const auto& [option, value] : recipe_choices(parsed.text("recipe"))) {
+  const auto choose = [&](std::string_view option, std::string value) {
     Value& chosen = parsed.values_.find(option)->second;
-    if (chosen.given) continue;
-    chosen.words = {std::string(value)};
+    if (chosen.given) return;
+    chosen.words = {std::move(value)};
     chosen.by_recipe = true;
+  };
+  const std::string recipe = parsed.text("recipe");
+  if (recipe.ends_with(".json")) {
+    for (const auto& [option, value] : read_recipe(recipe)) choose(option, value);
+  } else {
+    for (const auto& [option, value] : recipe_choices(recipe)) choose(option, std::string(value));
   }
   return parsed;
 }

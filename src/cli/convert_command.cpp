@@ -1,15 +1,14 @@
 #include "ctq/cli/convert_command.h"
 
 #include <algorithm>
-#include <array>
 #include <exception>
 #include <map>
 #include <memory>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "calibrate_command.h"
-#include "cli/option_spelling.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -160,6 +159,32 @@ std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint
   }
 }
 
+/// Logs what each layer costs in each format.
+class MeasuringLog final : public pipeline::Events {
+ public:
+  void measured(const pipeline::MeasuredLayer& layer, size_t index, size_t count) override {
+    std::vector<std::string> words;
+    for (const pipeline::MeasuredFormat& format : layer.formats)
+      words.push_back(fmt::format("{} {:.4g}", format.target.label(), format.error));
+    spdlog::info("({}/{}) Measured: {}: {}", index, count, printable(layer.name), fmt::join(words, ", "));
+  }
+};
+
+/// --max-error and --target-size.
+void choose_by_measurement(const model::Checkpoint& checkpoint, Settings& settings) {
+  MeasuringLog log;
+  const pipeline::FormatChoice choice =
+      pipeline::choose_formats(checkpoint, settings.plan, settings.run, *settings.goal, log);
+  std::map<std::string, size_t> counts;
+  for (const auto& [name, measured] : choice.chosen)
+    ++counts[measured.target ? measured.target->label() : "kept as they are"];
+  std::vector<std::string> words;
+  for (const auto& [format, count] : counts) words.push_back(fmt::format("{} {}", count, format));
+  spdlog::info("Formats by measurement: {}; largest error {:.4g} ({})", fmt::join(words, ", "),
+               choice.largest_error, printable(choice.largest_error_of));
+  settings.plan.measured = choice.chosen;
+}
+
 int report_quality(const pipeline::Result& result, const Settings& settings) {
   const double threshold = settings.quality_threshold_db;
   fmt::print("\n{}", report::quality_table(result, threshold));
@@ -172,22 +197,6 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
   return settings.threshold_is_binding ? static_cast<int>(ErrorCode::kQuality) : 0;
 }
 
-/// --actcal, an older program's spelling of `calibrate --patch`.
-int run_actcal(const Arguments& arguments) {
-  constexpr std::array kKnown = {"actcal", "actcal_percentile", "input", "output", "calibration_data"};
-  for (const Option& option : option_table()) {
-    const std::string key = option_key(option.name);
-    if (arguments.given(key) && std::ranges::find(kKnown, key) == kKnown.end())
-      fail(ErrorCode::kUsage, "argument {}: does not go with --actcal", option.name);
-  }
-  std::vector<std::string> args = {"--patch", "--percentile", arguments.text("actcal_percentile")};
-  for (const std::string option : {"input", "output"})
-    if (arguments.given(option)) args.insert(args.end(), {"--" + option, arguments.text(option)});
-  if (arguments.given("calibration_data"))
-    args.insert(args.end(), {"--calibration-data", arguments.text("calibration_data")});
-  return run_calibrate(args);
-}
-
 }  // namespace
 
 int run(const std::vector<std::string>& words) {
@@ -198,9 +207,7 @@ int run(const std::vector<std::string>& words) {
   if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});
-  const Arguments arguments = Arguments::parse(args);
-  if (arguments.flag("actcal")) return run_actcal(arguments);
-  Settings settings = make_settings(arguments);
+  Settings settings = make_settings(Arguments::parse(args));
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();
 
@@ -217,6 +224,7 @@ int run(const std::vector<std::string>& words) {
   settings.run.lora = lora ? &*lora : nullptr;
   settings.plan.input_scales =
       find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
+  if (settings.goal) choose_by_measurement(checkpoint, settings);
   if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);

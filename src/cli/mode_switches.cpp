@@ -23,6 +23,7 @@ const std::vector<ModeSwitch>& mode_switches() {
       {"--legacy_input_add", {"migrate", "add-input-scale"}},
       {"--cleanup-fp8-scaled", {"migrate", "cleanup-fp8"}},
       {"--make-hybrid-mxfp8", {"migrate", "hybrid-mxfp8"}},
+      {"--actcal", {"calibrate", "--patch"}},
   };
   return rows;
 }

@@ -86,7 +86,7 @@ Method read_method(const Arguments& arguments) {
 
 Scales read_scales(const Arguments& arguments) {
   const std::string& word = arguments.text("scales");
-  if (word.empty()) return arguments.text("quality") == "best" ? Scales::kByFormat : Scales::kAbsmax;
+  if (word.empty()) return arguments.text("quality") == "best" ? Scales::kByFormat : Scales::kUsual;
   return word == "search" ? Scales::kSearch : word == "refit" ? Scales::kRefit : Scales::kAbsmax;
 }
 

@@ -33,6 +33,7 @@ class Row {
   Row&& unbuilt(std::vector<std::string> words) && {
     return option_.unbuilt_choices = std::move(words), std::move(*this);
   }
+  Row&& or_json_file() && { return option_.or_json_file = true, std::move(*this); }
   Row&& at_least(double value) && { return option_.low = Bound{value, true}, std::move(*this); }
   Row&& above(double value) && { return option_.low = Bound{value, false}, std::move(*this); }
   Row&& at_most(double value) && { return option_.high = Bound{value, true}, std::move(*this); }

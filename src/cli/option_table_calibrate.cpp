@@ -33,6 +33,7 @@ std::vector<Option> make_table() {
               .built(),
           path("--calibration-data", "With --patch: a calibration file, with rows or without").built(),
           number("--percentile", "Percentile of the magnitudes that sets the input scale; 100 is the largest")
+              .alias("--actcal-percentile")
               .above(0)
               .at_most(100)
               .standard("99.9")

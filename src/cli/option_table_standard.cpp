@@ -57,7 +57,10 @@ void add_target(std::vector<Option>& table) {
               .choose({"source", "bfloat16", "float16", "float32"})
               .standard("source"),
           pattern("--preserve-layers", "With --output-dtype: weights whose name matches keep their type"),
-          choice("--recipe", "Format, layout and the model family's preset in one word; single options win")
+          choice("--recipe",
+                 "Format, layout and the model family's preset in one word, or a .json of options; "
+                 "single options win")
+              .or_json_file()
               .choose({"comfy-fp8", "comfy-int8", "comfy-nvfp4", "comfy-mxfp8", "comfy-w4a4"})
               .unbuilt({"comfy-w4a4"})
               .built(),
@@ -100,9 +103,12 @@ void add_quantization(std::vector<Option>& table) {
               .choose({"fast", "good", "best"})
               .otherwise("good, unless --optimizer is given")
               .built(),
-          number("--max-error", "Choose each layer's format so that its error stays below this").above(0),
+          number("--max-error", "Choose each layer's format so that its error stays below this")
+              .above(0)
+              .built(),
           size("--target-size", "Choose each layer's format so that the file stays below this size")
-              .at_least(1),
+              .at_least(1)
+              .built(),
           text("--time", "Time the optimizers may take altogether (30m, 2h)"),
           integer("--manual_seed", "Seed of everything random; -1 picks one and prints it")
               .at_least(-1)

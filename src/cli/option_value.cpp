@@ -54,6 +54,7 @@ std::optional<std::string> choice_fault(const Option& option, std::string_view v
   auto has = [&](const std::vector<std::string>& words) {
     return std::find(words.begin(), words.end(), value) != words.end();
   };
+  if (option.or_json_file && value.ends_with(".json")) return std::nullopt;
   if (!has(option.choices)) return fmt::format("must be one of {}", fmt::join(option.choices, ", "));
   if (has(option.unbuilt_choices)) return "not available in this version";
   return std::nullopt;

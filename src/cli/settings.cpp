@@ -64,8 +64,12 @@ void read_quip_layout(const Arguments& arguments, Choice& choice) {
 Choice read_choice(const Arguments& arguments) {
   Choice choice{.family = standard_family(arguments), .format_name = arguments.text("format"), .scaling = ""};
   const std::string& recipe = arguments.text("recipe");
+  const auto by_recipe = [&](std::string_view option) {
+    return arguments.chosen(option) && !arguments.given(option);
+  };
+  const bool names_target = by_recipe("format") || std::ranges::any_of(kFamilies, by_recipe);
   const auto refuse_recipe = [&](std::string_view option) {
-    if (!recipe.empty() && arguments.given(option))
+    if (names_target && arguments.given(option))
       refuse("recipe", fmt::format("names the target; it does not go with --{}", option), recipe);
   };
   for (const std::string_view family : kFamilies) refuse_recipe(family);
@@ -204,7 +208,7 @@ plan::Options read_plan_options(const Arguments& arguments, std::vector<std::str
     }
   }
   read_custom_and_fallback(arguments, options, notes, warnings);
-  options.use_recognised_preset = arguments.chosen("recipe") && options.presets.empty();
+  options.use_recognised_preset = arguments.given("recipe") && options.presets.empty();
   if (arguments.chosen("comfy_quant")) {
     options.layout = arguments.flag("comfy_quant") ? format::Layout::kComfy : format::Layout::kLegacy;
   }
@@ -251,6 +255,21 @@ std::optional<double> read_smoothquant(const Arguments& arguments, const plan::T
       refuse("smoothquant", fmt::format("changes the inputs that --{} has scales of", option), "true");
   }
   return arguments.number("smoothquant_alpha");
+}
+
+std::optional<pipeline::FormatGoal> read_goal(const Arguments& arguments, const plan::Options& plan) {
+  const bool error = arguments.given("max_error"), size = arguments.given("target_size");
+  if (!error && !size) return std::nullopt;
+  const std::string_view option = error ? "max-error" : "target-size";
+  const std::string& value = arguments.text(error ? "max_error" : "target_size");
+  if (error && size) refuse(option, "does not go with --target-size: one goal at a time", value);
+  if (!plan.target.codec) refuse(option, "chooses between quantized formats; the target is float16", value);
+  if (arguments.flag("smoothquant"))
+    refuse(option, "does not go with --smoothquant, which changes the weights that are measured", value);
+  pipeline::FormatGoal goal;
+  if (error) goal.max_error = arguments.number("max_error");
+  if (size) goal.target_bytes = arguments.bytes("target_size");
+  return goal;
 }
 
 DryRun read_dry_run(const Arguments& arguments) {
@@ -366,6 +385,7 @@ Settings make_settings(const Arguments& arguments) {
   read_layer_config(arguments, settings.plan, settings.notes);
   read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
+  settings.goal = read_goal(arguments, settings.plan);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   read_lora(arguments, settings);
   settings.run.output = settings.output;

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <optional>
+#include <optional>
 #include <string>
 
 #include "ctq/base/log.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/lora/extract.h"
 #include "ctq/pipeline/convert.h"
+#include "ctq/pipeline/format_choice.h"
 #include "ctq/plan/plan.h"
 #include "input_scales.h"
 
@@ -39,6 +41,7 @@ struct Settings {
   std::string calibration_data;
   std::string calibration_lora;
   InputScaleOptions input_scales;
+  std::optional<pipeline::FormatGoal> goal;  ///< formats are chosen by measurement
   std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
   std::string lora_output;
   ProgressMode progress = ProgressMode::kNone;

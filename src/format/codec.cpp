@@ -264,9 +264,8 @@ at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const a
     case ScaleType::kFloat32: return scales;
     case ScaleType::kE4M3: return e4m3_grid().nearest(scales / outer_scale).mul_(outer_scale);
     case ScaleType::kE8M0: {
-      constexpr double kRootOfHalf = 0.70710678118654752;   // halfway between two powers, as a ratio
       const auto [fraction, exponent] = at::frexp(scales);  // fraction in [1/2, 1)
-      const at::Tensor power = at::where(fraction < kRootOfHalf, exponent - 1, exponent).clamp_(-126, 127);
+      const at::Tensor power = at::where(fraction < 0.75, exponent - 1, exponent).clamp_(-126, 127);
       return at::where(scales > 0, at::ldexp(at::ones_like(scales), power), 0);
     }
   }

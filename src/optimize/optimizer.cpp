@@ -22,6 +22,11 @@ LearnedMethod learned_method(Method method) {
   }
 }
 
+/// Nearest codes are known by their absmax scales, unless others are asked for.
+Scales scales_to_nearest(const Layer& layer, const Settings& settings) {
+  return settings.scales == Scales::kUsual ? Scales::kAbsmax : scales_for(layer, settings.scales);
+}
+
 /// Round to nearest with the scales of least ||E||.
 Rounding round_to_nearest(const Layer& layer, Scales scales) {
   const double unit = std::max(layer.weight.square().sum(at::kDouble).item<double>(), 1e-300);
@@ -107,7 +112,7 @@ Rounding round_one_pass(const Layer& layer, const Settings& settings, const Seco
 }
 
 Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<KnownMoment>& known) {
-  if (settings.method == Method::kNearest) return round_to_nearest(layer, scales_for(layer, settings.scales));
+  if (settings.method == Method::kNearest) return round_to_nearest(layer, scales_to_nearest(layer, settings));
   if (is_learned(settings.method)) {
     LearnedSettings learned = settings.learned;
     learned.method = learned_method(settings.method);

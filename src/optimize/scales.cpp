@@ -1,21 +1,30 @@
 #include "ctq/optimize/scales.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include <ATen/ATen.h>
 
 #include "ctq/linalg/panels.h"
+#include "ctq/linalg/scale_search.h"
 
 namespace ctq::optimize {
 namespace {
 
-std::vector<double> candidates(const format::Grid& grid) {
+/// Factors of absmax to try besides 1. A uniform grid gains by clipping alone; a floating one's relative steps repeat
+/// from octave to octave; E2M1 has little more than an octave, so that larger scales, too, put weights elsewhere.
+std::vector<double> candidates(const Layer& layer) {
   std::vector<double> factors;
-  const bool uniform = grid.uniform();
-  const auto clipped = [](double j) { return 1 - j * j / 512; };
-  for (int j = 0; j <= (uniform ? 16 : 15); ++j)
-    factors.push_back(uniform ? clipped(j) : std::exp2(-j / 16.0));
+  if (layer.codec && layer.codec->scale_type == format::ScaleType::kE8M0) {
+    factors.push_back(0.5);
+  } else if (layer.grid->uniform()) {
+    for (int j = 1; j <= 16; ++j) factors.push_back(1 - j * j / 512.0);
+  } else if (layer.grid->code() == linalg::Code::kE2M1) {
+    for (int j = -6; j <= 5; ++j) factors.push_back(std::exp2(j / 8.0));
+  } else {
+    for (int j = 1; j <= 15; ++j) factors.push_back(std::exp2(-j / 16.0));
+  }
   return factors;
 }
 
@@ -62,9 +71,85 @@ std::vector<Span> spans(const Layer& layer) {
   return all;
 }
 
+/// Rows of a layer whose tiles are of one row.
+Layer rows_of(const Layer& layer, int64_t row, int64_t rows) {
+  const auto part = [&](const at::Tensor& tensor) { return tensor.narrow(0, row, rows); };
+  Layer some = layer;
+  some.weight = part(layer.weight);
+  some.scale = part(layer.scale);
+  some.nearest = part(layer.nearest);
+  return some;
+}
+
+/// Tiles of one row, all candidates at once, in our own kernel.
+void search_runs(const Layer& layer, const at::Tensor& h, at::Tensor scale, at::Tensor nearest) {
+  std::vector<at::Tensor> tried = {layer.scale};
+  for (const double factor : candidates(layer)) tried.push_back(storable(layer, layer.scale * factor));
+  const auto found = linalg::search_scales(layer.weight, layer.tiling.cols, layer.grid->code(), at::stack(tried), h);
+  scale.copy_(found.scale);
+  nearest.copy_(found.values);
+}
+
+/// The columns of one tile, in ATen operations. scale: [tiles down, 1]
+void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at::Tensor scale, at::Tensor nearest) {
+  const at::Tensor weight = span.of(layer.weight).contiguous(), absmax = scale.clone();
+  const auto cost_of = [&](const at::Tensor& values, const at::Tensor& tried_rows) {
+    return sum_tiles(layer, weighted_squares(at::addcmul(-weight, values, tried_rows), h));
+  };
+  at::Tensor least = cost_of(nearest, rows_of(layer, absmax));
+  for (const double factor : candidates(layer)) {
+    const at::Tensor tried = storable(layer, absmax * factor), tried_rows = rows_of(layer, tried);
+    const at::Tensor values = layer.grid->nearest(scaled(weight, tried_rows));
+    const at::Tensor cost = cost_of(values, tried_rows), better = cost < least;
+    least = at::where(better, cost, least);
+    scale.copy_(at::where(better, tried, scale));
+    nearest.copy_(at::where(rows_of(layer, better), values, nearest));
+  }
+}
+
+/// Columns whose E H is kept current at a time.
+constexpr int64_t kRefitColumns = 512;
+
+/// In place of `error` = values * fitted - W and `fitted`.
+void refit(const Layer& layer, const at::Tensor& values, const at::Tensor& h, at::Tensor error, at::Tensor fitted) {
+  const std::vector<Span> all = spans(layer);
+  const int64_t columns = layer.weight.size(1);
+  for (size_t first = 0, next = 0; first < all.size(); first = next) {
+    const int64_t begin = all[first].begin;
+    while (next < all.size() && (next == first || all[next].begin + all[next].width <= begin + kRefitColumns)) ++next;
+    const int64_t end = next < all.size() ? all[next].begin : columns;
+    at::Tensor pull = error.narrow(1, begin, end - begin);  // E H
+    if (h.defined()) pull = linalg::product(error, h.narrow(1, begin, end - begin));
+    for (size_t i = first; i < next; ++i) {
+      const Span& span = all[i];
+      const at::Tensor part = span.of(values).contiguous();
+      const at::Tensor pull_part = pull.narrow(1, span.begin - begin, span.width);
+      const at::Tensor slope = sum_tiles(layer, (pull_part * part).sum(1, /*keepdim=*/false, at::kDouble));
+      const at::Tensor curvature = sum_tiles(layer, weighted_squares(part, span.block(h)));
+      at::Tensor column = fitted.narrow(1, static_cast<int64_t>(i), 1);
+      const at::Tensor moved = storable(layer, (column - slope / curvature).to(at::kFloat));
+      const at::Tensor kept = (curvature > 0).logical_and(moved > 0).logical_and(moved.isfinite());
+      const at::Tensor better = at::where(kept, moved, column);
+      const at::Tensor change = part * rows_of(layer, better - column);
+      column.copy_(better);
+      span.of(error).add_(change);
+      const int64_t after = span.begin + span.width, rest = end - after;
+      if (!h.defined() || rest == 0) continue;
+      const at::Tensor coupling = h.narrow(0, span.begin, span.width).narrow(1, after, rest);
+      linalg::for_panels(error.size(0), [&](int64_t row, int64_t count) {
+        pull.narrow(1, after - begin, rest).narrow(0, row, count).addmm_(change.narrow(0, row, count), coupling);
+      });
+    }
+  }
+}
+
+/// Runs whose rows do not depend on each other: on the CPU panel by panel, each on one thread.
+bool by_panels(const Layer& layer) { return layer.weight.is_cpu() && layer.tiling.rows == 1; }
+
 }  // namespace
 
 Scales scales_for(const Layer& layer, Scales scales) {
+  if (scales == Scales::kUsual) return layer.grid->bits() == 4 ? Scales::kSearch : Scales::kAbsmax;
   if (scales != Scales::kByFormat) return scales;
   const bool whole_rows = layer.tiling.rows == 1 && layer.tiling.cols >= layer.weight.size(1);
   return whole_rows && layer.grid->code() == linalg::Code::kInt8 ? Scales::kAbsmax
@@ -77,25 +162,16 @@ Layer search_scales(const Layer& layer, const at::Tensor& h) {
   Layer searched = layer;
   searched.scale = layer.scale.clone();
   searched.nearest = layer.nearest.clone();
-  int64_t tile = 0;
-  for (const Span& span : spans(layer)) {
-    const at::Tensor weight = span.of(layer.weight).contiguous(), block = span.block(h);
-    const at::Tensor absmax = layer.scale.narrow(1, tile, 1);
-    at::Tensor scale = searched.scale.narrow(1, tile++, 1), nearest = span.of(searched.nearest);
-    at::Tensor least =
-        sum_tiles(layer, weighted_squares(at::addcmul(-weight, nearest, rows_of(layer, absmax)), block));
-    for (const double factor : candidates(*layer.grid)) {
-      if (factor == 1) continue;
-      const at::Tensor tried = storable(layer, absmax * factor), tried_rows = rows_of(layer, tried);
-      const at::Tensor values = layer.grid->nearest(scaled(weight, tried_rows));
-      const at::Tensor cost =
-          sum_tiles(layer, weighted_squares(at::addcmul(-weight, values, tried_rows), block));
-      const at::Tensor better = cost < least;
-      least = at::where(better, cost, least);
-      scale.copy_(at::where(better, tried, scale));
-      nearest.copy_(at::where(rows_of(layer, better), values, nearest));
-    }
+  if (by_panels(layer) && layer.tiling.cols <= linalg::kMaxSearchedRun) {
+    linalg::for_panels(layer.weight.size(0), [&](int64_t row, int64_t rows) {
+      search_runs(rows_of(layer, row, rows), h, searched.scale.narrow(0, row, rows),
+                  searched.nearest.narrow(0, row, rows));
+    });
+    return searched;
   }
+  int64_t tile = 0;
+  for (const Span& span : spans(layer))
+    search_tiles(layer, span, span.block(h), searched.scale.narrow(1, tile++, 1), span.of(searched.nearest));
   return searched;
 }
 
@@ -103,27 +179,15 @@ at::Tensor refit_scales(const Layer& layer, const at::Tensor& values, const at::
                         const at::Tensor& h) {
   at::Tensor fitted = scale.clone();
   if (layer.weight.numel() == 0) return fitted;
-  const std::vector<Span> all = spans(layer);
-  const at::Tensor error = error_of(layer, values, scale);
-  at::Tensor pull = h.defined() ? linalg::product(error, h) : error;  // E H
-  for (size_t i = 0; i < all.size(); ++i) {
-    const at::Tensor part = all[i].of(values).contiguous();
-    const at::Tensor slope =
-        sum_tiles(layer, (all[i].of(pull) * part).sum(1, /*keepdim=*/false, at::kDouble));
-    const at::Tensor curvature = sum_tiles(layer, weighted_squares(part, all[i].block(h)));
-    at::Tensor column = fitted.narrow(1, static_cast<int64_t>(i), 1);
-    const at::Tensor moved = storable(layer, (column - slope / curvature).to(at::kFloat));
-    const at::Tensor kept = (curvature > 0).logical_and(moved > 0).logical_and(moved.isfinite());
-    const at::Tensor next = at::where(kept, moved, column);
-    if (all.size() > 1 && h.defined()) {
-      const at::Tensor change = part * rows_of(layer, next - column);
-      const at::Tensor rows = h.narrow(0, all[i].begin, all[i].width);
-      linalg::for_panels(error.size(0), [&](int64_t row, int64_t count) {
-        pull.narrow(0, row, count).addmm_(change.narrow(0, row, count), rows);
-      });
-    }
-    column.copy_(next);
+  at::Tensor error = error_of(layer, values, scale);
+  if (!by_panels(layer)) {
+    refit(layer, values, h, error, fitted);
+    return fitted;
   }
+  linalg::for_panels(layer.weight.size(0), [&](int64_t row, int64_t rows) {
+    const auto part = [&](const at::Tensor& tensor) { return tensor.narrow(0, row, rows); };
+    refit(rows_of(layer, row, rows), part(values), h, part(error), part(fitted));
+  });
   return fitted;
 }
 

@@ -102,8 +102,9 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
                                         options_.optimizer.quip_seed);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
-  const bool plain =
-      choice.settings.method == Method::kNearest && choice.settings.scales == optimize::Scales::kAbsmax;
+  const bool plain = choice.settings.method == Method::kNearest &&
+                     (choice.settings.scales == optimize::Scales::kAbsmax ||
+                      choice.settings.scales == optimize::Scales::kUsual);
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
   const bool large = weight.numel() > options_.elements_at_once;
   if (large && !can_be_split(*target.codec, choice.settings)) {
@@ -144,6 +145,15 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
     }
   }
   return Outcome{std::move(encoded), std::move(optimized)};
+}
+
+double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                            const format::Encoded& encoded) {
+  const at::Tensor decoded = format::decode(encoded);
+  const auto& input = recorded_input(std::string(tensor.source->layer()));
+  if (input && input->held_back.defined() && input->held_back.size(0) > 0)
+    return metrics::output_rel(input->held_back, weight, decoded);
+  return metrics::weight_error(weight, decoded).weight_rel;
 }
 
 optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,

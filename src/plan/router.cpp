@@ -142,6 +142,10 @@ Router::Choice Router::choose(const model::Checkpoint::Entry& entry) {
   }
   if (options_.layer_config && options_.layer_config->default_rule())
     return follow(*options_.layer_config->default_rule());
+  if (const auto measured = options_.measured.find(entry.name()); measured != options_.measured.end()) {
+    choice.target = measured->second.target;
+    choice.reason = measured->second.reason;
+  }
   return choice;
 }
 

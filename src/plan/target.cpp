@@ -27,6 +27,8 @@ bool agrees(const format::Codec& codec, std::string_view scaling_mode) {
   return (scaling_mode == "axis") == (codec.format == "int8_axiswise");
 }
 
+bool has_four_bits(const format::Codec& codec) { return codec.grid().code() >= linalg::Code::kE2M1; }
+
 }  // namespace
 
 std::string Target::label() const {
@@ -37,6 +39,22 @@ std::string Target::label() const {
   return block_size > 0
              ? fmt::format("{} ({} {})", codec->format, granularity_name(codec->granularity), block_size)
              : codec->label();
+}
+
+std::vector<Target> formats_from(const Target& target) {
+  std::vector<Target> formats = {target};
+  Target larger;
+  larger.optimizer = target.optimizer;
+  larger.num_iter = target.num_iter;
+  if (target.codec->type == "nvfp4") {
+    larger.codec = format::find_codec("float8_e4m3fn", Granularity::kTensor);
+    formats.push_back(larger);
+  } else if (has_four_bits(*target.codec)) {
+    larger.codec = format::find_codec("int8_tensorwise", Granularity::kRow);
+    if (target.codec->rotation != format::Rotation::kNever) larger.rotation_group = kUsualRotation;
+    formats.push_back(larger);
+  }
+  return formats;
 }
 
 const format::Codec* codec_of_type(std::string_view type, std::string_view scaling_mode) {

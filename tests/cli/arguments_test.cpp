@@ -11,6 +11,7 @@
 #include "ctq/base/error.h"
 #include "ctq/cli/option_table.h"
 #include "support/matchers.h"
+#include "support/temp_dir.h"
 
 namespace ctq::cli {
 namespace {
@@ -247,6 +248,33 @@ TEST_CASE("arguments: a recipe chooses, what is given wins", "[cli]") {
   CHECK(fp8.flag("fp8"));
   CHECK_FALSE(fp8.flag("comfy_quant"));
   CHECK_FALSE(Arguments::parse({}).chosen("convrot"));
+}
+
+TEST_CASE("arguments: a recipe can be a file of options", "[cli]") {
+  const ctq::test::TempDir dir;
+  const auto with = [&](const std::string& json) {
+    ctq::test::write_file(dir / "r.json", json);
+    return std::vector<std::string>{"--recipe", dir / "r.json"};
+  };
+  std::vector<std::string> args =
+      with(R"({"fp8": true, "sweeps": 3, "exclude-layers": "norm", "scaling-mode": "row"})");
+  args.insert(args.end(), {"--sweeps", "5"});
+  const Arguments parsed = Arguments::parse(args);
+  CHECK(parsed.flag("fp8"));
+  CHECK(parsed.chosen("fp8"));
+  CHECK(parsed.text("exclude_layers") == "norm");
+  CHECK(parsed.text("scaling_mode") == "row");
+  CHECK(parsed.integer("sweeps") == 5);
+  CHECK(fault(with("[]")).find("is not a JSON object of options") != std::string::npos);
+  CHECK(fault(with(R"({"fp9": true})")).find("'fp9' is no option") != std::string::npos);
+  CHECK(fault(with(R"({"sweeps": "x"})")).find("'sweeps' not an integer") != std::string::npos);
+  CHECK(fault(with(R"({"sweeps": [1]})")).find("must be a string, a number or a boolean") !=
+        std::string::npos);
+  CHECK(fault(with(R"({"output": "a"})")).find("belongs to a single run") != std::string::npos);
+  CHECK(fault(with(R"({"time": "3m"})")).find("is not available in this version") != std::string::npos);
+  CHECK_THROWS_MATCHES(Arguments::parse({"--recipe", dir / "none.json"}), Error,
+                       ctq::test::HasCode(ErrorCode::kBadInput, "cannot be read"));
+  CHECK(fault({"--recipe", "comfy"}).find("must be one of comfy-fp8") != std::string::npos);
 }
 
 TEST_CASE("arguments: a profile changes defaults, not what is given", "[cli]") {

@@ -33,7 +33,7 @@ TEST_CASE("one pass: the codes that are stored decode to the values that were ch
     const int64_t block = codec.has_blocks() ? 32 : 0;
     const Layer layer = make_layer(codec, weight, block);
     const Rounding rounding = round_layer(layer, {.method = Method::kDirect, .direct = {}}, std::nullopt);
-    const format::Encoded encoded = encode(codec, block, rounding);
+    const format::Encoded encoded = encode(*format::encode_nearest(codec, weight, block), rounding);
     CHECK(at::allclose(format::decode(encoded) - weight, error_of(layer, rounding.values), 1e-6, 1e-7));
   }
 }

@@ -48,6 +48,7 @@ struct Option {
       choices;  ///< kChoice: the words; an option with `optional_value` takes its first when bare
   std::vector<std::string>
       unbuilt_choices;          ///< of `choices`: known, refused with "not available in this version"
+  bool or_json_file = false;    ///< kChoice: a path that ends in .json as well
   bool optional_value = false;  ///< --dry-run and --dry-run=analyze. Without choices: --json and --json=PATH,
                                 ///< text() is empty for the first and given() tells
   std::optional<Bound> low, high;  ///< kInteger, kNumber, kBytes

@@ -23,6 +23,9 @@ class Grid {
   virtual at::Tensor below(const at::Tensor& u) const = 0;  ///< largest value <= u; min() for smaller u
   virtual at::Tensor above(const at::Tensor& u) const = 0;  ///< smallest value >= u; the largest for larger u
 
+  /// What a code takes in a file.
+  int bits() const { return code() < linalg::Code::kE2M1 ? 8 : 4; }
+
   /// The codes of values of the grid, of linalg::code_dtype(code()).
   at::Tensor codes(const at::Tensor& values) const;
   /// The values of codes.

@@ -80,10 +80,14 @@ struct TensorDone {
   uint64_t bytes_total = 0;
 };
 
+struct MeasuredLayer;
+
 /// What a caller can follow. Called from one thread, in the order of work.
 class Events {
  public:
   virtual ~Events() = default;
+  /// By choose_formats(). index from 1.
+  virtual void measured(const MeasuredLayer&, size_t /*index*/, size_t /*count*/) {}
   virtual void started(const plan::Plan&, const RunOptions&) {}
   virtual void tensor_done(const TensorDone&) {}
   /// Weights turned out not to be quantizable; the run starts again with them kept.

@@ -57,8 +57,16 @@ struct InputScales {
   std::optional<double> of(std::string_view layer, const format::Codec& codec) const;
 };
 
+/// A layer's target by measurement.
+struct MeasuredTarget {
+  std::optional<Target> target;  ///< nothing: keep it
+  std::string reason;
+};
+using Measured = std::map<std::string, MeasuredTarget, std::less<>>;  ///< by weight
+
 struct Options {
   Target target;
+  Measured measured;  ///< in place of `target`, where no rule says otherwise
   std::optional<LayerConfig> layer_config;
   std::optional<CustomLayers> custom;
   std::optional<Target> fallback;  ///< for layers that a pattern or a preset excludes; nothing: keep them

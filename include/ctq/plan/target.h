@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ctq/format/codec.h"
 #include "ctq/optimize/optimizer.h"
@@ -26,6 +27,10 @@ struct Target {
   std::string label() const;
   bool operator==(const Target&) const = default;
 };
+
+/// The target and the larger formats that stand in for it where it costs too much, smallest first: those of the
+/// same recipe that stock ComfyUI loads. For NVFP4 and other 4-bit codes one of 8 bits; else the target alone.
+std::vector<Target> formats_from(const Target& target);
 
 /// The codec of a type ("int8", "fp8", "nvfp4" or "mxfp8") with a scaling mode; null when the type lacks it (INT8
 /// has no block3d, NVFP4 and MXFP8 have none). An empty mode is the type's own default: block for INT8, tensor for

@@ -184,6 +184,60 @@ void refine_as(const RoundingBlock& block, View<const float> gradient_of) {
   }
 }
 
+/// e M e^T of the columns in `error`.
+void weigh(const Lanes* error, View<const float> metric, int64_t cols, Lanes* cost) {
+  Vector sum[kVectors] = {};
+  for (int64_t j = 0; j < cols; ++j) {
+    const float* const row = metric.data + j * metric.row_stride;
+    Vector pull[kVectors] = {};
+    for (int64_t k = 0; metric.data != nullptr && k < j; ++k) {
+      const float factor = 2.0f * row[k * metric.col_stride];
+      for (int v = 0; v < kVectors; ++v) pull[v] += reinterpret_cast<const Vector*>(error[k].x)[v] * factor;
+    }
+    const float own = metric.data != nullptr ? row[j * metric.col_stride] : 1.0f;
+    for (int v = 0; v < kVectors; ++v) {
+      const Vector e = reinterpret_cast<const Vector*>(error[j].x)[v];
+      sum[v] += e * (pull[v] + e * own);
+    }
+  }
+  for (int v = 0; v < kVectors; ++v) reinterpret_cast<Vector*>(cost->x)[v] = sum[v];
+}
+
+template <Code kCode>
+void search_as(const SearchBlock& block) {
+  Lanes weight[kMaxBlockCols], error[kMaxBlockCols], values[kMaxBlockCols], best[kMaxBlockCols];
+  for (int64_t row = 0; row < block.rows; row += kLanes) {
+    const int64_t lanes = block.rows - row < kLanes ? block.rows - row : kLanes;
+    load(block.weight, row, lanes, block.cols, 0.0f, weight);
+    Lanes least, best_scale;
+    for (int64_t c = 0; c < block.candidates; ++c) {
+      Lanes scale, cost;
+      const View<const float> tried = {block.tried.data + c * block.tried.row_stride, block.tried.col_stride, 0};
+      load(tried, row, lanes, 1, 1.0f, &scale);
+      for (int64_t j = 0; j < block.cols; ++j) {
+        for (int l = 0; l < kLanes; ++l) {
+          const float s = scale.x[l], u = weight[j].x[l] / s;
+          const float value = nearest<kCode>(s > 0.0f ? u : 0.0f);
+          values[j].x[l] = value;
+          error[j].x[l] = value * s - weight[j].x[l];
+        }
+      }
+      weigh(error, block.metric, block.cols, &cost);
+      int32_t better[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        better[l] = c == 0 || cost.x[l] < least.x[l];
+        least.x[l] = better[l] ? cost.x[l] : least.x[l];
+        best_scale.x[l] = better[l] ? scale.x[l] : best_scale.x[l];
+      }
+      for (int64_t j = 0; j < block.cols; ++j) {
+        for (int l = 0; l < kLanes; ++l) best[j].x[l] = better[l] ? values[j].x[l] : best[j].x[l];
+      }
+    }
+    store(&best_scale, block.scale, row, lanes, 1);
+    store(best, block.values, row, lanes, block.cols);
+  }
+}
+
 void round(Code code, const RoundingBlock& block, View<const float> target) {
   with_code(code, [&]<Code kCode>() { round_as<kCode>(block, target); });
 }
@@ -192,8 +246,12 @@ void refine(Code code, const RoundingBlock& block, View<const float> gradient) {
   with_code(code, [&]<Code kCode>() { refine_as<kCode>(block, gradient); });
 }
 
+void search(Code code, const SearchBlock& block) {
+  with_code(code, [&]<Code kCode>() { search_as<kCode>(block); });
+}
+
 }  // namespace
 
-extern const LdlqKernels kLdlqKernels = {round, refine};
+extern const LdlqKernels kLdlqKernels = {round, refine, search};
 
 }  // namespace ctq::linalg::cpu::CTQ_KERNEL_ISA

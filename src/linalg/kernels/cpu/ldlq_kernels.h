@@ -1,5 +1,5 @@
-// The CPU kernels behind ctq/linalg/ldlq.h and coordinate_descent.h: the part that goes column by column. One
-// table of functions per instruction set, all with the same bits.
+// The CPU kernels behind ctq/linalg/ldlq.h, coordinate_descent.h and scale_search.h: the part that goes column by
+// column. One table of functions per instruction set, all with the same bits.
 #pragma once
 
 #include <cstdint>
@@ -30,12 +30,26 @@ struct RoundingBlock {
   View<float> values;  // [rows, cols]: codes' values before scaling
 };
 
+/// A run of columns of some rows, and the scales to try for it.
+struct SearchBlock {
+  int64_t rows;
+  int64_t cols;  // at most kMaxBlockCols
+  int64_t candidates;
+  View<const float> weight;  // [rows, cols]
+  View<const float> tried;   // [candidates, rows]
+  View<const float> metric;  // [cols, cols], symmetric; null data: the identity
+  View<float> scale;         // [rows, 1]
+  View<float> values;        // [rows, cols]
+};
+
 struct LdlqKernels {
   /// Rounds column after column; target: [rows, cols], what each column would ideally be if its neighbours in
   /// the block had no error. Writes error and values.
   void (*round)(Code code, const RoundingBlock& block, View<const float> target);
   /// Coordinate descent once over the columns; gradient: [rows, cols], E H. Updates error and values.
   void (*refine)(Code code, const RoundingBlock& block, View<const float> gradient);
+  /// Writes the first scale of least e M e^T and its values.
+  void (*search)(Code code, const SearchBlock& block);
 };
 
 namespace baseline {
