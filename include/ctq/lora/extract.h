@@ -14,7 +14,7 @@ struct ExtractOptions {
   int64_t rank = 32;                                      ///< lower for layers with a shorter side
   std::function<bool(const std::string& tensor)> always;  ///< weights that are covered whatever their place
                                                           ///< and shape; null: none
-  int64_t depth = 1;            ///< blocks with an index below this are covered
+  int64_t depth = 1;                                      ///< blocks with an index below this are covered
   double aspect_threshold = 0;  ///< only layers whose longer side is below this many shorter ones; 0: the
                                 ///< rule of wants()
   safetensors::Dtype dtype = safetensors::Dtype::kF32;  ///< F32, F16 or BF16
