@@ -16,13 +16,12 @@
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/template.h"
-#include "ctq/quantized/decoded_view.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
 #include "ctq/transform/smoothing.h"
-#include "ctq/verify/client.h"
+#include "decoded_input.h"
 #include "file_commands.h"
 #include "lora_extraction.h"
 #include "mode_switches.h"
@@ -159,27 +158,6 @@ std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint
     fail(error.code(), "argument --calibration-lora: {}", error.what());
   }
 }
-
-/// The input of --requantize: what it holds, as plain weights.
-struct DecodedInput {
-  explicit DecodedInput(const model::Checkpoint& checkpoint)
-      : file(quantized::find_layers(checkpoint)), view(file) {
-    for (const verify::Finding& finding : verify::check_structure(file, verify::Client::kNone)) {
-      if (finding.refused)
-        fail(ErrorCode::kBadInput, "{}: {}{}{}", checkpoint.path(), printable(finding.subject),
-             finding.subject.empty() ? "" : ": ", finding.text);
-    }
-    if (view.decoded() > 0) {
-      spdlog::info("note: {} quantized weights are decoded first; the error that they have already stays",
-                   view.decoded());
-    } else {
-      spdlog::info("note: --requantize has no effect: the input is not quantized");
-    }
-  }
-
-  quantized::QuantizedFile file;
-  quantized::DecodedView view;
-};
 
 /// Logs what each layer costs in each format.
 class MeasuringLog final : public pipeline::Events {

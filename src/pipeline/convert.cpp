@@ -150,10 +150,7 @@ class Run {
         if (const auto found = bias_changes_.find(&tensor); found != bias_changes_.end())
           return correct_bias(tensor, found->second);
         if (is_smoothed(tensor)) return keep_smoothed(tensor);
-        if (tensor.source->computed) {
-          store(tensor, {model::load(*tensor.source).to(model::scalar_type(*tensor.source->info))});
-          return true;
-        }
+        if (tensor.source->computed) return keep_computed(tensor);
         writes_.add(0, [this, source = tensor.source] {
           outputs_.copy(*source);
           source->file->release(*source->info);
@@ -183,6 +180,12 @@ class Run {
            "tensor '{}': a factor of SmoothQuant carries it beyond its type; lower --smoothquant-alpha",
            printable(tensor.source->name()));
     write_kept(tensor, values);
+    return true;
+  }
+
+  /// A decoded weight that stays unquantized, in the type that it had.
+  bool keep_computed(const TensorPlan& tensor) {
+    write_kept(tensor, model::load(*tensor.source).to(model::scalar_type(*tensor.source->info)));
     return true;
   }
 

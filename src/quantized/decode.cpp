@@ -9,6 +9,7 @@
 #include "ctq/linalg/hadamard.h"
 #include "ctq/linalg/tiles.h"
 #include "ctq/quantized/scale_tiles.h"
+#include "packed.h"
 
 namespace ctq::quantized {
 namespace {
@@ -34,17 +35,15 @@ bool has_byte_codes(const Layer& layer) {
   return dtype == Dtype::kI8 || dtype == Dtype::kF8E4M3 || dtype == Dtype::kF8E5M2;
 }
 
-/// Formats whose codes are bytes that a product with a scale decodes, one value each.
-bool is_byte_format(std::string_view format) {
-  return format.starts_with("float8_") || format == "int8_tensorwise" || format == "int8_axiswise" ||
-         format == "int8_rowwise" || format == "int8_blockwise" || format == "int8_quip_hadamard" ||
-         format.empty();  // the dialect without a format
-}
-
 at::Tensor scale_of(const QuantizedFile& file, const Layer& layer) {
   const Entry* scale = layer.scale();
   return layer.dialect == Dialect::kLogScales ? at::scalar_tensor(log_scale(file, layer), at::kFloat)
                                               : model::load(*scale).to(at::kFloat);
+}
+
+linalg::Code code_of(at::ScalarType type) {
+  if (type == at::kChar) return linalg::Code::kInt8;
+  return type == at::kFloat8_e5m2 ? linalg::Code::kE5M2 : linalg::Code::kE4M3;
 }
 
 at::Tensor scaled(const Layer& layer, const at::Tensor& codes, const at::Tensor& scale) {
@@ -54,7 +53,7 @@ at::Tensor scaled(const Layer& layer, const at::Tensor& codes, const at::Tensor&
            shape_text(codes.sizes()));
   if (codes.numel() == 0) return at::empty(codes.sizes(), at::kFloat);
   return linalg::decode_tiles(
-      codes.contiguous(), *tiles,
+      codes.contiguous(), code_of(codes.scalar_type()), *tiles,
       scale.reshape({tiles->count_down(codes.size(0)), tiles->count_across(codes.size(1))}).contiguous());
 }
 
@@ -117,6 +116,7 @@ void require_decodable(const Layer& layer) {
   if (!layer.weight) refuse(layer, "the file has no '{}.weight'", printable(layer.name));
   if (!layer.marker_fault.empty()) refuse(layer, "{}", layer.marker_fault);
   if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return;
+  if (packed_codec(layer.format)) return;
   if (!is_byte_format(layer.format)) {
     fail(ErrorCode::kFailure, "layer '{}': this version cannot decode format '{}'", printable(layer.name),
          printable(layer.format));
@@ -128,6 +128,13 @@ void require_decodable(const Layer& layer) {
 
 at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
   require_decodable(layer);
+  if (const format::Codec* codec = packed_codec(layer.format); codec && layer.has_codes()) {
+    try {
+      return decode_packed(layer, *codec);
+    } catch (const Error& error) {
+      refuse(layer, "{}", error.what());
+    }
+  }
   const at::Tensor codes = model::load(*layer.weight);
   if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return codes.to(at::kFloat);
   const at::Tensor scale = scale_of(file, layer);

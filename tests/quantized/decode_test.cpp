@@ -27,20 +27,39 @@ TestTensor int8(std::string name, std::vector<int64_t> shape, const std::vector<
 }  // namespace
 
 TEST_CASE("decode: every codec's own tensors give what the codec decodes", "[quantized]") {
-  const at::Tensor weight = at::randn({64, 128}, at::detail::createCPUGenerator(5));
+  const at::Tensor weight = at::randn({64, 256}, at::detail::createCPUGenerator(5));
   for (const format::Codec& codec : format::registry()) {
     for (const int64_t rotation : {0, 64}) {
-      if (rotation > 0 &&
-          (codec.format != "int8_tensorwise" || codec.granularity != format::Granularity::kRow))
+      if (rotation == 0 ? codec.rotation == format::Rotation::kAlways
+                        : codec.rotation == format::Rotation::kNever)
         continue;
       CAPTURE(codec.label(), rotation);
       const int64_t block = codec.has_blocks() ? 32 : 0;
       const format::Encoded encoded = format::encode_nearest(codec, weight, block, rotation).value();
-      const Opened opened({stored("a.weight", encoded.codes), stored("a.weight_scale", encoded.scales),
-                           marker("a", format::marker_json(codec, block, {.rotation_group = rotation}))});
-      CHECK(same_bits(decoded(opened), format::decode(encoded)));
+      const std::vector<at::Tensor> packed = format::pack(encoded);
+      const auto announced = format::stored_tensors(codec, 64, 256, block);
+      std::vector<TestTensor> tensors;
+      for (size_t i = 0; i < packed.size(); ++i)
+        tensors.push_back(stored(fmt::format("a.{}", announced[i].role), packed[i]));
+      tensors.push_back(marker("a", format::marker_json(codec, block, {.rotation_group = rotation})));
+      CHECK(same_bits(decoded(Opened(tensors)), format::decode(encoded)));
     }
   }
+}
+
+TEST_CASE("decode: padded storage is cropped, input factors belong to the weight", "[quantized]") {
+  const format::Codec& codec = *format::find_codec("nvfp4", format::Granularity::kGroup);
+  const at::Tensor weight = at::randn({20, 40}, at::detail::createCPUGenerator(7));
+  const at::Tensor factors = at::rand({40}, at::detail::createCPUGenerator(8)) + 0.5;
+  const format::Encoded encoded = format::encode_nearest(codec, weight, 0).value();
+  const std::vector<at::Tensor> packed = format::pack(encoded);
+  const auto announced = format::stored_tensors(codec, 20, 40, 0);
+  std::vector<TestTensor> tensors{marker("a", R"({"format": "nvfp4", "orig_shape": [20, 40]})")};
+  for (size_t i = 0; i < packed.size(); ++i)
+    tensors.push_back(stored(fmt::format("a.{}", announced[i].role), packed[i]));
+  CHECK(same_bits(decoded(Opened(tensors)), format::decode(encoded)));
+  tensors.push_back(stored("a.pre_quant_scale", factors));
+  CHECK(at::equal(decoded(Opened(tensors)), format::decode(encoded) * factors));
 }
 
 TEST_CASE("decode: the scale's shape says what it covers", "[quantized]") {

@@ -1,0 +1,78 @@
+#include "packed.h"
+
+#include <algorithm>
+#include <functional>
+#include <vector>
+
+#include <ATen/ATen.h>
+
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+
+namespace ctq::quantized {
+namespace {
+
+using Stored = std::function<at::Tensor(std::string_view role)>;
+
+/// A stored tensor in the type that the codec announces: bytes are bytes, and scales are numbers.
+at::Tensor in_type(const at::Tensor& stored, at::ScalarType type) {
+  if (stored.scalar_type() == type) return stored;
+  if (c10::elementSize(type) == 1 && stored.element_size() == 1) return stored.view(type);
+  return at::isFloatingType(stored.scalar_type()) && type == at::kFloat ? stored.to(type) : stored;
+}
+
+at::Tensor decode_matrix(const Layer& layer, const format::Codec& codec, int64_t out_features,
+                         int64_t in_features, const Stored& stored) {
+  std::vector<at::Tensor> tensors;
+  for (const format::StoredTensor& each : format::stored_tensors(codec, out_features, in_features, 0))
+    tensors.push_back(in_type(stored(each.role), each.dtype));
+  return format::decode(format::unpack(codec, 0, layer.rotation_group(), tensors, out_features, in_features));
+}
+
+/// nvfp4 may multiply the layer's input by a factor per column, which belongs to the weight.
+at::Tensor with_input_factors(const Layer& layer, const at::Tensor& weight) {
+  const auto* factors = layer.format == "nvfp4" ? layer.side("pre_quant_scale") : nullptr;
+  if (!factors) return weight;
+  if (factors->info->numel() != weight.size(-1))
+    fail(ErrorCode::kBadInput, "pre_quant_scale has shape {}", shape_text(factors->info->shape));
+  return weight * model::load(*factors).to(at::kFloat).reshape({-1});
+}
+
+}  // namespace
+
+bool is_byte_format(std::string_view format) {
+  return format.starts_with("float8_") || format == "int8_tensorwise" || format == "int8_axiswise" ||
+         format == "int8_rowwise" || format == "int8_blockwise" || format == "int8_quip_hadamard" ||
+         format.empty();
+}
+
+const format::Codec* packed_codec(std::string_view format) {
+  if (is_byte_format(format)) return nullptr;
+  if (format == "hybrid_mxfp8") format = "mxfp8";
+  const auto codecs = format::registry();
+  const auto found = std::ranges::find(codecs, format, &format::Codec::format);
+  return found == codecs.end() ? nullptr : &*found;
+}
+
+at::Tensor decode_packed(const Layer& layer, const format::Codec& codec) {
+  const std::vector<int64_t> shape = layer.shape();
+  const Stored stored = [&](std::string_view role) {
+    const auto* entry = role == "weight" ? layer.weight : layer.side(role);
+    if (!entry) fail(ErrorCode::kBadInput, "{} is missing", role);
+    return model::load(*entry);
+  };
+  if (shape.size() == 2)
+    return with_input_factors(layer, decode_matrix(layer, codec, shape[0], shape[1], stored));
+  if (shape.size() != 3) fail(ErrorCode::kBadInput, "its weight has shape {}", shape_text(shape));
+  std::vector<at::Tensor> experts;
+  for (int64_t i = 0; i < shape[0]; ++i) {
+    const Stored of_expert = [&](std::string_view role) {
+      const at::Tensor all = stored(role);
+      return all.dim() > 0 && all.size(0) == shape[0] ? all[i] : all;
+    };
+    experts.push_back(decode_matrix(layer, codec, shape[1], shape[2], of_expert));
+  }
+  return with_input_factors(layer, at::stack(experts));
+}
+
+}  // namespace ctq::quantized
