@@ -40,12 +40,10 @@ void measure(const quantized::QuantizedFile& original, const quantized::Quantize
 int run_verify(const std::vector<std::string>& args) {
   const Arguments arguments = Arguments::parse(args, *command_options("verify"));
   const std::string& path = required(arguments, "input");
-  for (const char* option : {"min_sqnr", "original"}) {
-    if (std::string_view(option) == "min_sqnr" && arguments.given(option) && !arguments.given("original"))
-      fail(ErrorCode::kUsage, "argument --min-sqnr: needs --original");
-    if (std::string_view(option) == "original" && arguments.given(option) && !arguments.flag("values"))
-      fail(ErrorCode::kUsage, "argument --values: --original reads values (got 'false')");
-  }
+  if (arguments.given("min_sqnr") && !arguments.given("original"))
+    fail(ErrorCode::kUsage, "argument --min-sqnr: needs --original");
+  if (arguments.given("original") && !arguments.flag("values"))
+    fail(ErrorCode::kUsage, "argument --values: --original reads values (got 'false')");
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
   install_signal_handlers();
   const OpenedFile file(path);

@@ -27,8 +27,8 @@ std::string section_of(const std::string& command) {
 
 TEST_CASE("command options: every row is on its page and in docs/files.md, and the page names no other",
           "[cli]") {
-  const std::string command =
-      GENERATE(as<std::string>(), "inspect", "verify", "compare", "dequantize", "edit", "migrate");
+  const std::string command = GENERATE(as<std::string>(), "inspect", "verify", "compare", "dequantize",
+                                       "edit", "migrate", "extract-lora");
   CAPTURE(command);
   const CommandOptions& options = *command_options(command);
   const Spellings spellings(options.options);
