@@ -20,6 +20,9 @@ linalg::TileScale int8(float amax, float);
 /// The same with QuantOps' floor, 1e-8.
 linalg::TileScale int8_block(float amax, float);
 
+/// max(amax, 1e-10) / 7: kitchen's floor.
+linalg::TileScale int4(float amax, float);
+
 /// The scale of a whole weight, by which its groups' scales are E4M3 numbers: the largest product of a code and
 /// such a number, 6 * 448, is its largest magnitude. 1 for a zero weight, and for one so small that float32 cannot
 /// hold this.
