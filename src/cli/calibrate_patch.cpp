@@ -68,7 +68,7 @@ std::optional<std::string> passed_over(const std::string& marker, float& largest
     return "its input is rotated before it is quantized";
   const json format = value.value("format", json());
   for (const format::Codec& codec : format::registry()) {
-    if (format != codec.format) continue;
+    if (format != codec.format || !codec.reads_input_scale) continue;
     largest_code = format::largest_input(codec);
     return std::nullopt;
   }

@@ -6,13 +6,12 @@
 #include <memory>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "calibrate_command.h"
+#include "calibration_inputs.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/calibrate/recorded.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/template.h"
@@ -20,10 +19,10 @@
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
 #include "ctq/safetensors/writer.h"
-#include "ctq/transform/smoothing.h"
 #include "decoded_input.h"
 #include "file_commands.h"
 #include "lora_extraction.h"
+#include "measured_formats.h"
 #include "mode_switches.h"
 #include "output_path.h"
 #include "progress.h"
@@ -50,24 +49,6 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
   for (const std::string& sentence : plan.unused) warn("{}", sentence);
   if (settings.strict && !plan.unused.empty())
     fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
-}
-
-/// What SmoothQuant will do to a plan; empty where it was not asked for.
-/// throws  Error(kFailure) where it can do nothing
-std::string smoothing_words(const model::Checkpoint& checkpoint, const plan::Plan& plan,
-                            const Settings& settings) {
-  if (!settings.run.smoothquant_alpha) return "";
-  const auto folds = transform::Smoothing::candidates(
-      checkpoint, *settings.run.recording, [&](std::string_view layer) { return plan.quantizes(layer); });
-  if (folds.empty())
-    fail(ErrorCode::kFailure,
-         "--smoothquant: nothing in this model is known to be able to divide a recorded input of a quantized "
-         "layer; --convrot serves every model");
-  std::vector<std::string> quantized;
-  for (const plan::TensorPlan& tensor : plan.tensors) {
-    if (tensor.decision == plan::Decision::kQuantize) quantized.emplace_back(tensor.source->layer());
-  }
-  return transform::summary(folds, quantized);
 }
 
 /// Says what the plan decided before the work begins, then follows the work.
@@ -119,70 +100,6 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
                                  : report::plan_table(plan, names, methods));
   return 0;
-}
-
-std::optional<calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
-                                                   const Settings& settings) {
-  if (settings.calibration_data.empty()) return std::nullopt;
-  try {
-    auto recording = calibrate::Recording::open(settings.calibration_data, checkpoint);
-    spdlog::info("Calibration data: {} layers of {}", recording.matched(), settings.calibration_data);
-    if (const auto& left = recording.unmatched(); !left.empty()) {
-      const std::string fact =
-          fmt::format("--calibration-data: {} of its layers, first '{}', are no 2-D weights of the model",
-                      left.size(), printable(left.front()));
-      if (settings.strict) fail(ErrorCode::kFailure, "{} (--strict)", fact);
-      warn("{}", fact);
-    }
-    return recording;
-  } catch (const Error& error) {
-    fail(error.code(), "argument --calibration-data: {}", error.what());
-  }
-}
-
-std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint, const Settings& settings) {
-  if (settings.calibration_lora.empty()) return std::nullopt;
-  try {
-    std::optional<calibrate::LoraRows> lora;
-    lora.emplace(settings.calibration_lora, settings.run.optimizer.seed);
-    const auto named =
-        std::ranges::count_if(checkpoint.entries(), [&](const model::Checkpoint::Entry& entry) {
-          return entry.is_matrix() && lora->has(entry.layer(), entry.info->shape[1]);
-        });
-    if (named == 0)
-      fail(ErrorCode::kFailure, "{}: none of its {} layers is in {}{}", settings.calibration_lora,
-           lora->size(), checkpoint.path(), lora->example());
-    spdlog::info("Calibration LoRA: {} layers of {}", named, settings.calibration_lora);
-    return lora;
-  } catch (const Error& error) {
-    fail(error.code(), "argument --calibration-lora: {}", error.what());
-  }
-}
-
-/// Logs what each layer costs in each format.
-class MeasuringLog final : public pipeline::Events {
- public:
-  void measured(const pipeline::MeasuredLayer& layer, size_t index, size_t count) override {
-    std::vector<std::string> words;
-    for (const pipeline::MeasuredFormat& format : layer.formats)
-      words.push_back(fmt::format("{} {:.4g}", format.target.label(), format.error));
-    spdlog::info("({}/{}) Measured: {}: {}", index, count, printable(layer.name), fmt::join(words, ", "));
-  }
-};
-
-/// --max-error and --target-size.
-void choose_by_measurement(const model::Checkpoint& checkpoint, Settings& settings) {
-  MeasuringLog log;
-  const pipeline::FormatChoice choice =
-      pipeline::choose_formats(checkpoint, settings.plan, settings.run, *settings.goal, log);
-  std::map<std::string, size_t> counts;
-  for (const auto& [name, measured] : choice.chosen)
-    ++counts[measured.target ? measured.target->label() : "kept as they are"];
-  std::vector<std::string> words;
-  for (const auto& [format, count] : counts) words.push_back(fmt::format("{} {}", count, format));
-  spdlog::info("Formats by measurement: {}; largest error {:.4g} ({})", fmt::join(words, ", "),
-               choice.largest_error, printable(choice.largest_error_of));
-  settings.plan.measured = choice.chosen;
 }
 
 int report_quality(const pipeline::Result& result, const Settings& settings) {

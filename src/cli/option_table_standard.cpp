@@ -49,7 +49,8 @@ void add_target(std::vector<Option>& table) {
           choice("--format", "Target by the loader's own format name")
               .choose({"float8_e4m3fn", "float8_e4m3fn_rowwise", "float8_e4m3fn_blockwise",
                        "float8_e4m3fn_block3d", "float8_e5m2", "int8_tensorwise", "int8_axiswise",
-                       "int8_blockwise", "nvfp4", "mxfp8"})
+                       "int8_blockwise", "nvfp4", "mxfp8", "hybrid_mxfp8", "convrot_w4a4", "asym_w4a8_int8",
+                       "awq_w4a16"})
               .built(),
           toggle("--list-formats", "Print the formats this version writes, and who reads them, then exit")
               .built(),
@@ -62,7 +63,6 @@ void add_target(std::vector<Option>& table) {
                  "single options win")
               .or_json_file()
               .choose({"comfy-fp8", "comfy-int8", "comfy-nvfp4", "comfy-mxfp8", "comfy-w4a4"})
-              .unbuilt({"comfy-w4a4"})
               .built(),
           choice("--profile", "Start from the defaults of an older program instead of our own")
               .choose({"seed", "peer"})

@@ -36,6 +36,11 @@ constexpr ProfileDefault kComfyInt8[] = {{"int8", "true"},
 constexpr ProfileDefault kComfyNvfp4[] = {
     {"nvfp4", "true"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};
 
+constexpr ProfileDefault kComfyW4a4[] = {{"format", "convrot_w4a4"},
+                                         {"int8", "false"},
+                                         {"comfy_quant", "true"},
+                                         {"save_quant_metadata", "true"}};
+
 constexpr ProfileDefault kComfyMxfp8[] = {
     {"mxfp8", "true"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};
 
@@ -52,6 +57,7 @@ std::span<const ProfileDefault> recipe_choices(std::string_view recipe) {
   if (recipe == "comfy-int8") return kComfyInt8;
   if (recipe == "comfy-nvfp4") return kComfyNvfp4;
   if (recipe == "comfy-mxfp8") return kComfyMxfp8;
+  if (recipe == "comfy-w4a4") return kComfyW4a4;
   return {};
 }
 

@@ -95,7 +95,10 @@ Choice read_choice(const Arguments& arguments) {
 /// --convrot and its companions.
 void read_rotation(const Arguments& arguments, plan::Target& target, std::vector<std::string>& notes) {
   const bool dynamic = arguments.flag("dynamic_convrot");
-  if (!arguments.flag("convrot") && !dynamic) {
+  const bool always = target.codec->rotation == format::Rotation::kAlways;
+  if (always && arguments.given("convrot") && !arguments.flag("convrot"))
+    refuse("convrot", fmt::format("cannot be off: {} is always rotated", target.codec->format), "false");
+  if (!arguments.flag("convrot") && !dynamic && !always) {
     if (arguments.given("convrot_group_size"))
       notes.emplace_back("--convrot-group-size has no effect without --convrot");
     return;
@@ -160,7 +163,8 @@ plan::BlockFallback read_block_fallback(const Arguments& arguments, const plan::
            "no reader of the block formats of this version knows partial blocks; use row, skip or error",
            word);
   }
-  if (arguments.given("block_fallback") && target.block_size == 0 && !has_other_targets(arguments)) {
+  const bool fits_all = target.block_size == 0 && (!target.codec || target.codec->width_multiple == 1);
+  if (arguments.given("block_fallback") && fits_all && !has_other_targets(arguments)) {
     notes.push_back("--block-fallback has no effect: the target has no blocks");
   }
   return word == "row"    ? plan::BlockFallback::kRow

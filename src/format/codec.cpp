@@ -71,7 +71,59 @@ constexpr Codec kRegistry[] = {
      .packing = &kMxfp8,
      .scale_type = ScaleType::kE8M0,
      .group = 32,
+     .pad = 32,
+     .reads_input_scale = false},
+    {.format = "hybrid_mxfp8",
+     .type = "hybrid_mxfp8",
+     .granularity = kGroup,
+     .scale_shape = kGroups,
+     .grid = e4m3_grid,
+     .divide = !kDivide,
+     .absmax = mxfp8,
+     .packing = &kHybridMxfp8,
+     .stock = !kStock,
+     .reader = "ComfyUI-QuantOps with a comfy-kitchen that has the layout",
+     .stock_equivalent = "--mxfp8",
+     .scale_type = ScaleType::kE8M0,
+     .group = 32,
      .pad = 32},
+    {.format = "convrot_w4a4",
+     .type = "w4a4",
+     .granularity = kRow,
+     .scale_shape = kVector,
+     .grid = int4_grid,
+     .divide = kDivide,
+     .absmax = int4,
+     .packing = &kConvrotW4a4,
+     .rotation = Rotation::kAlways,
+     .width_multiple = 64,
+     .reads_input_scale = false},
+    {.format = "asym_w4a8_int8",
+     .type = "w4a8",
+     .granularity = kGroup,
+     .scale_shape = kGroups,
+     .grid = level16_grid,
+     .divide = kDivide,
+     .absmax = nullptr,
+     .packing = &kAsymW4a8,
+     .scale_type = ScaleType::kE4M3,
+     .largest_inner_scale = 128,  // 127 is the largest integer that a level becomes
+     .group = 16,
+     .rotation = Rotation::kAlways,
+     .width_multiple = 16,
+     .reads_input_scale = false},
+    {.format = "awq_w4a16",
+     .type = "w4a16",
+     .granularity = kGroup,
+     .scale_shape = kGroups,
+     .grid = nibble_grid,
+     .divide = kDivide,
+     .absmax = nullptr,
+     .packing = &kAwqW4a16,
+     .scale_type = ScaleType::kBFloat16,
+     .group = 64,
+     .width_multiple = 64,
+     .reads_input_scale = false},
 };
 
 constexpr Codec kQuip = {.format = "int8_quip_hadamard",
@@ -222,6 +274,11 @@ std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& orig
   }
   const at::Tensor weight = in_code_space(original, encoded);
   const int64_t n = weight.size(0), k = weight.size(1);
+  if (codec.packing->encode) {
+    if (!linalg::extent(weight).finite()) return std::nullopt;
+    codec.packing->encode(weight, encoded);
+    return encoded;
+  }
   const bool two_levels = codec.outer_scale != nullptr;
   bool finite = true;
   linalg::TileCodes coded =
@@ -238,15 +295,23 @@ std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& orig
   return encoded;
 }
 
-at::Tensor decode(const Encoded& encoded) {
+bool decodes_linearly(const Codec& codec) { return codec.packing->decode == nullptr; }
+
+at::Tensor decode_codes(const Encoded& encoded) {
   if (encoded.codes.numel() == 0)
     return at::empty(encoded.codes.sizes(), encoded.scales.options().dtype(at::kFloat));
+  if (encoded.codec->packing->decode) return encoded.codec->packing->decode(encoded);
   const linalg::Tiling tiles =
       tiling(*encoded.codec, encoded.codes.size(0), encoded.codes.size(1), encoded.block_size);
-  const at::Tensor decoded =
-      linalg::decode_tiles(encoded.codes, encoded.codec->grid().code(), tiles, scales_of_tiles(encoded));
+  return linalg::decode_tiles(encoded.codes.contiguous(), encoded.codec->grid().code(), tiles,
+                              scales_of_tiles(encoded));
+}
+
+at::Tensor decode(const Encoded& encoded) {
+  const at::Tensor decoded = decode_codes(encoded);
   if (encoded.sign_row.defined()) return coherent(decoded, encoded.sign_row, encoded.sign_col);
-  return encoded.rotation_group > 0 ? linalg::rotate_columns(decoded, encoded.rotation_group) : decoded;
+  return encoded.rotation_group > 0 && decoded.numel() > 0
+             ? linalg::rotate_columns(decoded, encoded.rotation_group) : decoded;
 }
 
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
@@ -256,13 +321,18 @@ Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
   const bool square = encoded.codec->granularity == kBlock;
   const int64_t height = square ? encoded.block_size : 1;
   part.scales = encoded.scales.narrow(0, row / height, count(rows, height));
+  if (encoded.outer_scale.defined() && encoded.outer_scale.dim() > 0)
+    part.outer_scale = encoded.outer_scale.narrow(0, row, rows);
+  if (encoded.zeros.defined()) part.zeros = encoded.zeros.narrow(0, row, rows);
   return part;
 }
 
 at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const at::Tensor& outer_scale) {
   switch (codec.scale_type) {
     case ScaleType::kFloat32: return scales;
-    case ScaleType::kE4M3: return e4m3_grid().nearest(scales / outer_scale).mul_(outer_scale);
+    case ScaleType::kE4M3:
+      return e4m3_grid().nearest((scales / outer_scale).clamp_max_(codec.largest_inner_scale)).mul_(outer_scale);
+    case ScaleType::kBFloat16: return scales.to(at::kBFloat16).to(at::kFloat);
     case ScaleType::kE8M0: {
       const auto [fraction, exponent] = at::frexp(scales);  // fraction in [1/2, 1)
       const at::Tensor power = at::where(fraction < 0.75, exponent - 1, exponent).clamp_(-126, 127);

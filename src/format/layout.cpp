@@ -38,9 +38,10 @@ std::string_view model_prefix(std::string_view tensor_name) {
 std::string marker_json(const Codec& codec, int64_t block_size, MarkerOptions options) {
   std::string json = fmt::format("{{\"format\": {}", json_string(codec.format));
   if (options.full_precision_matrix_mult) json += ", \"full_precision_matrix_mult\": true";
-  if (options.rotation_group > 0)
-    json += fmt::format(", \"convrot\": true, \"convrot_groupsize\": {}", options.rotation_group);
+  if (options.rotation_group > 0 && codec.rotation == Rotation::kOptional) json += ", \"convrot\": true";
   if (codec.has_blocks()) json += fmt::format(", \"group_size\": {}", block_size);
+  if (codec.group > 0 && codec.pad == 0) json += fmt::format(", \"group_size\": {}", codec.group);
+  if (options.rotation_group > 0) json += fmt::format(", \"convrot_groupsize\": {}", options.rotation_group);
   if (codec.pad > 0)
     json += fmt::format(", \"orig_shape\": [{}, {}]", options.out_features, options.in_features);
   return json + "}";

@@ -37,8 +37,25 @@ void from_file(const std::vector<at::Tensor>& tensors, int64_t out_features, int
                        .view(at::kFloat);
 }
 
+std::vector<StoredTensor> stored_with_scalar(const Codec& codec, int64_t out_features, int64_t in_features,
+                                             int64_t block_size) {
+  std::vector<StoredTensor> tensors = stored(codec, out_features, in_features, block_size);
+  tensors.push_back({"weight_scalar", at::kFloat, {}});
+  return tensors;
+}
+
+/// With the largest scale of all, for readers that quantize a layer's input as FP8. 1 for a zero weight.
+std::vector<at::Tensor> to_file_with_scalar(const Encoded& encoded) {
+  std::vector<at::Tensor> tensors = to_file(encoded);
+  const at::Tensor largest =
+      encoded.scales.numel() > 0 ? encoded.scales.max() : at::zeros({}, encoded.scales.options());
+  tensors.push_back(at::where(largest > 0, largest, 1.0f));
+  return tensors;
+}
+
 }  // namespace
 
 const Packing kMxfp8 = {stored, to_file, from_file};
+const Packing kHybridMxfp8 = {stored_with_scalar, to_file_with_scalar, from_file};
 
 }  // namespace ctq::format

@@ -38,6 +38,8 @@ TileScale int8(float amax, float) { return same(std::max(amax / kMaxInt8, 1e-30f
 TileScale int8_quip(float amax, float) { return same(std::max(amax / kMaxInt8, 1e-12f)); }
 TileScale int8_block(float amax, float) { return same(std::max(amax / kMaxInt8, 1e-8f)); }
 
+TileScale int4(float amax, float) { return same(std::max(amax, 1e-10f) / 7); }
+
 float nvfp4_outer_scale(float whole) {
   const float scale = whole / (kMaxE2M1 * kMaxE4M3);
   return scale < std::numeric_limits<float>::min() ? 1.0f : scale;

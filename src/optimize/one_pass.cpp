@@ -78,7 +78,7 @@ Choice solve(const Layer& layer, const Search& search, const Damped& damped,
   fed_back.scale = layer.scale;
   fed_back.values = linalg::ldlq_round(layer.weight, damped.factor, layer.tiling, code, layer.scale,
                                        &fed_back.cost, settings.recursion);
-  if (settings.sweeps > 0) fed_back = swept(std::move(fed_back));
+  if (settings.sweeps > 0 || !is_linear(layer)) fed_back = swept(std::move(fed_back));
   if (settings.scales != Scales::kRefit) return fed_back;
   // Other codes are best for other scales.
   const Choice refitted =

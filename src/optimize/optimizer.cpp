@@ -101,7 +101,7 @@ Rounding round_one_pass(const Layer& layer, const Settings& settings, const Seco
                                  .scales = scales_for(layer, settings.scales),
                                  .order = moment.order,
                                  .recursion = settings.recursion};
-  const bool stays_transformed = layer.codec && layer.codec->incoherent;
+  const bool stays_transformed = layer.form.codec && layer.form.codec->incoherent;
   if (settings.method == Method::kQuip && stays_transformed)
     return round_with_second_moment(layer, moment.h, one_pass, "quip");
   if (settings.method == Method::kQuip)

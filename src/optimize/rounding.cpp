@@ -17,17 +17,29 @@ Layer make_layer(const format::Encoded& nearest, const at::Tensor& weight) {
   Layer layer;
   layer.weight = format::in_code_space(weight, nearest).to(at::kFloat).contiguous();
   layer.grid = &nearest.codec->grid();
-  layer.codec = nearest.codec;
-  layer.outer_scale = nearest.outer_scale;
+  layer.form = nearest;
   layer.tiling = format::tiling(*nearest.codec, rows, columns, nearest.block_size);
   layer.scale = nearest.scales.reshape({layer.tiling.count_down(rows), layer.tiling.count_across(columns)});
   layer.nearest = layer.grid->values(nearest.codes);
+  if (nearest.zeros.defined()) layer.weight = layer.weight - expanded_scale(layer, nearest.zeros);
   return layer;
 }
 
-at::Tensor storable(const Layer& layer, const at::Tensor& scale) {
-  return layer.codec ? format::storable_scales(*layer.codec, scale, layer.outer_scale) : scale;
+Layer rows_of(const Layer& layer, int64_t row, int64_t rows) {
+  const auto part = [&](const at::Tensor& tensor) { return tensor.narrow(0, row, rows); };
+  Layer some = layer;
+  some.weight = part(layer.weight);
+  some.scale = part(layer.scale);
+  some.nearest = part(layer.nearest);
+  if (layer.form.codec) some.form = format::rows_of(layer.form, row, rows);
+  return some;
 }
+
+at::Tensor storable(const Layer& layer, const at::Tensor& scale) {
+  return layer.form.codec ? format::storable_scales(*layer.form.codec, scale, layer.form.outer_scale) : scale;
+}
+
+bool is_linear(const Layer& layer) { return !layer.form.codec || format::decodes_linearly(*layer.form.codec); }
 
 at::Tensor scaled(const at::Tensor& weight, const at::Tensor& scale) {
   return at::where(scale > 0, weight / scale, 0);
@@ -43,7 +55,12 @@ at::Tensor expanded_scale(const Layer& layer, const at::Tensor& scale) {
 }
 
 at::Tensor error_of(const Layer& layer, const at::Tensor& values, const at::Tensor& scale) {
-  return at::addcmul(-layer.weight, values, expanded_scale(layer, scale));
+  if (is_linear(layer)) return at::addcmul(-layer.weight, values, expanded_scale(layer, scale));
+  Rounding rounding;
+  rounding.values = values;
+  rounding.scale = scale;
+  const at::Tensor error = format::decode_codes(encode(layer.form, rounding)).sub_(layer.weight);
+  return layer.form.zeros.defined() ? error.sub_(expanded_scale(layer, layer.form.zeros)) : error;
 }
 
 format::Encoded encode(const format::Encoded& nearest, const Rounding& rounding) {

@@ -13,14 +13,14 @@ namespace ctq::optimize {
 namespace {
 
 /// Factors of absmax to try besides 1. A uniform grid gains by clipping alone; a floating one's relative steps repeat
-/// from octave to octave; E2M1 has little more than an octave, so that larger scales, too, put weights elsewhere.
+/// from octave to octave; one of 4 bits has little more than an octave, so that larger scales, too, put weights elsewhere.
 std::vector<double> candidates(const Layer& layer) {
   std::vector<double> factors;
-  if (layer.codec && layer.codec->scale_type == format::ScaleType::kE8M0) {
+  if (layer.form.codec && layer.form.codec->scale_type == format::ScaleType::kE8M0) {
     factors.push_back(0.5);
   } else if (layer.grid->uniform()) {
     for (int j = 1; j <= 16; ++j) factors.push_back(1 - j * j / 512.0);
-  } else if (layer.grid->code() == linalg::Code::kE2M1) {
+  } else if (layer.grid->bits() == 4) {
     for (int j = -6; j <= 5; ++j) factors.push_back(std::exp2(j / 8.0));
   } else {
     for (int j = 1; j <= 15; ++j) factors.push_back(std::exp2(-j / 16.0));
@@ -29,7 +29,7 @@ std::vector<double> candidates(const Layer& layer) {
 }
 
 /// One number per tile as [rows, 1]. tile_column: [tiles down, 1]
-at::Tensor rows_of(const Layer& layer, const at::Tensor& tile_column) {
+at::Tensor by_row(const Layer& layer, const at::Tensor& tile_column) {
   const at::Tensor expanded =
       layer.tiling.rows > 1 ? tile_column.repeat_interleave(layer.tiling.rows, 0) : tile_column;
   return expanded.narrow(0, 0, layer.weight.size(0));
@@ -71,16 +71,6 @@ std::vector<Span> spans(const Layer& layer) {
   return all;
 }
 
-/// Rows of a layer whose tiles are of one row.
-Layer rows_of(const Layer& layer, int64_t row, int64_t rows) {
-  const auto part = [&](const at::Tensor& tensor) { return tensor.narrow(0, row, rows); };
-  Layer some = layer;
-  some.weight = part(layer.weight);
-  some.scale = part(layer.scale);
-  some.nearest = part(layer.nearest);
-  return some;
-}
-
 /// Tiles of one row, all candidates at once, in our own kernel.
 void search_runs(const Layer& layer, const at::Tensor& h, at::Tensor scale, at::Tensor nearest) {
   std::vector<at::Tensor> tried = {layer.scale};
@@ -96,14 +86,14 @@ void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at:
   const auto cost_of = [&](const at::Tensor& values, const at::Tensor& tried_rows) {
     return sum_tiles(layer, weighted_squares(at::addcmul(-weight, values, tried_rows), h));
   };
-  at::Tensor least = cost_of(nearest, rows_of(layer, absmax));
+  at::Tensor least = cost_of(nearest, by_row(layer, absmax));
   for (const double factor : candidates(layer)) {
-    const at::Tensor tried = storable(layer, absmax * factor), tried_rows = rows_of(layer, tried);
+    const at::Tensor tried = storable(layer, absmax * factor), tried_rows = by_row(layer, tried);
     const at::Tensor values = layer.grid->nearest(scaled(weight, tried_rows));
     const at::Tensor cost = cost_of(values, tried_rows), better = cost < least;
     least = at::where(better, cost, least);
     scale.copy_(at::where(better, tried, scale));
-    nearest.copy_(at::where(rows_of(layer, better), values, nearest));
+    nearest.copy_(at::where(by_row(layer, better), values, nearest));
   }
 }
 
@@ -130,7 +120,7 @@ void refit(const Layer& layer, const at::Tensor& values, const at::Tensor& h, at
       const at::Tensor moved = storable(layer, (column - slope / curvature).to(at::kFloat));
       const at::Tensor kept = (curvature > 0).logical_and(moved > 0).logical_and(moved.isfinite());
       const at::Tensor better = at::where(kept, moved, column);
-      const at::Tensor change = part * rows_of(layer, better - column);
+      const at::Tensor change = part * by_row(layer, better - column);
       column.copy_(better);
       span.of(error).add_(change);
       const int64_t after = span.begin + span.width, rest = end - after;

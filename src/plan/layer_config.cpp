@@ -25,7 +25,6 @@ constexpr size_t kMaxFileBytes = 64 << 20;  // far above any list of layers: wha
 
 /// Known from other programs' files or from later versions, but not built.
 constexpr std::array<std::string_view, 1> kUnbuiltKeys = {"output_dtype"};
-constexpr std::array<std::string_view, 1> kUnbuiltFormats = {"hybrid_mxfp8"};
 constexpr std::array<std::string_view, 10> kKeys = {"format",
                                                     "block_size",
                                                     "scaling_mode",
@@ -147,8 +146,6 @@ void check_keys(std::string_view entry, const json& settings) {
 }
 
 [[noreturn]] void refuse_format(std::string_view entry, const std::string& name) {
-  if (std::ranges::count(kUnbuiltFormats, name) > 0)
-    refuse(entry, "format '{}' is not available in this version", name);
   std::vector<std::string_view> names;
   for (const format::Codec& codec : format::registry()) {
     if (std::ranges::count(names, codec.format) == 0) names.push_back(codec.format);
@@ -176,7 +173,9 @@ int64_t read_rotation(std::string_view entry, const json& settings, const format
   const bool on = flag(entry, settings, "convrot");
   if (group && !is_rotation_group(*group))
     refuse(entry, "'convrot_groupsize' must be a power of 4 (4, 16, 64, 256, 1024, 4096), not {}", *group);
-  if (!on) return 0;
+  const bool always = codec && codec->rotation == format::Rotation::kAlways;
+  if (!on && !always) return 0;
+  if (always && !on && settings.contains("convrot")) refuse(entry, "'{}' is always rotated", codec->format);
   if (!codec || !takes_rotation(*codec))
     refuse(entry, "'convrot' goes with int8_tensorwise and a scale per row alone");
   return group.value_or(kUsualRotation);

@@ -102,6 +102,7 @@ std::string_view decision_name(Decision decision) {
 }
 
 std::optional<double> InputScales::of(std::string_view layer, const format::Codec& codec) const {
+  if (!codec.reads_input_scale) return std::nullopt;
   if (const auto given = scales.find(layer); given != scales.end()) return given->second;
   if (const auto largest = largest_inputs.find(layer); largest != largest_inputs.end() && largest->second > 0)
     return largest->second / format::largest_input(codec);

@@ -51,7 +51,8 @@ std::string not_a_candidate(const model::Checkpoint::Entry& entry) {
 /// Why --heur leaves a layer out; empty when it does not.
 std::string unsuitable(const TensorPlan& plan) {
   const int64_t rows = plan.source->info->shape[0], columns = plan.source->info->shape[1];
-  const int64_t block = plan.target.block_size;
+  const format::Codec* codec = plan.target.codec;
+  const int64_t block = codec && codec->group > 0 ? codec->group : plan.target.block_size;
   if (plan.source->name().find("lora_") != std::string::npos) return "";
   if (block > 0) {
     if (std::min(rows, columns) < block)
@@ -182,10 +183,9 @@ std::optional<std::string> Router::excluded(const std::string& name) {
 
 TensorPlan Router::fit_rotation(TensorPlan plan) {
   const int64_t asked = plan.target.rotation_group;
-  if (asked == 0) return plan;
   const int64_t in_features = plan.source->info->shape[1];
   const int64_t group = rotation_group_for(plan.target, in_features);
-  if (group == 0) {
+  if (group == 0 && asked > 0) {
     plan.reason += fmt::format(", not rotated: {} does not divide in_features {}", asked, in_features);
     ++not_rotated_;
   }
@@ -208,8 +208,8 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
     case BlockFallback::kSkip: plan = keep(entry, *misfit); break;
     case BlockFallback::kError:
       fail(ErrorCode::kFailure,
-           "tensor '{}': {}; choose another --block_size, or --block-fallback row or skip",
-           printable(entry.name()), *misfit);
+           "tensor '{}': {}; choose another {}, or --block-fallback row or skip", printable(entry.name()), *misfit,
+           plan.target.codec->has_blocks() ? "--block_size" : "format");
     case BlockFallback::kRow:
       plan.target.codec = row_codec(*plan.target.codec);
       plan.target.block_size = 0;

@@ -96,13 +96,17 @@ bool is_rotation_group(int64_t group) {
 bool takes_rotation(const format::Codec& codec) { return codec.rotation != format::Rotation::kNever; }
 
 int64_t rotation_group_for(const Target& target, int64_t in_features) {
-  const int64_t group = target.rotation_group;
+  const bool always = target.codec && target.codec->rotation == format::Rotation::kAlways;
+  const int64_t group = always && target.rotation_group == 0 ? kUsualRotation : target.rotation_group;
   if (group == 0) return 0;
   int64_t found = in_features % group == 0 ? group : 0;
   if (target.dynamic_rotation) {
     for (int64_t larger = 4 * group; larger <= in_features; larger *= 4) {
       if (in_features % larger == 0) found = larger;
     }
+  }
+  for (int64_t smaller = group; always && found == 0 && smaller >= kSmallestRotation; smaller /= 4) {
+    if (in_features % smaller == 0) found = smaller;
   }
   constexpr int64_t kSmaller = 64;
   if (found == 0 && group == kUsualRotation && in_features % kSmaller == 0) return kSmaller;

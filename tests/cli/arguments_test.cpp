@@ -165,10 +165,8 @@ TEST_CASE("arguments: options that are not built are refused in every form", "[c
       CHECK(fault({negated}) == "argument " + negated + refusal);
     }
   }
-  CHECK(fault({"--custom-type", "nvfp4"}) ==
-        "argument --custom-type: not available in this version (got 'nvfp4')");
   CHECK(fault({"--optimizer", "sgd"}).starts_with("argument --optimizer: must be one of original, adamw,"));
-  CHECK(fault({"--nvfp4"}) == "argument --nvfp4: not available in this version");
+  CHECK(fault({"--smoothquant"}) == "argument --smoothquant: not available in this version");
 }
 
 TEST_CASE("arguments: the first fault from left to right is reported", "[cli]") {

@@ -53,7 +53,7 @@ TEST_CASE("values: choices, devices, sizes, paths, switches", "[cli]") {
   CHECK(fault("--scaling_mode", "block2d") == "");
   CHECK(fault("--scaling_mode", "Block") == "must be one of block, axis, tensor, row, block2d, block3d");
   CHECK(fault("--optimizer", "rtn") == "");
-  CHECK(fault("--custom-type", "nvfp4") == "not available in this version");
+  CHECK(fault("--custom-type", "nvfp4") == "");
   CHECK(fault("--convrot-group-size", "128") == "must be one of 4, 16, 64, 256, 1024, 4096");
   for (const std::string good : {"auto", "cpu", "cuda", "cuda:0", "cuda:12"})
     CHECK(fault("--device", good) == "");

@@ -318,6 +318,8 @@ TEST_CASE("convert: a recipe is a target, a layout and the family's preset", "[e
   CHECK(int8.at("tensors").at(0).at("format") == "int8_tensorwise");
   CHECK(int8.at("tensors").at(0).at("scaling_mode") == "row");
   CHECK(fp8.at("tensors").at(0).at("format") == "float8_e4m3fn");
+  for (const auto& [recipe, format] : {std::pair{"comfy-nvfp4", "nvfp4"}, {"comfy-mxfp8", "mxfp8"}, {"comfy-w4a4", "convrot_w4a4"}})
+    CHECK(convert({"--recipe", recipe}).at("tensors").at(0).at("format") == format);
   CHECK(convert({"--recipe", "comfy-int8", "--scaling_mode", "tensor"})
             .at("tensors")
             .at(0)
@@ -325,7 +327,6 @@ TEST_CASE("convert: a recipe is a target, a layout and the family's preset", "[e
   for (const std::vector<std::string>& flags :
        std::vector<std::vector<std::string>>{{"--recipe", "comfy-int8", "--fp8"},
                                              {"--recipe", "comfy-fp8", "--fp16"},
-                                             {"--recipe", "comfy-nvfp4"},
                                              {"--recipe", "x"},
                                              {"--recipe", "comfy-fp8", "--convrot"}}) {
     std::vector<std::string> args = {"-i", dir / "m.safetensors", "-o", dir / "o.safetensors"};

@@ -194,10 +194,6 @@ TEST_CASE("layer config: a scaling mode that contradicts the format", "[plan]") 
 }
 
 TEST_CASE("layer config: what other versions know is refused by name", "[plan]") {
-  for (const std::string format : {"nvfp4", "mxfp8", "hybrid_mxfp8"}) {
-    refuses(R"({"a": {"format": ")" + format + R"("}})",
-            "entry 'a': format '" + format + "' is not available in this version");
-  }
   for (const std::string key : {"output_dtype"}) {
     refuses(R"({"a": {"format": "fp16", ")" + key + R"(": 1}})",
             "entry 'a': '" + key + "' is not available in this version");

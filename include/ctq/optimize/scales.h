@@ -24,7 +24,7 @@ Scales scales_for(const Layer& layer, Scales scales);
 
 /// The layer with searched scales, rounded to nearest anew. Per scale the best of s c for s = absmax, taken to the
 /// nearest that the format can store: on uniform grids c = 1 - (j/16)^2 / 2, j = 0 .. 16, from 1 to 1/2; on floating
-/// ones, whose relative steps repeat from octave to octave, c = 2^(-j/16), j = 0 .. 15; on E2M1, which has little more
+/// ones, whose relative steps repeat from octave to octave, c = 2^(-j/16), j = 0 .. 15; on those of 4 bits, which have little more
 /// than an octave, c = 2^(j/8), j = -6 .. 5; where scales are powers of two c = 1 and 1/2. c < 1 clips the largest
 /// weights.
 ///

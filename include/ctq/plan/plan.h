@@ -53,7 +53,7 @@ struct InputScales {
                                                               ///< format's largest code
   bool one_for_all = false;                                   ///< 1.0 for every other quantized layer
 
-  /// Of a layer in a format; nothing where none is known.
+  /// Of a layer in a format; nothing where none is known, or no reader of the format looks for one.
   std::optional<double> of(std::string_view layer, const format::Codec& codec) const;
 };
 

@@ -17,8 +17,8 @@ namespace ctq::plan {
 struct Target {
   const format::Codec* codec = nullptr;
   int64_t block_size = 0;         ///< 0 where the format has no blocks
-  int64_t rotation_group = 0;     ///< ConvRot: columns are rotated in runs of so many; 0: not. Only
-                                  ///< int8_tensorwise with a scale per row
+  int64_t rotation_group = 0;     ///< ConvRot: columns are rotated in runs of so many; 0: not, or, where a format is
+                                  ///< always rotated, kUsualRotation
   bool dynamic_rotation = false;  ///< the largest power of 4 from rotation_group on that divides the width
   std::optional<optimize::Method> optimizer = {};  ///< nothing: the run's
   std::optional<int64_t> num_iter = {};            ///< of learned rounding; nothing: the run's
@@ -52,7 +52,7 @@ bool is_rotation_group(int64_t group);
 bool takes_rotation(const format::Codec& codec);
 
 /// The target's rotation group for a layer of that width: its own where it divides, 64 where 256 does not,
-/// else 0.
+/// else 0; of a format that is always rotated the largest power of 4 up to its own that divides.
 int64_t rotation_group_for(const Target& target, int64_t in_features);
 
 /// True for the words of --scaling_mode.

@@ -1,0 +1,65 @@
+// awq_w4a16: integers from -8 to 7 in runs of 64 columns, each with a scale and an offset in bfloat16.
+#include <ATen/ATen.h>
+
+#include "packing.h"
+
+namespace ctq::format {
+namespace {
+
+constexpr bool kEvenIsHigh = false;  // of the two columns in a byte
+constexpr int kFirstCode = -8;       // what is stored as 0
+
+at::Tensor in_bfloat16(const at::Tensor& x) { return x.to(at::kBFloat16).to(at::kFloat); }
+
+at::Tensor by_runs(const at::Tensor& matrix, int64_t run) {
+  return matrix.reshape({matrix.size(0), matrix.size(1) / run, run});
+}
+
+std::vector<StoredTensor> stored(const Codec& codec, int64_t out_features, int64_t in_features, int64_t) {
+  const int64_t runs = in_features / codec.group;
+  return {{"weight", at::kChar, {out_features, in_features / 2}},
+          {"weight_scale", at::kBFloat16, {runs, out_features}},
+          {"weight_zeros", at::kBFloat16, {runs, out_features}}};
+}
+
+std::vector<at::Tensor> to_file(const Encoded& encoded) {
+  const auto turned = [](const at::Tensor& x) { return x.t().to(at::kBFloat16).contiguous(); };
+  return {linalg::pack_nibbles(encoded.codes.sub(kFirstCode).contiguous(), kEvenIsHigh), turned(encoded.scales),
+          turned(encoded.zeros)};
+}
+
+void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded& encoded) {
+  const auto turned = [](const at::Tensor& x) { return x.t().to(at::kFloat).contiguous(); };
+  encoded.codes = linalg::unpack_nibbles(tensors[0].view(at::kByte), kEvenIsHigh).view(at::kChar).add(kFirstCode);
+  encoded.scales = turned(tensors[1]);
+  encoded.zeros = turned(tensors[2]);
+}
+
+/// The least value of a run becomes -8, the largest 7. A run of one value is its offset, with the scale 1.
+void quantize(const at::Tensor& weight, Encoded& encoded) {
+  const at::Tensor runs = by_runs(weight.to(at::kFloat), encoded.codec->group);
+  const at::Tensor least = runs.amin(2), largest = runs.amax(2), spread = (largest - least).div_(15);
+  const at::Tensor scale = in_bfloat16(at::where(spread > 0, spread, 1));
+  const at::Tensor usable = (scale > 0).logical_and(scale.isfinite());
+  encoded.scales = at::where(usable, scale, 1);
+  encoded.zeros = in_bfloat16(at::where(spread > 0, least + 8 * encoded.scales, least));
+  encoded.codes = (runs - encoded.zeros.unsqueeze(2))
+                      .div_(encoded.scales.unsqueeze(2))
+                      .round_()
+                      .clamp_(kFirstCode, -kFirstCode - 1)
+                      .to(at::kChar)
+                      .reshape(weight.sizes());
+}
+
+/// Product and sum are rounded to bfloat16, as readers do that compute in it.
+at::Tensor dequantize(const Encoded& encoded) {
+  const at::Tensor codes = by_runs(encoded.codes.to(at::kFloat), encoded.codec->group);
+  return in_bfloat16(in_bfloat16(codes * encoded.scales.unsqueeze(2)) + encoded.zeros.unsqueeze(2))
+      .reshape(encoded.codes.sizes());
+}
+
+}  // namespace
+
+const Packing kAwqW4a16 = {stored, to_file, from_file, quantize, dequantize};
+
+}  // namespace ctq::format
