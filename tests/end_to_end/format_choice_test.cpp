@@ -77,7 +77,7 @@ TEST_CASE("format choice: the file stays within the size, and errors fall with i
   REQUIRE(files.convert({}).code == 0);
   const auto smallest = std::filesystem::file_size(files.output);
   double before = files.worst();
-  for (const uint64_t more : {5'000, 16'000, 40'000}) {
+  for (const uint64_t more : {5'000u, 16'000u, 40'000u}) {
     const uint64_t target = smallest + more;
     const Outcome run = files.convert({"--target-size", std::to_string(target)});
     INFO(run.err << run.out);
