@@ -1,18 +1,16 @@
 #include "packed.h"
 
 #include <algorithm>
-#include <functional>
 #include <vector>
 
 #include <ATen/ATen.h>
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "variants.h"
 
 namespace ctq::quantized {
 namespace {
-
-using Stored = std::function<at::Tensor(std::string_view role)>;
 
 /// A stored tensor in the type that the codec announces: bytes are bytes, and scales are numbers.
 at::Tensor in_type(const at::Tensor& stored, at::ScalarType type) {
@@ -23,6 +21,8 @@ at::Tensor in_type(const at::Tensor& stored, at::ScalarType type) {
 
 at::Tensor decode_matrix(const Layer& layer, const format::Codec& codec, int64_t out_features,
                          int64_t in_features, const Stored& stored) {
+  if (layer.format == "asym_w4a8_int8") return decode_asym_w4a8(layer, out_features, in_features, stored);
+  if (layer.format == "awq_w4a16") return decode_awq_w4a16(out_features, in_features, stored);
   std::vector<at::Tensor> tensors;
   for (const format::StoredTensor& each : format::stored_tensors(codec, out_features, in_features, 0))
     tensors.push_back(in_type(stored(each.role), each.dtype));

@@ -117,6 +117,48 @@ TEST_CASE("decode: a transformed QuIP layer as its node decodes it", "[quantized
                        HasCode(ErrorCode::kBadInput, "hadamard_size_out is not the size"));
 }
 
+TEST_CASE("decode: asym_w4a8_int8 with other groups, without a codebook, with six bits", "[quantized]") {
+  const Golden golden("asym_w4a8_int8");
+  struct Row {
+    std::string name, json;
+  };
+  const auto row = GENERATE(values<Row>({
+      {"w4_g16_r256", R"({"format": "asym_w4a8_int8", "group_size": 16, "convrot_groupsize": 256})"},
+      {"w4_g32_r64", R"({"format": "asym_w4a8_int8", "group_size": 32, "convrot_groupsize": 64})"},
+      {"w6_g16_r256", R"({"format": "asym_w4a8_int8"})"},
+  }));
+  CAPTURE(row.name);
+  const auto part = [&](const std::string& role) { return golden["out." + row.name + "." + role]; };
+  std::vector<TestTensor> tensors{marker("a", row.json)};
+  for (const char* role : {"weight", "weight_s_rel", "weight_s_channel"})
+    tensors.push_back(stored(std::string("a.") + role, part(role)));
+  const bool six_bits = row.name.starts_with("w6");
+  if (!six_bits) tensors.push_back(stored("a.weight_codebook", part("weight_codebook")));
+  CHECK(at::allclose(decoded(Opened(tensors)), golden["deq." + row.name], 1e-5, 1e-7));
+  if (six_bits) return;
+  // A codebook of c - 8 is what its absence means.
+  tensors.back() = stored("a.weight_codebook", at::arange(-8, 8, at::kFloat));
+  const at::Tensor by_codebook = decoded(Opened(tensors));
+  tensors.pop_back();
+  CHECK(same_bits(decoded(Opened(tensors)), by_codebook));
+}
+
+TEST_CASE("decode: awq_w4a16 in the type of its scales", "[quantized]") {
+  const Golden golden("awq_w4a16");
+  const auto layer = [&](at::ScalarType type) {
+    return decoded(Opened({stored("a.weight", golden["in.weight"]),
+                           stored("a.weight_scale", golden["in.weight_scale"].to(type)),
+                           stored("a.weight_zeros", golden["in.weight_zeros"].to(type)),
+                           marker("a", R"({"format": "awq_w4a16", "group_size": 64})")}));
+  };
+  CHECK(at::equal(layer(at::kBFloat16), golden["deq.bf16"].to(at::kFloat)));
+  const auto by_column = [&](const char* name) {
+    return golden[name].to(at::kFloat).t().repeat_interleave(64, 1);
+  };
+  const at::Tensor steps = golden["in.codes"].to(at::kFloat) - 8;
+  CHECK(at::equal(layer(at::kFloat), steps * by_column("in.weight_scale") + by_column("in.weight_zeros")));
+}
+
 TEST_CASE("decode: a bank of experts, each with its scale or all with one", "[quantized]") {
   const auto bank = [](std::vector<int64_t> shape, const std::vector<float>& scales) {
     return decoded(
