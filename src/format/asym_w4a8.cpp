@@ -55,16 +55,21 @@ void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded
   encoded.scales = tensors[1].view(at::kFloat8_e4m3fn).to(at::kFloat).mul_(encoded.outer_scale);
 }
 
+/// u / factor, 0 where that is not positive.
+at::Tensor scaled(const at::Tensor& u, const at::Tensor& factor) { return at::where(factor > 0, u / factor, 0); }
+
 /// Scale of every run by least squares, in turn with the nearest levels.
 at::Tensor fitted_scales(const Grid& grid, const at::Tensor& runs, at::Tensor& levels) {
-  at::Tensor scale = runs.abs().amax(2, /*keepdim=*/true).clamp_min_(kFloor);
-  levels = grid.nearest(runs / scale);
+  const at::Tensor largest = runs.abs().amax(2, /*keepdim=*/true).clamp_min_(kFloor);
+  const at::Tensor u = runs / largest;
+  at::Tensor factor = at::ones_like(largest);
+  levels = grid.nearest(u);
   for (int i = 0; i < kRefits; ++i) {
-    const at::Tensor square = levels.square().sum(2, /*keepdim=*/true).clamp_min_(kFloor);
-    scale = (runs * levels).sum(2, /*keepdim=*/true).div_(square).clamp_min_(kFloor);
-    levels = grid.nearest(runs / scale);
+    const at::Tensor square = levels.square().sum(2, /*keepdim=*/true);
+    factor = (u * levels).sum(2, /*keepdim=*/true).div_(square);
+    levels = grid.nearest(scaled(u, factor));
   }
-  return scale;
+  return (factor * largest).clamp_min_(kFloor);
 }
 
 /// The codes whose integers are nearest to `runs` in units of the row's scale; of equal ones the lowest.
