@@ -24,13 +24,14 @@ std::vector<StoredTensor> stored(const Codec& codec, int64_t out_features, int64
 
 std::vector<at::Tensor> to_file(const Encoded& encoded) {
   const auto turned = [](const at::Tensor& x) { return x.t().to(at::kBFloat16).contiguous(); };
-  return {linalg::pack_nibbles(encoded.codes.sub(kFirstCode).contiguous(), kEvenIsHigh), turned(encoded.scales),
-          turned(encoded.zeros)};
+  return {linalg::pack_nibbles(encoded.codes.sub(kFirstCode).contiguous(), kEvenIsHigh),
+          turned(encoded.scales), turned(encoded.zeros)};
 }
 
 void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded& encoded) {
   const auto turned = [](const at::Tensor& x) { return x.t().to(at::kFloat).contiguous(); };
-  encoded.codes = linalg::unpack_nibbles(tensors[0].view(at::kByte), kEvenIsHigh).view(at::kChar).add(kFirstCode);
+  encoded.codes =
+      linalg::unpack_nibbles(tensors[0].view(at::kByte), kEvenIsHigh).view(at::kChar).add(kFirstCode);
   encoded.scales = turned(tensors[1]);
   encoded.zeros = turned(tensors[2]);
 }

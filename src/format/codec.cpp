@@ -42,7 +42,8 @@ constexpr Codec kRegistry[] = {
      .absmax = int8,
      .packing = &kPlain,
      .rotation = Rotation::kOptional},
-    {"int8_axiswise", "int8", kRow, kVector, int8_grid, kDivide, int8, &kPlain, !kStock, kWanInt8, kStockInt8},
+    {"int8_axiswise", "int8", kRow, kVector, int8_grid, kDivide, int8, &kPlain, !kStock, kWanInt8,
+     kStockInt8},
     {"int8_blockwise", "int8", kBlock, kGrid, int8_grid, kDivide, int8_block, &kPlain, !kStock, kQuantOps,
      kStockInt8},
     {.format = "nvfp4",
@@ -187,8 +188,8 @@ linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_featu
 std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int64_t in_features,
                                   int64_t block_size) {
   if (in_features % codec.width_multiple != 0)
-    return fmt::format("{} takes no in_features {}, which is not a multiple of {}", codec.format, in_features,
-                       codec.width_multiple);
+    return fmt::format("in_features {} is not a multiple of {}, as {} needs it", in_features,
+                       codec.width_multiple, codec.format);
   if (!codec.has_blocks()) return std::nullopt;
   if (block_size < 1)
     return fmt::format("{} needs a block size of at least 1, not {}", codec.label(), block_size);
@@ -215,9 +216,10 @@ Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
     fail(ErrorCode::kBadInput, "{} has {} tensors, not {}", codec.label(), announced.size(), stored.size());
   for (size_t i = 0; i < stored.size(); ++i) {
     const StoredTensor& wanted = announced[i];
-    if (stored[i].scalar_type() == wanted.dtype && stored[i].sizes() == at::IntArrayRef(wanted.shape)) continue;
-    fail(ErrorCode::kBadInput, "{} of a weight [{}, {}] in {} is {} [{}], not {} [{}]", wanted.role, out_features,
-         in_features, codec.label(), at::toString(wanted.dtype), fmt::join(wanted.shape, ", "),
+    if (stored[i].scalar_type() == wanted.dtype && stored[i].sizes() == at::IntArrayRef(wanted.shape))
+      continue;
+    fail(ErrorCode::kBadInput, "{} of a weight [{}, {}] in {} is {} [{}], not {} [{}]", wanted.role,
+         out_features, in_features, codec.label(), at::toString(wanted.dtype), fmt::join(wanted.shape, ", "),
          at::toString(stored[i].scalar_type()), fmt::join(stored[i].sizes(), ", "));
   }
   Encoded encoded{&codec, codec.has_blocks() ? block_size : 0, rotation_group};
@@ -266,7 +268,8 @@ at::Tensor decode_codes(const Encoded& encoded) {
 at::Tensor decode(const Encoded& encoded) {
   const at::Tensor decoded = decode_codes(encoded);
   return encoded.rotation_group > 0 && decoded.numel() > 0
-             ? linalg::rotate_columns(decoded, encoded.rotation_group) : decoded;
+             ? linalg::rotate_columns(decoded, encoded.rotation_group)
+             : decoded;
 }
 
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
@@ -286,7 +289,9 @@ at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const a
   switch (codec.scale_type) {
     case ScaleType::kFloat32: return scales;
     case ScaleType::kE4M3:
-      return e4m3_grid().nearest((scales / outer_scale).clamp_max_(codec.largest_inner_scale)).mul_(outer_scale);
+      return e4m3_grid()
+          .nearest((scales / outer_scale).clamp_max_(codec.largest_inner_scale))
+          .mul_(outer_scale);
     case ScaleType::kBFloat16: return scales.to(at::kBFloat16).to(at::kFloat);
     case ScaleType::kE8M0: {
       const auto [fraction, exponent] = at::frexp(scales);  // fraction in [1/2, 1)

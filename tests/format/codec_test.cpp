@@ -103,7 +103,8 @@ TEST_CASE("codecs: what is packed comes back as it was", "[format]") {
   at::manual_seed(4);
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
-  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{48, 32}, {130, 80}, {1, 256}, {30, 64}, {64, 15}}) {
+  for (auto [rows, columns] :
+       {std::pair<int64_t, int64_t>{48, 32}, {130, 80}, {1, 256}, {30, 64}, {64, 15}}) {
     if (misfit(codec, rows, columns, kBlock)) continue;
     CAPTURE(rows, columns);
     at::Tensor weight = at::randn({rows, columns}) * 0.02;
@@ -111,7 +112,8 @@ TEST_CASE("codecs: what is packed comes back as it was", "[format]") {
     const int64_t rotation = codec.rotation == Rotation::kNever || columns % 16 != 0 ? 0 : 16;
     const auto encoded = encode_nearest(codec, weight, kBlock, rotation);
     REQUIRE(encoded.has_value());
-    const Encoded back = unpack(*find_codec(codec.format, codec.granularity), kBlock, rotation, pack(*encoded), rows, columns);
+    const Encoded back =
+        unpack(*find_codec(codec.format, codec.granularity), kBlock, rotation, pack(*encoded), rows, columns);
     CHECK(same_bits(back.codes, encoded->codes));
     CHECK(same_bits(back.scales, encoded->scales));
     CHECK(back.block_size == encoded->block_size);
@@ -127,9 +129,12 @@ TEST_CASE("unpack: refuses tensors that are not what the format announces, by na
     bad[index] = other;
     return bad;
   };
-  const auto read = [&](const std::vector<at::Tensor>& stored) { return unpack(codec, 0, 0, stored, 32, 48); };
-  CHECK_THROWS_MATCHES(read(with(0, good[0].narrow(0, 0, 16))), Error,
-                       test::HasCode(ErrorCode::kBadInput, "weight of a weight [32, 48] in nvfp4", "[16, 24]"));
+  const auto read = [&](const std::vector<at::Tensor>& stored) {
+    return unpack(codec, 0, 0, stored, 32, 48);
+  };
+  CHECK_THROWS_MATCHES(
+      read(with(0, good[0].narrow(0, 0, 16))), Error,
+      test::HasCode(ErrorCode::kBadInput, "weight of a weight [32, 48] in nvfp4", "[16, 24]"));
   CHECK_THROWS_MATCHES(read(with(1, good[1].to(at::kFloat))), Error,
                        test::HasCode(ErrorCode::kBadInput, "weight_scale", "Float8_e4m3fn", "Float"));
   CHECK_THROWS_MATCHES(read({good[0], good[1]}), Error,
@@ -224,7 +229,8 @@ TEST_CASE("codecs: kernels, ATen operations and two threads give the same bits",
   bool finite = false;
   const linalg::Tiling tiles = tiling(codec, 512, 640, 128);
   const linalg::TileCodes aten = linalg::aten::quantize_tiles(
-      weight, tiles, {codec.grid().code(), codec.divide, codec.absmax, codec.outer_scale != nullptr}, &finite);
+      weight, tiles, {codec.grid().code(), codec.divide, codec.absmax, codec.outer_scale != nullptr},
+      &finite);
   CHECK(finite);
   CHECK(same_bits(one.codes, aten.codes));
   CHECK(same_bits(one.scales.reshape(aten.decode.sizes()), aten.decode));
@@ -251,13 +257,15 @@ TEST_CASE("misfit: says which side does not divide", "[format]") {
   CHECK(misfit(block3d, 100, 200, 128) == "in_features 200 is not a multiple of block size 128");
   CHECK(misfit(block, 256, 256, 0) == "int8_blockwise (block) needs a block size of at least 1, not 0");
   CHECK_FALSE(misfit(codec_named("int8_tensorwise", Granularity::kRow), 3, 5, 0).has_value());
-  for (const auto& [format, multiple] : {std::pair{"convrot_w4a4", 64}, {"asym_w4a8_int8", 16}, {"awq_w4a16", 64}}) {
+  for (const auto& [format, multiple] :
+       {std::pair{"convrot_w4a4", 64}, {"asym_w4a8_int8", 16}, {"awq_w4a16", 64}}) {
     const Codec* codec = find_codec(format, Granularity::kGroup);
     if (codec == nullptr) codec = find_codec(format, Granularity::kRow);
     REQUIRE(codec != nullptr);
     CHECK_FALSE(misfit(*codec, 3, 3 * multiple, 0).has_value());
-    CHECK(misfit(*codec, 3, multiple + 8, 0) == fmt::format("{} takes no in_features {}, which is not a multiple of {}",
-                                                            format, multiple + 8, multiple));
+    CHECK(misfit(*codec, 3, multiple + 8, 0) ==
+          fmt::format("in_features {} is not a multiple of {}, as {} needs it", multiple + 8, multiple,
+                      format));
   }
   for (const char* format : {"nvfp4", "mxfp8", "hybrid_mxfp8"})
     CHECK_FALSE(misfit(codec_named(format, Granularity::kGroup), 3, 5, 0).has_value());
@@ -296,12 +304,15 @@ TEST_CASE("asym_w4a8_int8: a codebook of other levels is refused", "[format]") {
 TEST_CASE("hybrid_mxfp8: mxfp8 with its largest scale", "[format]") {
   at::Tensor weight = at::full({2, 32}, 448.0f);
   weight[1].mul_(4);
-  const std::vector<at::Tensor> stored = pack(encode(codec_named("hybrid_mxfp8", Granularity::kGroup), weight));
+  const std::vector<at::Tensor> stored =
+      pack(encode(codec_named("hybrid_mxfp8", Granularity::kGroup), weight));
   const std::vector<at::Tensor> plain = pack(encode(codec_named("mxfp8", Granularity::kGroup), weight));
   CHECK(same_bits(stored.at(0), plain.at(0)));
   CHECK(same_bits(stored.at(1), plain.at(1)));
   CHECK(stored.at(2).item<float>() == 4.0f);
-  CHECK(pack(encode(codec_named("hybrid_mxfp8", Granularity::kGroup), at::zeros({2, 2}))).at(2).item<float>() == 1.0f);
+  CHECK(
+      pack(encode(codec_named("hybrid_mxfp8", Granularity::kGroup), at::zeros({2, 2}))).at(2).item<float>() ==
+      1.0f);
 }
 
 TEST_CASE("storable_scales: of all scales that the format has, the nearest", "[format]") {

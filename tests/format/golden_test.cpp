@@ -130,7 +130,8 @@ TEST_CASE("golden: packed tensors are the clients' own, and decode as they decod
 TEST_CASE("golden: asym_w4a8_int8 decodes as kitchen decodes it, and is encoded about as well", "[format]") {
   const Golden golden("asym_w4a8_int8");
   const Codec& codec = *find_codec("asym_w4a8_int8", Granularity::kGroup);
-  for (const auto& [key, rotation] : {std::pair<std::string, int64_t>{"w4_g16_r256", 256}, {"w4_zero_row", 64}}) {
+  for (const auto& [key, rotation] :
+       {std::pair<std::string, int64_t>{"w4_g16_r256", 256}, {"w4_zero_row", 64}}) {
     CAPTURE(key);
     const at::Tensor input = golden["in." + key], decoded = golden["deq." + key];
     std::vector<at::Tensor> stored;
@@ -149,7 +150,8 @@ TEST_CASE("golden: asym_w4a8_int8 decodes as kitchen decodes it, and is encoded 
 TEST_CASE("golden: awq_w4a16 decodes as kitchen decodes it", "[format]") {
   const Golden golden("awq_w4a16");
   const Codec& codec = *find_codec("awq_w4a16", Granularity::kGroup);
-  const std::vector<at::Tensor> stored = {golden["in.weight"], golden["in.weight_scale"], golden["in.weight_zeros"]};
+  const std::vector<at::Tensor> stored = {golden["in.weight"], golden["in.weight_scale"],
+                                          golden["in.weight_zeros"]};
   const Encoded read = unpack(codec, 0, 0, stored, 8, 128);
   CHECK(same_bits(read.codes.add(8).to(at::kByte), golden["in.codes"]));
   CHECK(same_bits(decode(read), golden["deq.f32"]));

@@ -52,7 +52,8 @@ TEST_CASE("optimizer: never worse than round to nearest in its own objective, on
             (rounding.objective_value == rounding.nearest_objective && rounding.nearest_objective > 0));
       CHECK(at::equal(layer.grid->nearest(rounding.values), rounding.values));
       CHECK(rounding.scale.sizes() == layer.scale.sizes());
-      const format::Encoded encoded = encode(*format::encode_nearest(codec, seeded_weight(64, 128), block), rounding);
+      const format::Encoded encoded =
+          encode(*format::encode_nearest(codec, seeded_weight(64, 128), block), rounding);
       CHECK(at::allclose(format::decode(encoded) - seeded_weight(64, 128),
                          error_of(layer, rounding.values, rounding.scale), 1e-5, 1e-7));
       if (!wants_implied(method)) continue;

@@ -284,8 +284,10 @@ TEST_CASE("layer config: label and stored tensors agree for every format", "[pla
   const FluxLike model;
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
-    std::string mode = codec.format == "int8_axiswise" ? "axis" : std::string(granularity_name(codec.granularity));
-    mode = codec.granularity == format::Granularity::kGroup ? "" : fmt::format(R"("scaling_mode": "{}", )", mode);
+    std::string mode =
+        codec.format == "int8_axiswise" ? "axis" : std::string(granularity_name(codec.granularity));
+    mode = codec.granularity == format::Granularity::kGroup ? ""
+                                                            : fmt::format(R"("scaling_mode": "{}", )", mode);
     Options options = with_config(
         {}, fmt::format(R"({{"qkv": {{"format": "{}", {}"block_size": 32}}}})", codec.format, mode));
     const Plan plan = model.plan(options);

@@ -27,7 +27,8 @@ TEST_CASE("codec_of_type: every scaling mode of both types", "[plan]") {
 TEST_CASE("codec_of_type: NVFP4 and MXFP8 have one layout each", "[plan]") {
   CHECK(label(codec_of_type("nvfp4", "")) == "nvfp4 (group)");
   CHECK(label(codec_of_type("mxfp8", "")) == "mxfp8 (group)");
-  for (const std::string_view mode : {"tensor", "row", "block"}) CHECK(label(codec_of_type("nvfp4", mode)) == "none");
+  for (const std::string_view mode : {"tensor", "row", "block"})
+    CHECK(label(codec_of_type("nvfp4", mode)) == "none");
 }
 
 TEST_CASE("codec_of_format: the name fixes the scaling mode", "[plan]") {

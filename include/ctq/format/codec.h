@@ -57,20 +57,21 @@ struct Codec {
   ScaleShape scale_shape;
   const Grid& (*grid)();
   bool divide;  ///< codes come from w / scale (kitchen's INT8) rather than w * (1 / scale) (its FP8)
-  linalg::ScaleRule absmax;  ///< decode scale and factor from the largest magnitude, with the format's own zero
-                             ///< convention; null where the scale does not follow from it
-  const Packing* packing;   ///< how codes and scales become the tensors of a file
+  linalg::ScaleRule absmax;  ///< decode scale and factor from the largest magnitude, with the format's own
+                             ///< zero convention; null where the scale does not follow from it
+  const Packing* packing;        ///< how codes and scales become the tensors of a file
   bool stock = true;             ///< stock ComfyUI loads it
   std::string_view reader = "";  ///< who reads it, when stock ComfyUI does not
   std::string_view stock_equivalent =
       "";  ///< what to choose instead, as command-line flags; empty for stock formats
   ScaleType scale_type = ScaleType::kFloat32;
-  float (*outer_scale)(float whole) = nullptr;  ///< of kE4M3 with `absmax`, from the weight's largest magnitude
-  float largest_inner_scale = 448;              ///< of kE4M3
-  int64_t group = 0;                            ///< columns that share a scale; 0 unless kGroup
+  float (*outer_scale)(float whole) =
+      nullptr;                      ///< of kE4M3 with `absmax`, from the weight's largest magnitude
+  float largest_inner_scale = 448;  ///< of kE4M3
+  int64_t group = 0;                ///< columns that share a scale; 0 unless kGroup
   int64_t pad = 0;  ///< both sides are stored filled up with zeros to multiples of it; 0: as they are
   Rotation rotation = Rotation::kNever;
-  int64_t width_multiple = 1;    ///< readers take no other in_features
+  int64_t width_multiple = 1;     ///< readers take no other in_features
   bool reads_input_scale = true;  ///< <layer>.input_scale means something to some reader
 
   /// "int8_tensorwise (row)": for people.
@@ -86,25 +87,27 @@ std::span<const Codec> registry();
 /// Whether decode() gives values of codes times scales, in float32; else it rounds between.
 bool decodes_linearly(const Codec& codec);
 
-/// What a quantized input of a layer in the format can at most stand for before scaling: the largest value of the
-/// grid, with two-level scales times the largest E4M3. <layer>.input_scale is the largest input over this.
+/// What a quantized input of a layer in the format can at most stand for before scaling: the largest value of
+/// the grid, with two-level scales times the largest E4M3. <layer>.input_scale is the largest input over
+/// this.
 float largest_input(const Codec& codec);
 
 /// The codec of that format and granularity; null when there is none.
 const Codec* find_codec(std::string_view format, Granularity granularity);
 
-/// A weight in a format, one element per weight however densely it is stored. block_size is 0 where the format
-/// has no blocks.
+/// A weight in a format, one element per weight however densely it is stored. block_size is 0 where the
+/// format has no blocks.
 struct Encoded {
   const Codec* codec = nullptr;
   int64_t block_size = 0;
   int64_t rotation_group = 0;  ///< codes are of the weight with runs of so many columns rotated
                                ///< (linalg::rotate_columns), which readers undo; 0: of the weight itself
   at::Tensor codes = {};       ///< [out_features, in_features], linalg::code_dtype() of the codec's grid
-  at::Tensor scales = {};      ///< float32 decode scales in the codec's ScaleShape, those of a ScaleType alone
-  at::Tensor outer_scale = {};  ///< what scales of ScaleType::kE4M3 are multiples of, float32: [] for the tensor,
-                                ///< or [out_features, 1]; else undefined
-  at::Tensor zeros = {};  ///< awq_w4a16: what is added to the weights of a tile, like `scales`; else undefined
+  at::Tensor scales = {};  ///< float32 decode scales in the codec's ScaleShape, those of a ScaleType alone
+  at::Tensor outer_scale = {};  ///< what scales of ScaleType::kE4M3 are multiples of, float32: [] for the
+                                ///< tensor, or [out_features, 1]; else undefined
+  at::Tensor zeros =
+      {};  ///< awq_w4a16: what is added to the weights of a tile, like `scales`; else undefined
 };
 
 /// One tensor as it will lie in the file.
@@ -126,8 +129,8 @@ std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int6
 std::vector<StoredTensor> stored_tensors(const Codec& codec, int64_t out_features, int64_t in_features,
                                          int64_t block_size);
 
-/// The tensors that stored_tensors() announces: padded, packed, in the order of the file's bytes. On the device
-/// of the codes.
+/// The tensors that stored_tensors() announces: padded, packed, in the order of the file's bytes. On the
+/// device of the codes.
 std::vector<at::Tensor> pack(const Encoded& encoded);
 
 /// The inverse of pack().
@@ -151,8 +154,8 @@ at::Tensor decode(const Encoded& encoded);
 /// The same in the space of the codes, not rotated back.
 at::Tensor decode_codes(const Encoded& encoded);
 
-/// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last row
-/// is among them.
+/// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last
+/// row is among them.
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t count);
 
 /// For every scale the nearest one that the format can store. scales: float32 [tiles down, tiles across];
