@@ -36,10 +36,8 @@ constexpr ProfileDefault kComfyInt8[] = {{"int8", "true"},
 constexpr ProfileDefault kComfyNvfp4[] = {
     {"nvfp4", "true"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};
 
-constexpr ProfileDefault kComfyW4a4[] = {{"format", "convrot_w4a4"},
-                                         {"int8", "false"},
-                                         {"comfy_quant", "true"},
-                                         {"save_quant_metadata", "true"}};
+constexpr ProfileDefault kComfyW4a4[] = {
+    {"format", "convrot_w4a4"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};
 
 constexpr ProfileDefault kComfyMxfp8[] = {
     {"mxfp8", "true"}, {"int8", "false"}, {"comfy_quant", "true"}, {"save_quant_metadata", "true"}};

@@ -20,7 +20,8 @@ constexpr std::chrono::seconds kPlainInterval{10};
 /// "INT8", "FP8", "NVFP4", "FP16": the family, as the log lines of this field's programs name it.
 std::string family(const plan::Target& target) {
   std::string name(target.codec ? target.codec->type : "fp16");
-  std::ranges::transform(name, name.begin(), [](char c) { return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c; });
+  std::ranges::transform(name, name.begin(),
+                         [](char c) { return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c; });
   return name;
 }
 

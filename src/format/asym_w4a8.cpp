@@ -1,5 +1,5 @@
-// asym_w4a8_int8: 16 fixed levels of the rotated weight in runs of 16 columns, decoded to int8 by E4M3 scales, with
-// a scale per row.
+// asym_w4a8_int8: 16 fixed levels of the rotated weight in runs of 16 columns, decoded to int8 by E4M3
+// scales, with a scale per row.
 #include <algorithm>
 #include <iterator>
 
@@ -42,11 +42,13 @@ std::vector<StoredTensor> stored(const Codec& codec, int64_t out_features, int64
 std::vector<at::Tensor> to_file(const Encoded& encoded) {
   const at::Tensor codebook = encoded.codec->grid().values(at::arange(kLevels, encoded.codes.options()));
   return {linalg::pack_nibbles(encoded.codes.contiguous(), kEvenIsHigh).view(at::kChar),
-          relative(encoded).view(at::kByte).contiguous(), encoded.outer_scale.reshape({-1}).contiguous(), codebook};
+          relative(encoded).view(at::kByte).contiguous(), encoded.outer_scale.reshape({-1}).contiguous(),
+          codebook};
 }
 
 void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded& encoded) {
-  const at::Tensor known = encoded.codec->grid().values(at::arange(kLevels, at::device(tensors[3].device()).dtype(at::kByte)));
+  const at::Tensor known =
+      encoded.codec->grid().values(at::arange(kLevels, at::device(tensors[3].device()).dtype(at::kByte)));
   if (!at::equal(tensors[3], known))
     fail(ErrorCode::kBadInput, "weight_codebook has other levels than the one of {} that this version knows",
          encoded.codec->format);
@@ -55,22 +57,30 @@ void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded
   encoded.scales = tensors[1].view(at::kFloat8_e4m3fn).to(at::kFloat).mul_(encoded.outer_scale);
 }
 
+/// u / factor, 0 where that is not positive.
+at::Tensor scaled(const at::Tensor& u, const at::Tensor& factor) {
+  return at::where(factor > 0, u / factor, 0);
+}
+
 /// Scale of every run by least squares, in turn with the nearest levels.
 at::Tensor fitted_scales(const Grid& grid, const at::Tensor& runs, at::Tensor& levels) {
-  at::Tensor scale = runs.abs().amax(2, /*keepdim=*/true).clamp_min_(kFloor);
-  levels = grid.nearest(runs / scale);
+  const at::Tensor largest = runs.abs().amax(2, /*keepdim=*/true).clamp_min_(kFloor);
+  const at::Tensor u = runs / largest;
+  at::Tensor factor = at::ones_like(largest);
+  levels = grid.nearest(u);
   for (int i = 0; i < kRefits; ++i) {
-    const at::Tensor square = levels.square().sum(2, /*keepdim=*/true).clamp_min_(kFloor);
-    scale = (runs * levels).sum(2, /*keepdim=*/true).div_(square).clamp_min_(kFloor);
-    levels = grid.nearest(runs / scale);
+    const at::Tensor square = levels.square().sum(2, /*keepdim=*/true);
+    factor = (u * levels).sum(2, /*keepdim=*/true).div_(square);
+    levels = grid.nearest(scaled(u, factor));
   }
-  return scale;
+  return (factor * largest).clamp_min_(kFloor);
 }
 
 /// The codes whose integers are nearest to `runs` in units of the row's scale; of equal ones the lowest.
 at::Tensor nearest_codes(const Grid& grid, const at::Tensor& runs, const at::Tensor& relative_scale) {
   const at::Tensor levels = grid.values(at::arange(kLevels, runs.options().dtype(at::kByte)));
-  at::Tensor least = at::full_like(runs, kMaxInt8 * 1e6), codes = at::zeros_like(runs, runs.options().dtype(at::kByte));
+  at::Tensor least = at::full_like(runs, kMaxInt8 * 1e6),
+             codes = at::zeros_like(runs, runs.options().dtype(at::kByte));
   for (int64_t c = 0; c < kLevels; ++c) {
     const at::Tensor distance = (runs - integers(levels[c], relative_scale)).abs();
     codes.masked_fill_(distance < least, c);
@@ -85,7 +95,8 @@ void encode_rows(const at::Tensor& weight, const Encoded& rows) {
   const at::Tensor runs = by_runs(weight.to(at::kFloat), rows.codec->group);
   at::Tensor levels;
   const at::Tensor scale = fitted_scales(grid, runs, levels);
-  const at::Tensor channel = (levels * scale).abs().amax({1, 2}, /*keepdim=*/true).div_(kMaxInt8).clamp_min_(kFloor);
+  const at::Tensor channel =
+      (levels * scale).abs().amax({1, 2}, /*keepdim=*/true).div_(kMaxInt8).clamp_min_(kFloor);
   const at::Tensor relative_scale =
       (scale / channel).clamp_max_(rows.codec->largest_inner_scale).to(at::kFloat8_e4m3fn).to(at::kFloat);
   rows.codes.copy_(nearest_codes(grid, runs / channel, relative_scale).reshape(weight.sizes()));

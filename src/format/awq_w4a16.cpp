@@ -24,13 +24,14 @@ std::vector<StoredTensor> stored(const Codec& codec, int64_t out_features, int64
 
 std::vector<at::Tensor> to_file(const Encoded& encoded) {
   const auto turned = [](const at::Tensor& x) { return x.t().to(at::kBFloat16).contiguous(); };
-  return {linalg::pack_nibbles(encoded.codes.sub(kFirstCode).contiguous(), kEvenIsHigh), turned(encoded.scales),
-          turned(encoded.zeros)};
+  return {linalg::pack_nibbles(encoded.codes.sub(kFirstCode).contiguous(), kEvenIsHigh),
+          turned(encoded.scales), turned(encoded.zeros)};
 }
 
 void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded& encoded) {
   const auto turned = [](const at::Tensor& x) { return x.t().to(at::kFloat).contiguous(); };
-  encoded.codes = linalg::unpack_nibbles(tensors[0].view(at::kByte), kEvenIsHigh).view(at::kChar).add(kFirstCode);
+  encoded.codes =
+      linalg::unpack_nibbles(tensors[0].view(at::kByte), kEvenIsHigh).view(at::kChar).add(kFirstCode);
   encoded.scales = turned(tensors[1]);
   encoded.zeros = turned(tensors[2]);
 }
@@ -38,7 +39,7 @@ void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded
 /// The least value of a run becomes -8, the largest 7. A run of one value is its offset, with the scale 1.
 void quantize(const at::Tensor& weight, Encoded& encoded) {
   const at::Tensor runs = by_runs(weight.to(at::kFloat), encoded.codec->group);
-  const at::Tensor least = runs.amin(2), largest = runs.amax(2), spread = (largest - least).div_(15);
+  const at::Tensor least = runs.amin(2), largest = runs.amax(2), spread = largest / 15 - least / 15;
   const at::Tensor scale = in_bfloat16(at::where(spread > 0, spread, 1));
   const at::Tensor usable = (scale > 0).logical_and(scale.isfinite());
   encoded.scales = at::where(usable, scale, 1);

@@ -207,12 +207,12 @@ linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_featu
 std::optional<std::string> misfit(const Codec& codec, int64_t out_features, int64_t in_features,
                                   int64_t block_size) {
   if (in_features % codec.width_multiple != 0)
-    return fmt::format("{} takes no in_features {}, which is not a multiple of {}", codec.format, in_features,
-                       codec.width_multiple);
+    return fmt::format("in_features {} is not a multiple of {}, as {} needs it", in_features,
+                       codec.width_multiple, codec.format);
   if (codec.incoherent) {
     for (const auto& [side, size] : {std::pair{"out_features", out_features}, {"in_features", in_features}}) {
       if (!std::has_single_bit(static_cast<uint64_t>(size)))
-        return fmt::format("{} takes no {} {}, which is no power of two", codec.format, side, size);
+        return fmt::format("{} {} is no power of two, as {} needs it", side, size, codec.format);
     }
   }
   if (!codec.has_blocks()) return std::nullopt;
@@ -311,7 +311,8 @@ at::Tensor decode(const Encoded& encoded) {
   const at::Tensor decoded = decode_codes(encoded);
   if (encoded.sign_row.defined()) return coherent(decoded, encoded.sign_row, encoded.sign_col);
   return encoded.rotation_group > 0 && decoded.numel() > 0
-             ? linalg::rotate_columns(decoded, encoded.rotation_group) : decoded;
+             ? linalg::rotate_columns(decoded, encoded.rotation_group)
+             : decoded;
 }
 
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
@@ -331,7 +332,9 @@ at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const a
   switch (codec.scale_type) {
     case ScaleType::kFloat32: return scales;
     case ScaleType::kE4M3:
-      return e4m3_grid().nearest((scales / outer_scale).clamp_max_(codec.largest_inner_scale)).mul_(outer_scale);
+      return e4m3_grid()
+          .nearest((scales / outer_scale).clamp_max_(codec.largest_inner_scale))
+          .mul_(outer_scale);
     case ScaleType::kBFloat16: return scales.to(at::kBFloat16).to(at::kFloat);
     case ScaleType::kE8M0: {
       const auto [fraction, exponent] = at::frexp(scales);  // fraction in [1/2, 1)

@@ -89,12 +89,15 @@ class LevelGrid final : public Grid {
   at::Tensor below(const at::Tensor& u) const override {
     return pick(u, at::bucketize(u.contiguous(), levels(u), /*out_int32=*/false, /*right=*/true).sub_(1));
   }
-  at::Tensor above(const at::Tensor& u) const override { return pick(u, at::bucketize(u.contiguous(), levels(u))); }
+  at::Tensor above(const at::Tensor& u) const override {
+    return pick(u, at::bucketize(u.contiguous(), levels(u)));
+  }
 
  private:
   static constexpr int64_t kCount = std::size(linalg::kLevels16);
   static at::Tensor levels(const at::Tensor& like) {
-    return at::tensor(at::ArrayRef<float>(linalg::kLevels16), at::TensorOptions(at::kFloat).device(like.device()));
+    return at::tensor(at::ArrayRef<float>(linalg::kLevels16),
+                      at::TensorOptions(at::kFloat).device(like.device()));
   }
   static at::Tensor pick(const at::Tensor& u, const at::Tensor& index) {
     return levels(u).index({index.clamp(0, kCount - 1)});

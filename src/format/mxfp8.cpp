@@ -28,7 +28,7 @@ std::vector<at::Tensor> to_file(const Encoded& encoded) {
 }
 
 void from_file(const std::vector<at::Tensor>& tensors, int64_t out_features, int64_t in_features,
-            Encoded& encoded) {
+               Encoded& encoded) {
   const int64_t groups = (in_features + encoded.codec->group - 1) / encoded.codec->group;
   encoded.codes = tensors[0].narrow(0, 0, out_features).narrow(1, 0, in_features).contiguous();
   encoded.scales = unswizzle(tensors[1], out_features, groups)

@@ -10,7 +10,9 @@ std::vector<StoredTensor> stored(const Codec& codec, int64_t out_features, int64
           {"weight_scale", at::kFloat, scale_shape(codec, out_features, in_features, block_size)}};
 }
 
-std::vector<at::Tensor> to_file(const Encoded& encoded) { return {encoded.codes.contiguous(), encoded.scales.contiguous()}; }
+std::vector<at::Tensor> to_file(const Encoded& encoded) {
+  return {encoded.codes.contiguous(), encoded.scales.contiguous()};
+}
 
 void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded& encoded) {
   encoded.codes = tensors[0];

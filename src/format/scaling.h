@@ -26,9 +26,9 @@ linalg::TileScale int8_quip(float amax, float);
 /// max(amax, 1e-10) / 7: kitchen's floor.
 linalg::TileScale int4(float amax, float);
 
-/// The scale of a whole weight, by which its groups' scales are E4M3 numbers: the largest product of a code and
-/// such a number, 6 * 448, is its largest magnitude. 1 for a zero weight, and for one so small that float32 cannot
-/// hold this.
+/// The scale of a whole weight, by which its groups' scales are E4M3 numbers: the largest product of a code
+/// and such a number, 6 * 448, is its largest magnitude. 1 for a zero weight, and for one so small that
+/// float32 cannot hold this.
 float nvfp4_outer_scale(float whole);
 /// amax / 6 as an E4M3 multiple of that. 0 for what is too small.
 linalg::TileScale nvfp4(float amax, float whole);

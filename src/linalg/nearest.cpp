@@ -27,10 +27,11 @@ at::Tensor nearest_level(const at::Tensor& u) {
   return at::bucketize(u.to(at::kFloat).contiguous(), midpoints, /*out_int32=*/true);
 }
 
-/// E2M1 code of a value of its grid: the values 0, 0.5, 1, 1.5, 2, 3, 4, 6 are 2 |u| = 0, 1, 2, 3, 4, 6, 8, 12.
+/// E2M1 code of a value of its grid: the values 0, 0.5, 1, 1.5, 2, 3, 4, 6 are 2 |u| = 0, 1, 2, 3, 4, 6,
+/// 8, 12.
 at::Tensor e2m1_code(const at::Tensor& value) {
   const at::Tensor twice = value.abs().mul_(2);
-  const at::Tensor upper = at::where(twice > 4, twice.div(2).add_(2), twice);   // 6 -> 5, 8 -> 6, 12 -> 8
+  const at::Tensor upper = at::where(twice > 4, twice.div(2).add_(2), twice);  // 6 -> 5, 8 -> 6, 12 -> 8
   const at::Tensor magnitude = at::where(twice > 8, upper.sub(1), upper).to(at::kByte);
   return magnitude.add_(value.signbit().to(at::kByte).mul_(8));
 }

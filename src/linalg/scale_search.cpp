@@ -27,7 +27,8 @@ SearchedScales search_scales(const at::Tensor& weight, int64_t run, Code code, c
                              const at::Tensor& h) {
   TORCH_INTERNAL_ASSERT(run <= kMaxSearchedRun && weight.is_cpu() && weight.scalar_type() == at::kFloat);
   const int64_t rows = weight.size(0), columns = weight.size(1), across = candidates.size(2);
-  SearchedScales found{at::empty({rows, across}, weight.options()), at::empty({rows, columns}, weight.options())};
+  SearchedScales found{at::empty({rows, across}, weight.options()),
+                       at::empty({rows, columns}, weight.options())};
   for (int64_t i = 0; i < across; ++i) {
     const int64_t begin = i * run, width = std::min(run, columns - begin);
     const at::Tensor tried = candidates.select(2, i), scale = found.scale.select(1, i);

@@ -181,7 +181,8 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
       const int64_t row = tile * tiling.rows;
       const cpu::Band band = matrix.band(std::min(tiling.rows, matrix.rows - row));
       cpu::kernels().amax(source, matrix.row(row), band, bits.data());
-      if (!apply(coding.rule, std::bit_cast<float>(whole), bits, scale + tile * matrix.across, factor.data())) {
+      if (!apply(coding.rule, std::bit_cast<float>(whole), bits, scale + tile * matrix.across,
+                 factor.data())) {
         all_finite = false;
         return;
       }

@@ -92,7 +92,8 @@ at::Tensor pack_nibbles(const at::Tensor& codes, bool even_is_high) {
   shape.back() /= 2;
   shape.push_back(2);
   const at::Tensor pairs = codes.view(at::kByte).reshape(shape).bitwise_and(15);
-  const at::Tensor low = pairs.select(-1, even_is_high ? 1 : 0), high = pairs.select(-1, even_is_high ? 0 : 1);
+  const at::Tensor low = pairs.select(-1, even_is_high ? 1 : 0),
+                   high = pairs.select(-1, even_is_high ? 0 : 1);
   return high.bitwise_left_shift(4).bitwise_or_(low).view(codes.scalar_type());
 }
 

@@ -39,7 +39,9 @@ at::Tensor storable(const Layer& layer, const at::Tensor& scale) {
   return layer.form.codec ? format::storable_scales(*layer.form.codec, scale, layer.form.outer_scale) : scale;
 }
 
-bool is_linear(const Layer& layer) { return !layer.form.codec || format::decodes_linearly(*layer.form.codec); }
+bool is_linear(const Layer& layer) {
+  return !layer.form.codec || format::decodes_linearly(*layer.form.codec);
+}
 
 at::Tensor scaled(const at::Tensor& weight, const at::Tensor& scale) {
   return at::where(scale > 0, weight / scale, 0);

@@ -12,8 +12,9 @@
 namespace ctq::optimize {
 namespace {
 
-/// Factors of absmax to try besides 1. A uniform grid gains by clipping alone; a floating one's relative steps repeat
-/// from octave to octave; one of 4 bits has little more than an octave, so that larger scales, too, put weights elsewhere.
+/// Factors of absmax to try besides 1. A uniform grid gains by clipping alone; a floating one's relative
+/// steps repeat from octave to octave; one of 4 bits has little more than an octave, so that larger scales,
+/// too, put weights elsewhere.
 std::vector<double> candidates(const Layer& layer) {
   std::vector<double> factors;
   if (layer.form.codec && layer.form.codec->scale_type == format::ScaleType::kE8M0) {
@@ -75,13 +76,15 @@ std::vector<Span> spans(const Layer& layer) {
 void search_runs(const Layer& layer, const at::Tensor& h, at::Tensor scale, at::Tensor nearest) {
   std::vector<at::Tensor> tried = {layer.scale};
   for (const double factor : candidates(layer)) tried.push_back(storable(layer, layer.scale * factor));
-  const auto found = linalg::search_scales(layer.weight, layer.tiling.cols, layer.grid->code(), at::stack(tried), h);
+  const auto found =
+      linalg::search_scales(layer.weight, layer.tiling.cols, layer.grid->code(), at::stack(tried), h);
   scale.copy_(found.scale);
   nearest.copy_(found.values);
 }
 
 /// The columns of one tile, in ATen operations. scale: [tiles down, 1]
-void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at::Tensor scale, at::Tensor nearest) {
+void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at::Tensor scale,
+                  at::Tensor nearest) {
   const at::Tensor weight = span.of(layer.weight).contiguous(), absmax = scale.clone();
   const auto cost_of = [&](const at::Tensor& values, const at::Tensor& tried_rows) {
     return sum_tiles(layer, weighted_squares(at::addcmul(-weight, values, tried_rows), h));
@@ -101,12 +104,14 @@ void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at:
 constexpr int64_t kRefitColumns = 512;
 
 /// In place of `error` = values * fitted - W and `fitted`.
-void refit(const Layer& layer, const at::Tensor& values, const at::Tensor& h, at::Tensor error, at::Tensor fitted) {
+void refit(const Layer& layer, const at::Tensor& values, const at::Tensor& h, at::Tensor error,
+           at::Tensor fitted) {
   const std::vector<Span> all = spans(layer);
   const int64_t columns = layer.weight.size(1);
   for (size_t first = 0, next = 0; first < all.size(); first = next) {
     const int64_t begin = all[first].begin;
-    while (next < all.size() && (next == first || all[next].begin + all[next].width <= begin + kRefitColumns)) ++next;
+    while (next < all.size() && (next == first || all[next].begin + all[next].width <= begin + kRefitColumns))
+      ++next;
     const int64_t end = next < all.size() ? all[next].begin : columns;
     at::Tensor pull = error.narrow(1, begin, end - begin);  // E H
     if (h.defined()) pull = linalg::product(error, h.narrow(1, begin, end - begin));
@@ -127,7 +132,9 @@ void refit(const Layer& layer, const at::Tensor& values, const at::Tensor& h, at
       if (!h.defined() || rest == 0) continue;
       const at::Tensor coupling = h.narrow(0, span.begin, span.width).narrow(1, after, rest);
       linalg::for_panels(error.size(0), [&](int64_t row, int64_t count) {
-        pull.narrow(1, after - begin, rest).narrow(0, row, count).addmm_(change.narrow(0, row, count), coupling);
+        pull.narrow(1, after - begin, rest)
+            .narrow(0, row, count)
+            .addmm_(change.narrow(0, row, count), coupling);
       });
     }
   }
@@ -142,8 +149,7 @@ Scales scales_for(const Layer& layer, Scales scales) {
   if (scales == Scales::kUsual) return layer.grid->bits() == 4 ? Scales::kSearch : Scales::kAbsmax;
   if (scales != Scales::kByFormat) return scales;
   const bool whole_rows = layer.tiling.rows == 1 && layer.tiling.cols >= layer.weight.size(1);
-  return whole_rows && layer.grid->code() == linalg::Code::kInt8 ? Scales::kAbsmax
-                                                                           : Scales::kRefit;
+  return whole_rows && layer.grid->code() == linalg::Code::kInt8 ? Scales::kAbsmax : Scales::kRefit;
 }
 
 Layer search_scales(const Layer& layer, const at::Tensor& h) {

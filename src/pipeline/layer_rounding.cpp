@@ -102,9 +102,9 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
                                         options_.optimizer.quip_seed);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
-  const bool plain = choice.settings.method == Method::kNearest &&
-                     (choice.settings.scales == optimize::Scales::kAbsmax ||
-                      choice.settings.scales == optimize::Scales::kUsual);
+  const bool plain =
+      choice.settings.method == Method::kNearest && (choice.settings.scales == optimize::Scales::kAbsmax ||
+                                                     choice.settings.scales == optimize::Scales::kUsual);
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
   const bool large = weight.numel() > options_.elements_at_once;
   if (large && !can_be_split(*target.codec, choice.settings)) {

@@ -77,8 +77,7 @@ void add_loader_notes(Plan& plan) {
         fmt::format("{} is not loaded by stock ComfyUI (it is read by {}); {} gives a file that is",
                     codec.label(), codec.reader, codec.stock_equivalent));
   }
-  const bool int8 =
-      std::ranges::any_of(codecs, [](auto* codec) { return codec->type == "int8"; });
+  const bool int8 = std::ranges::any_of(codecs, [](auto* codec) { return codec->type == "int8"; });
   if (codecs.empty()) return;
   if (plan.layout == format::Layout::kLegacy && int8) {
     plan.notes.push_back(

@@ -207,15 +207,15 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
   switch (options_.block_fallback) {
     case BlockFallback::kSkip: plan = keep(entry, *misfit); break;
     case BlockFallback::kError:
-      fail(ErrorCode::kFailure,
-           "tensor '{}': {}; choose another {}, or --block-fallback row or skip", printable(entry.name()), *misfit,
-           plan.target.codec->has_blocks() ? "--block_size" : "format");
+      fail(ErrorCode::kFailure, "tensor '{}': {}; choose another {}, or --block-fallback row or skip",
+           printable(entry.name()), *misfit, plan.target.codec->has_blocks() ? "--block_size" : "format");
     case BlockFallback::kRow:
+      plan.reason = plan.reason == "target" ? "" : plan.reason + ", ";
+      plan.reason += plan.target.codec->has_blocks() ? "scales per row" : "INT8 instead";
+      plan.reason += ": " + *misfit;
       plan.target.codec = row_codec(*plan.target.codec);
       plan.target.block_size = 0;
       plan.target.rotation_group = 0;
-      plan.reason =
-          fmt::format("{}scales per row: {}", plan.reason == "target" ? "" : plan.reason + ", ", *misfit);
       break;
   }
   plan.shape_fallback = true;

@@ -26,9 +26,12 @@ from safetensors.torch import save_file  # noqa: E402
 
 LAYOUTS = {
     "stock": [["--fp8"], ["--format", "float8_e5m2"], ["--int8", "--scaling_mode", "tensor"], ["--int8", "--scaling_mode", "row"],
-              ["--int8", "--scaling_mode", "row", "--convrot"], ["--fp8", "-fpmm", "--save-quant-metadata"], ["--fp16"]],
+              ["--int8", "--scaling_mode", "row", "--convrot"], ["--fp8", "-fpmm", "--save-quant-metadata"], ["--fp16"],
+              ["--nvfp4"], ["--nvfp4", "--simple"], ["--mxfp8"], ["--format", "convrot_w4a4"], ["--format", "asym_w4a8_int8"],
+              ["--format", "awq_w4a16"]],
     "custom": [["--int8", "--block_size", "64"], ["--int8", "--scaling_mode", "axis"], ["--fp8", "--scaling_mode", "row"],
-               ["--fp8", "--scaling_mode", "block", "--block_size", "64"], ["--fp8", "--scaling_mode", "block3d", "--block_size", "64"]],
+               ["--fp8", "--scaling_mode", "block", "--block_size", "64"], ["--fp8", "--scaling_mode", "block3d", "--block_size", "64"],
+               ["--format", "hybrid_mxfp8"]],
 }
 LEGACY = [["--fp8"], ["--fp8", "-fpmm"], ["--int8", "--block_size", "64"], ["--int8", "--scaling_mode", "row"], ["--int8", "--scaling_mode", "tensor"]]
 
@@ -45,7 +48,7 @@ def flux_like(path):
     g = torch.Generator().manual_seed(3)
     w = lambda *shape, dtype=torch.bfloat16: (torch.randn(*shape, generator=g) * 0.02).to(dtype)
     t = {"img_in.weight": w(256, 64), "img_in.bias": w(256), "final_layer.linear.weight": w(64, 256), "pe.weight": w(8, 4, 2, 2),
-         "guidance_in.in_layer.weight": w(256, 256, dtype=torch.float16), "odd.weight": w(64, 2048), "thin.weight": w(3072, 15),
+         "guidance_in.in_layer.weight": w(256, 256, dtype=torch.float16), "odd.weight": w(64, 2048), "thin.weight": w(3072, 15), "few.weight": w(30, 64), "one.weight": w(1, 256),
          "norm.scale": torch.ones(256), "zero.weight": torch.zeros(128, 128).bfloat16()}
     for i, part in itertools.product(range(2), ("img", "txt")):
         t[f"double_blocks.{i}.{part}_attn.qkv.weight"], t[f"double_blocks.{i}.{part}_attn.qkv.bias"] = w(768, 256), w(768)

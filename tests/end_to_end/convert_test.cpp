@@ -226,6 +226,26 @@ TEST_CASE("convert: shards and their index hold the same tensors as one file", "
           2);
 }
 
+TEST_CASE("convert: NVFP4 switches the comfy layout on, and its markers say the shape", "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors", {bf16_weight("a.weight", 30, 64), bf16_weight("b.weight", 72, 15)});
+  const Outcome run = run_binary(
+      {"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--nvfp4", "--save-quant-metadata"});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK((run.out + run.err).find("--comfy_quant switched on: the legacy layout has no form for nvfp4") !=
+        std::string::npos);
+  const safetensors::Reader out(dir / "o.safetensors");
+  const auto shape = [&](const std::string& name) { return out.find(name)->shape; };
+  CHECK(shape("a.weight") == std::vector<int64_t>{32, 32});
+  CHECK(shape("a.weight_scale") == std::vector<int64_t>{128, 4});
+  CHECK(shape("a.weight_scale_2").empty());
+  CHECK(shape("b.weight") == std::vector<int64_t>{80, 8});
+  const std::string header = out.header().metadata.at("_quantization_metadata");
+  CHECK(header.find(R"("a": {"format": "nvfp4", "orig_shape": [30, 64]})") != std::string::npos);
+  CHECK(header.find(R"("b": {"format": "nvfp4", "orig_shape": [72, 15]})") != std::string::npos);
+}
+
 TEST_CASE("convert: the output's name is derived, and an older output replaced only on success",
           "[end_to_end]") {
   const TempDir dir;
@@ -234,6 +254,19 @@ TEST_CASE("convert: the output's name is derived, and an older output replaced o
   CHECK(dir.entries() == std::vector<std::string>{"model.safetensors", "model_auto_int8_bs128.safetensors"});
   REQUIRE(run_binary({"-i", model, "--fp8"}).code == 0);
   CHECK(std::filesystem::exists(dir / "model_auto_fp8_tensor.safetensors"));
+  const std::vector<std::pair<std::vector<std::string>, std::string>> others = {
+      {{"--nvfp4", "--simple"}, "model_simple_nvfp4"},
+      {{"--mxfp8", "--flux2"}, "model_auto_mxfp8mixed"},
+      {{"--nvfp4", "--custom-layers", "q", "--custom-type", "fp8"}, "model_auto_nvfp4_mixed"},
+      {{"--format", "convrot_w4a4", "--simple"}, "model_simple_w4a4"}};
+  for (const auto& [flags, name] : others) {
+    std::vector<std::string> args = {"-i", model};
+    args.insert(args.end(), flags.begin(), flags.end());
+    const Outcome run = run_binary(args);
+    INFO(name << run.err);
+    CHECK(run.code == 0);
+    CHECK(std::filesystem::exists(dir / (name + ".safetensors")));
+  }
   CHECK(run_binary({"-i", model, "--fp8", "--no-clobber"}).code == 1);
   REQUIRE(run_binary({"-i", model, "-o", dir / "new/folder/out.safetensors", "--fp8"}).code == 0);
   CHECK(std::filesystem::exists(dir / "new/folder/out.safetensors"));
@@ -318,7 +351,8 @@ TEST_CASE("convert: a recipe is a target, a layout and the family's preset", "[e
   CHECK(int8.at("tensors").at(0).at("format") == "int8_tensorwise");
   CHECK(int8.at("tensors").at(0).at("scaling_mode") == "row");
   CHECK(fp8.at("tensors").at(0).at("format") == "float8_e4m3fn");
-  for (const auto& [recipe, format] : {std::pair{"comfy-nvfp4", "nvfp4"}, {"comfy-mxfp8", "mxfp8"}, {"comfy-w4a4", "convrot_w4a4"}})
+  for (const auto& [recipe, format] :
+       {std::pair{"comfy-nvfp4", "nvfp4"}, {"comfy-mxfp8", "mxfp8"}, {"comfy-w4a4", "convrot_w4a4"}})
     CHECK(convert({"--recipe", recipe}).at("tensors").at(0).at("format") == format);
   CHECK(convert({"--recipe", "comfy-int8", "--scaling_mode", "tensor"})
             .at("tensors")

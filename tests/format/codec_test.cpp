@@ -8,6 +8,7 @@
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <fmt/format.h>
 
 #include "linalg/golden.h"
 #include "linalg/tiles_aten.h"
@@ -72,7 +73,7 @@ TEST_CASE("registry: format and granularity name one row, and foreign formats sa
     CHECK(codec.stock == codec.reader.empty());
     CHECK(codec.stock == codec.stock_equivalent.empty());
   }
-  CHECK(labels.size() == 11);
+  CHECK(labels.size() == 15);
   CHECK(find_codec("int8_tensorwise", Granularity::kBlock) == nullptr);
   CHECK(find_codec("nvfp4", Granularity::kTensor) == nullptr);
   CHECK(codec_named("int8_tensorwise", Granularity::kRow).label() == "int8_tensorwise (row)");
@@ -82,9 +83,10 @@ TEST_CASE("codecs: what is stored has the announced types and shapes", "[format]
   at::manual_seed(1);
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
-  const at::Tensor weight = at::randn({48, 32});
+  const at::Tensor weight = at::randn({48, 64});
   const Encoded encoded = encode(codec, weight);
-  const std::vector<StoredTensor> announced = stored_tensors(codec, 48, 32, kBlock);
+  CHECK(encoded.codes.scalar_type() == linalg::code_dtype(codec.grid().code()));
+  const std::vector<StoredTensor> announced = stored_tensors(codec, 48, 64, kBlock);
   const std::vector<at::Tensor> stored = pack(encoded);
   REQUIRE(stored.size() == announced.size());
   CHECK(announced[0].role == "weight");
@@ -101,7 +103,8 @@ TEST_CASE("codecs: what is packed comes back as it was", "[format]") {
   at::manual_seed(4);
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
-  for (auto [rows, columns] : {std::pair<int64_t, int64_t>{48, 32}, {130, 80}, {1, 16}, {30, 64}, {64, 15}}) {
+  for (auto [rows, columns] :
+       {std::pair<int64_t, int64_t>{48, 32}, {130, 80}, {1, 256}, {30, 64}, {64, 15}}) {
     if (misfit(codec, rows, columns, kBlock)) continue;
     CAPTURE(rows, columns);
     at::Tensor weight = at::randn({rows, columns}) * 0.02;
@@ -109,7 +112,8 @@ TEST_CASE("codecs: what is packed comes back as it was", "[format]") {
     const int64_t rotation = codec.rotation == Rotation::kNever || columns % 16 != 0 ? 0 : 16;
     const auto encoded = encode_nearest(codec, weight, kBlock, rotation);
     REQUIRE(encoded.has_value());
-    const Encoded back = unpack(*find_codec(codec.format, codec.granularity), kBlock, rotation, pack(*encoded), rows, columns);
+    const Encoded back =
+        unpack(*find_codec(codec.format, codec.granularity), kBlock, rotation, pack(*encoded), rows, columns);
     CHECK(same_bits(back.codes, encoded->codes));
     CHECK(same_bits(back.scales, encoded->scales));
     CHECK(back.block_size == encoded->block_size);
@@ -125,9 +129,12 @@ TEST_CASE("unpack: refuses tensors that are not what the format announces, by na
     bad[index] = other;
     return bad;
   };
-  const auto read = [&](const std::vector<at::Tensor>& stored) { return unpack(codec, 0, 0, stored, 32, 48); };
-  CHECK_THROWS_MATCHES(read(with(0, good[0].narrow(0, 0, 16))), Error,
-                       test::HasCode(ErrorCode::kBadInput, "weight of a weight [32, 48] in nvfp4", "[16, 24]"));
+  const auto read = [&](const std::vector<at::Tensor>& stored) {
+    return unpack(codec, 0, 0, stored, 32, 48);
+  };
+  CHECK_THROWS_MATCHES(
+      read(with(0, good[0].narrow(0, 0, 16))), Error,
+      test::HasCode(ErrorCode::kBadInput, "weight of a weight [32, 48] in nvfp4", "[16, 24]"));
   CHECK_THROWS_MATCHES(read(with(1, good[1].to(at::kFloat))), Error,
                        test::HasCode(ErrorCode::kBadInput, "weight_scale", "Float8_e4m3fn", "Float"));
   CHECK_THROWS_MATCHES(read({good[0], good[1]}), Error,
@@ -138,11 +145,12 @@ TEST_CASE("codecs: decoding gives the nearest value of the grid", "[format]") {
   at::manual_seed(2);
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
+  if (!decodes_linearly(codec)) return;
   for (at::ScalarType dtype : {at::kFloat, at::kBFloat16, at::kHalf, at::kDouble}) {
-    const at::Tensor weight = (at::randn({64, 96}) * 0.02).to(dtype);
+    const at::Tensor weight = (at::randn({64, 128}) * 0.02).to(dtype);
     const Encoded encoded = encode(codec, weight);
-    const linalg::Tiling tiles = tiling(codec, 64, 96, kBlock);
-    const at::Tensor scale = encoded.scales.reshape({tiles.count_down(64), tiles.count_across(96)})
+    const linalg::Tiling tiles = tiling(codec, 64, 128, kBlock);
+    const at::Tensor scale = encoded.scales.reshape({tiles.count_down(64), tiles.count_across(128)})
                                  .repeat_interleave(tiles.rows, 0)
                                  .repeat_interleave(tiles.cols, 1)
                                  .to(at::kDouble);
@@ -159,17 +167,18 @@ TEST_CASE("codecs: decoding gives the nearest value of the grid", "[format]") {
 TEST_CASE("codecs: a zero weight decodes to zeros with a finite positive scale", "[format]") {
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
-  const Encoded encoded = encode(codec, at::zeros({32, 32}));
-  CHECK((encoded.codes.view(at::kByte) == 0).all().item<bool>());
+  const Encoded encoded = encode(codec, at::zeros({32, 64}));
+  const bool has_zero = codec.grid().code() != linalg::Code::kLevel16;  // of levels one is decoded to it
+  if (has_zero) CHECK((encoded.codes.view(at::kByte) == 0).all().item<bool>());
   CHECK(good_scales(encoded));
-  CHECK(same_bits(decode(encoded), at::zeros({32, 32})));
+  CHECK((decode(encoded) == 0).all().item<bool>());
 }
 
 TEST_CASE("codecs: tiny and huge weights stay finite", "[format]") {
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
   for (double magnitude : {1e-45, 1e-38, 1e-36, 1e-30, 1e-12, 1e30, 3e38}) {  // 256 * 2^120 would be infinite
-    at::Tensor weight = at::full({32, 32}, magnitude);
+    at::Tensor weight = at::full({32, 64}, magnitude);
     weight[0][0] = -magnitude;
     const Encoded encoded = encode(codec, weight);
     CHECK(good_scales(encoded));
@@ -194,7 +203,7 @@ TEST_CASE("codecs: zero scales are the format's own", "[format]") {
 TEST_CASE("codecs: a NaN or an infinity is refused", "[format]") {
   const Codec codec = GENERATE(from_range(codecs()));
   for (float value : {std::numeric_limits<float>::quiet_NaN(), -std::numeric_limits<float>::infinity()}) {
-    at::Tensor weight = at::ones({32, 32});
+    at::Tensor weight = at::ones({32, 64});
     weight[31][31] = value;
     CHECK_FALSE(encode_nearest(codec, weight, kBlock).has_value());
     CHECK_FALSE(encode_nearest(codec, weight.to(at::kBFloat16), kBlock).has_value());
@@ -216,10 +225,12 @@ TEST_CASE("codecs: kernels, ATen operations and two threads give the same bits",
   CHECK(same_bits(one.codes, two.codes));
   CHECK(same_bits(one.scales, two.scales));
 
+  if (codec.absmax == nullptr) return;  // not by these kernels
   bool finite = false;
   const linalg::Tiling tiles = tiling(codec, 512, 640, 128);
   const linalg::TileCodes aten = linalg::aten::quantize_tiles(
-      weight, tiles, {codec.grid().code(), codec.divide, codec.absmax, codec.outer_scale != nullptr}, &finite);
+      weight, tiles, {codec.grid().code(), codec.divide, codec.absmax, codec.outer_scale != nullptr},
+      &finite);
   CHECK(finite);
   CHECK(same_bits(one.codes, aten.codes));
   CHECK(same_bits(one.scales.reshape(aten.decode.sizes()), aten.decode));
@@ -229,11 +240,11 @@ TEST_CASE("codecs: kernels, ATen operations and two threads give the same bits",
 TEST_CASE("codecs: a weight without elements keeps the announced shapes", "[format]") {
   const Codec codec = GENERATE(from_range(codecs()));
   CAPTURE(codec.label());
-  const Encoded encoded = encode(codec, at::empty({0, 32}));
-  const std::vector<StoredTensor> announced = stored_tensors(codec, 0, 32, kBlock);
+  const Encoded encoded = encode(codec, at::empty({0, 64}));
+  const std::vector<StoredTensor> announced = stored_tensors(codec, 0, 64, kBlock);
   const std::vector<at::Tensor> stored = pack(encoded);
   for (size_t i = 0; i < stored.size(); ++i) CHECK(stored[i].sizes() == at::IntArrayRef(announced[i].shape));
-  CHECK(decode(encoded).sizes() == at::IntArrayRef({0, 32}));
+  CHECK(decode(encoded).sizes() == at::IntArrayRef({0, 64}));
 }
 
 TEST_CASE("misfit: says which side does not divide", "[format]") {
@@ -246,6 +257,62 @@ TEST_CASE("misfit: says which side does not divide", "[format]") {
   CHECK(misfit(block3d, 100, 200, 128) == "in_features 200 is not a multiple of block size 128");
   CHECK(misfit(block, 256, 256, 0) == "int8_blockwise (block) needs a block size of at least 1, not 0");
   CHECK_FALSE(misfit(codec_named("int8_tensorwise", Granularity::kRow), 3, 5, 0).has_value());
+  for (const auto& [format, multiple] :
+       {std::pair{"convrot_w4a4", 64}, {"asym_w4a8_int8", 16}, {"awq_w4a16", 64}}) {
+    const Codec* codec = find_codec(format, Granularity::kGroup);
+    if (codec == nullptr) codec = find_codec(format, Granularity::kRow);
+    REQUIRE(codec != nullptr);
+    CHECK_FALSE(misfit(*codec, 3, 3 * multiple, 0).has_value());
+    CHECK(misfit(*codec, 3, multiple + 8, 0) ==
+          fmt::format("in_features {} is not a multiple of {}, as {} needs it", multiple + 8, multiple,
+                      format));
+  }
+  for (const char* format : {"nvfp4", "mxfp8", "hybrid_mxfp8"})
+    CHECK_FALSE(misfit(codec_named(format, Granularity::kGroup), 3, 5, 0).has_value());
+}
+
+TEST_CASE("largest_input: the largest code, with two levels of scales times the largest E4M3", "[format]") {
+  CHECK(largest_input(codec_named("float8_e4m3fn", Granularity::kTensor)) == 448);
+  CHECK(largest_input(codec_named("int8_tensorwise", Granularity::kRow)) == 127);
+  CHECK(largest_input(codec_named("nvfp4", Granularity::kGroup)) == 6 * 448);
+}
+
+TEST_CASE("awq_w4a16: least and largest weight of a run are the first and the last code", "[format]") {
+  at::Tensor weight = at::full({2, 128}, 0.25);
+  weight[0].narrow(0, 0, 64) = at::linspace(-1, 2.75, 64);
+  const Encoded encoded = encode(codec_named("awq_w4a16", Granularity::kGroup), weight);
+  CHECK(at::equal(encoded.scales, at::tensor({0.25f, 1.0f, 1.0f, 1.0f}).view({2, 2})));
+  CHECK(at::equal(encoded.zeros, at::tensor({1.0f, 0.25f, 0.25f, 0.25f}).view({2, 2})));
+  CHECK(encoded.codes[0][0].item<int>() == -8);
+  CHECK(encoded.codes[0][63].item<int>() == 7);
+  CHECK((encoded.codes[1] == 0).all().item<bool>());
+  CHECK((decode(encoded) - weight).abs().max().item<float>() <= 0.125f);
+  const std::vector<at::Tensor> stored = pack(encoded);
+  CHECK(stored[0][1][0].item<int8_t>() == static_cast<int8_t>(0x88));
+  CHECK(stored[1].sizes() == at::IntArrayRef({2, 2}));
+  CHECK(stored[2][0][1].item<float>() == 0.25f);  // [runs, rows]
+}
+
+TEST_CASE("asym_w4a8_int8: a codebook of other levels is refused", "[format]") {
+  const Codec& codec = codec_named("asym_w4a8_int8", Granularity::kGroup);
+  std::vector<at::Tensor> stored = pack(encode(codec, at::randn({4, 64})));
+  stored[3] = stored[3] * 2;
+  CHECK_THROWS_MATCHES(unpack(codec, 0, 0, stored, 4, 64), Error,
+                       test::HasCode(ErrorCode::kBadInput, "weight_codebook"));
+}
+
+TEST_CASE("hybrid_mxfp8: mxfp8 with its largest scale", "[format]") {
+  at::Tensor weight = at::full({2, 32}, 448.0f);
+  weight[1].mul_(4);
+  const std::vector<at::Tensor> stored =
+      pack(encode(codec_named("hybrid_mxfp8", Granularity::kGroup), weight));
+  const std::vector<at::Tensor> plain = pack(encode(codec_named("mxfp8", Granularity::kGroup), weight));
+  CHECK(same_bits(stored.at(0), plain.at(0)));
+  CHECK(same_bits(stored.at(1), plain.at(1)));
+  CHECK(stored.at(2).item<float>() == 4.0f);
+  CHECK(
+      pack(encode(codec_named("hybrid_mxfp8", Granularity::kGroup), at::zeros({2, 2}))).at(2).item<float>() ==
+      1.0f);
 }
 
 TEST_CASE("storable_scales: of all scales that the format has, the nearest", "[format]") {
@@ -324,6 +391,15 @@ TEST_CASE("codecs: the worked examples of the format pages", "[format]") {
   CHECK(scales[16].item<int>() == 0x76);
   CHECK(scales.count_nonzero().item<int>() == 2);
   CHECK(std::bit_cast<uint32_t>(stored[2].item<float>()) == 0x3a430c31);
+
+  at::Tensor spike = at::zeros({1, 64});
+  spike[0][0] = 1, spike[0][1] = 0.5, spike[0][5] = -0.25;
+  const auto rotated = encode_nearest(codec_named("convrot_w4a4", Granularity::kRow), spike, 0, 64);
+  stored = pack(*rotated);
+  CHECK(stored[1].item<float>() == 0.03125f);
+  CHECK(bytes(stored[0], 0) == Bytes{0x55, 0xd3, 0x55, 0xd3, 0x77, 0xf1, 0x99, 0x1f, 0x55, 0xd3, 0x55,
+                                     0xd3, 0x77, 0xf1, 0x99, 0x1f, 0x55, 0xd3, 0x55, 0xd3, 0x77, 0xf1,
+                                     0x99, 0x1f, 0xbb, 0x3d, 0xbb, 0x3d, 0x99, 0x1f, 0x77, 0xf1});
 
   stored = pack(encode(codec_named("mxfp8", Granularity::kGroup), with_ramp(32)));
   CHECK(stored[0].sizes() == at::IntArrayRef({32, 32}));

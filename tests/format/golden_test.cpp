@@ -98,6 +98,8 @@ constexpr Packed kPacked[] = {
     {"mxfp8", "in.aligned", "out.aligned", "deq.aligned", "mxfp8", Granularity::kGroup},
     {"mxfp8", "in.padded", "out.padded", "deq.padded", "mxfp8", Granularity::kGroup},
     {"mxfp8", "in.swizzle", "out.swizzle", nullptr, "mxfp8", Granularity::kGroup},
+    {"convrot_w4a4", "in.w4a4_64", "out.w4a4_64", "deq.w4a4_64", "convrot_w4a4", Granularity::kRow, 64},
+    {"convrot_w4a4", "in.w4a4_256", "out.w4a4_256", "deq.w4a4_256", "convrot_w4a4", Granularity::kRow, 256},
 };
 
 TEST_CASE("golden: packed tensors are the clients' own, and decode as they decode them", "[format]") {
@@ -123,6 +125,38 @@ TEST_CASE("golden: packed tensors are the clients' own, and decode as they decod
     const double tolerance = vector.rotation_group > 0 ? 1e-6 : 0;
     CHECK(at::allclose(decode(read), golden[vector.decoded], /*rtol=*/1e-6, tolerance));
   }
+}
+
+TEST_CASE("golden: asym_w4a8_int8 decodes as kitchen decodes it, and is encoded about as well", "[format]") {
+  const Golden golden("asym_w4a8_int8");
+  const Codec& codec = *find_codec("asym_w4a8_int8", Granularity::kGroup);
+  for (const auto& [key, rotation] :
+       {std::pair<std::string, int64_t>{"w4_g16_r256", 256}, {"w4_zero_row", 64}}) {
+    CAPTURE(key);
+    const at::Tensor input = golden["in." + key], decoded = golden["deq." + key];
+    std::vector<at::Tensor> stored;
+    for (const StoredTensor& announced : stored_tensors(codec, input.size(0), input.size(1), 0))
+      stored.push_back(golden[fmt::format("out.{}.{}", key, announced.role)]);
+    const Encoded read = unpack(codec, 0, rotation, stored, input.size(0), input.size(1));
+    CHECK(at::allclose(decode(read), decoded, /*rtol=*/0, /*atol=*/1e-6));
+    const std::vector<at::Tensor> again = pack(read);
+    for (size_t i = 0; i < stored.size(); ++i) CHECK(same_bits(again[i], stored[i]));
+    const auto ours = encode_nearest(codec, input, 0, rotation);
+    REQUIRE(ours.has_value());
+    CHECK((decode(*ours) - input).norm().item<double>() <= 1.05 * (decoded - input).norm().item<double>());
+  }
+}
+
+TEST_CASE("golden: awq_w4a16 decodes as kitchen decodes it", "[format]") {
+  const Golden golden("awq_w4a16");
+  const Codec& codec = *find_codec("awq_w4a16", Granularity::kGroup);
+  const std::vector<at::Tensor> stored = {golden["in.weight"], golden["in.weight_scale"],
+                                          golden["in.weight_zeros"]};
+  const Encoded read = unpack(codec, 0, 0, stored, 8, 128);
+  CHECK(same_bits(read.codes.add(8).to(at::kByte), golden["in.codes"]));
+  CHECK(same_bits(decode(read), golden["deq.f32"]));
+  const std::vector<at::Tensor> again = pack(read);
+  for (size_t i = 0; i < stored.size(); ++i) CHECK(same_bits(again[i], stored[i]));
 }
 
 TEST_CASE("golden: scales of blocks lie where tensor cores look for them", "[format]") {

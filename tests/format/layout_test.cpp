@@ -37,6 +37,17 @@ TEST_CASE("marker_json: formats that are stored padded say the weight's shape", 
         R"({"format": "mxfp8", "orig_shape": [3072, 15]})");
 }
 
+TEST_CASE("marker_json: rotated formats, and those with groups", "[format]") {
+  const MarkerOptions rotated = {.rotation_group = 256};
+  CHECK(marker("int8_tensorwise", Granularity::kRow, rotated) ==
+        R"({"format": "int8_tensorwise", "convrot": true, "convrot_groupsize": 256})");
+  CHECK(marker("convrot_w4a4", Granularity::kRow, rotated) ==
+        R"({"format": "convrot_w4a4", "convrot_groupsize": 256})");
+  CHECK(marker("asym_w4a8_int8", Granularity::kGroup, rotated) ==
+        R"({"format": "asym_w4a8_int8", "group_size": 16, "convrot_groupsize": 256})");
+  CHECK(marker("awq_w4a16", Granularity::kGroup) == R"({"format": "awq_w4a16", "group_size": 64})");
+}
+
 TEST_CASE("marker_json: full_precision_matrix_mult stands directly after the format", "[format]") {
   const MarkerOptions full = {.full_precision_matrix_mult = true};
   CHECK(marker("float8_e4m3fn", Granularity::kTensor, full) ==

@@ -39,11 +39,12 @@ inline std::vector<Value> floats(int mantissa_bits, int bias, int last, uint8_t 
 
 /// All values of a grid: increasing, exact in double; 0 once, with its positive code.
 inline const std::vector<Value>& all_values(linalg::Code code) {
-  static const std::vector<Value> int8 = integers(-127, 127), int4 = integers(-7, 7), nibble = integers(-8, 7),
-                                  e4m3 = floats(3, 7, 0x7E, 0x80), e5m2 = floats(2, 15, 0x7B, 0x80),
-                                  e2m1 = floats(1, 1, 7, 8), level16 = [] {
+  static const std::vector<Value> int8 = integers(-127, 127), int4 = integers(-7, 7),
+                                  nibble = integers(-8, 7), e4m3 = floats(3, 7, 0x7E, 0x80),
+                                  e5m2 = floats(2, 15, 0x7B, 0x80), e2m1 = floats(1, 1, 7, 8), level16 = [] {
                                     std::vector<Value> values;
-                                    for (uint8_t c = 0; c < 16; ++c) values.push_back({linalg::kLevels16[c], c});
+                                    for (uint8_t c = 0; c < 16; ++c)
+                                      values.push_back({linalg::kLevels16[c], c});
                                     return values;
                                   }();
   switch (code) {
@@ -63,7 +64,8 @@ inline uint8_t sign_bit(linalg::Code code) {
   return code == linalg::Code::kE4M3 || code == linalg::Code::kE5M2 ? 0x80 : 0;
 }
 
-/// Of two equally near values that with the even code; of levels, whose midpoints are float32 numbers, the lower.
+/// Of two equally near values that with the even code; of levels, whose midpoints are float32 numbers, the
+/// lower.
 inline const Value& nearest_value(linalg::Code code, double u) {
   const std::vector<Value>& values = all_values(code);
   if (u <= values.front().value) return values.front();
@@ -87,8 +89,9 @@ inline uint8_t reference_code(linalg::Code code, float u) {
 /// beyond; both signs.
 inline std::vector<float> values_that_matter(linalg::Code code) {
   constexpr float kInfinity = std::numeric_limits<float>::infinity();
-  std::vector<float> found = {0.0f, std::numeric_limits<float>::denorm_min(), std::numeric_limits<float>::min(),
-                              std::numeric_limits<float>::max(), kInfinity};
+  std::vector<float> found = {0.0f, std::numeric_limits<float>::denorm_min(),
+                              std::numeric_limits<float>::min(), std::numeric_limits<float>::max(),
+                              kInfinity};
   const auto with_neighbours = [&](double value) {
     const float x = static_cast<float>(value);
     found.insert(found.end(), {x, std::nextafter(x, -kInfinity), std::nextafter(x, kInfinity)});
@@ -121,8 +124,8 @@ inline float float16_value(uint16_t bits) {
 
 inline float bfloat16_value(uint16_t bits) { return std::bit_cast<float>(static_cast<uint32_t>(bits) << 16); }
 
-inline constexpr linalg::Code kAllCodes[] = {linalg::Code::kInt8, linalg::Code::kE4M3,   linalg::Code::kE5M2,
-                                             linalg::Code::kE2M1, linalg::Code::kInt4,   linalg::Code::kNibble,
-                                             linalg::Code::kLevel16};
+inline constexpr linalg::Code kAllCodes[] = {
+    linalg::Code::kInt8, linalg::Code::kE4M3,   linalg::Code::kE5M2,   linalg::Code::kE2M1,
+    linalg::Code::kInt4, linalg::Code::kNibble, linalg::Code::kLevel16};
 
 }  // namespace ctq::test

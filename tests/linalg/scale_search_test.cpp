@@ -31,7 +31,8 @@ TEST_CASE("scale search: takes the scale of least cost, and its values", "[linal
         CAPTURE(static_cast<int>(code), run, weighted);
         const int64_t rows = 21, columns = 2 * run + (run + 1) / 2, across = 3;
         const at::Tensor w = test::normal({rows, columns}, 1, at::kFloat);
-        const at::Tensor h = weighted ? test::second_moment(columns, 2 * columns, 2).to(at::kFloat) : at::Tensor();
+        const at::Tensor h =
+            weighted ? test::second_moment(columns, 2 * columns, 2).to(at::kFloat) : at::Tensor();
         const at::Tensor absmax = test::absmax_scale(w, {1, run}, code);
         std::vector<at::Tensor> tried;
         for (double factor : {1.0, 0.6, 0.8, 1.3, 0.0}) tried.push_back(absmax * factor);
@@ -39,12 +40,14 @@ TEST_CASE("scale search: takes the scale of least cost, and its values", "[linal
         REQUIRE(found.scale.sizes() == at::IntArrayRef({rows, across}));
         for (int64_t i = 0; i < across; ++i) {
           const int64_t begin = i * run, width = std::min(run, columns - begin);
-          const at::Tensor metric = weighted ? h.narrow(0, begin, width).narrow(1, begin, width).to(at::kDouble)
-                                             : at::eye(width, at::kDouble);
+          const at::Tensor metric = weighted
+                                        ? h.narrow(0, begin, width).narrow(1, begin, width).to(at::kDouble)
+                                        : at::eye(width, at::kDouble);
           const at::Tensor part = w.narrow(1, begin, width), scale = found.scale.narrow(1, i, 1);
           const Outcome chosen = outcome(part, scale, metric, code);
           CHECK(at::equal(chosen.values, found.values.narrow(1, begin, width)));
-          at::Tensor least = at::full({rows}, 1e300, at::kDouble), is_candidate = at::zeros({rows, 1}, at::kBool);
+          at::Tensor least = at::full({rows}, 1e300, at::kDouble),
+                     is_candidate = at::zeros({rows, 1}, at::kBool);
           for (const at::Tensor& candidate : tried) {
             least = at::minimum(least, outcome(part, candidate.narrow(1, i, 1), metric, code).cost);
             is_candidate.logical_or_(candidate.narrow(1, i, 1) == scale);
@@ -67,7 +70,8 @@ TEST_CASE("scale search: of equally good scales the first; 0 only where nothing 
 }
 
 TEST_CASE("scale search kernels: the same bits for all instruction sets", "[linalg]") {
-  const at::Tensor w = test::normal({37, 16}, 3, at::kFloat), h = test::second_moment(16, 40, 4).to(at::kFloat);
+  const at::Tensor w = test::normal({37, 16}, 3, at::kFloat),
+                   h = test::second_moment(16, 40, 4).to(at::kFloat);
   const auto view = [](const at::Tensor& x) {
     return cpu::View<const float>{x.const_data_ptr<float>(), x.stride(0), x.stride(1)};
   };

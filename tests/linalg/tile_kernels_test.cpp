@@ -154,7 +154,8 @@ TEST_CASE("nibbles: all pairs of codes, in either order, for every length", "[li
   std::vector<uint8_t> codes;
   for (int pair = 0; pair < 256; ++pair) {
     codes.push_back(static_cast<uint8_t>(pair & 15));
-    codes.push_back(static_cast<uint8_t>((pair >> 4) | (pair >= 0x80 ? 0xF0 : 0)));  // signs do not spill over
+    codes.push_back(
+        static_cast<uint8_t>((pair >> 4) | (pair >= 0x80 ? 0xF0 : 0)));  // signs do not spill over
   }
   for (const TileKernels* table : runnable_kernels()) {
     for (int64_t n : {0, 1, 31, 32, 63, 256}) {

@@ -34,14 +34,10 @@ TileScale by_whole(float amax, float whole) {
   return {scale, scale};
 }
 
-constexpr TileCoding kCodings[] = {{Code::kE2M1, true, by_whole, true},
-                                   {Code::kInt4, true, by_127},
-                                   {Code::kNibble, false, by_reciprocal},
-                                   {Code::kLevel16, true, by_127},
-                                   {Code::kInt8, true, by_127},
-                                   {Code::kE4M3, false, by_reciprocal},
-                                   {Code::kE5M2, false, by_reciprocal},
-                                   {Code::kE4M3, true, by_127}};
+constexpr TileCoding kCodings[] = {{Code::kE2M1, true, by_whole, true},   {Code::kInt4, true, by_127},
+                                   {Code::kNibble, false, by_reciprocal}, {Code::kLevel16, true, by_127},
+                                   {Code::kInt8, true, by_127},           {Code::kE4M3, false, by_reciprocal},
+                                   {Code::kE5M2, false, by_reciprocal},   {Code::kE4M3, true, by_127}};
 
 at::Tensor random_matrix(int64_t rows, int64_t cols, at::ScalarType dtype) {
   return (at::randn({rows, cols}, at::kDouble) * 0.02).to(dtype);
@@ -100,7 +96,8 @@ TEST_CASE("tiles: matrices large enough for several threads give the same bits",
 TEST_CASE("nibbles: what is packed comes back, and both ways of packing agree", "[linalg]") {
   at::manual_seed(5);
   for (const at::ScalarType type : {at::kByte, at::kChar}) {
-    const at::Tensor codes = at::randint(type == at::kByte ? 0 : -8, type == at::kByte ? 16 : 8, {70, 130}).to(type);
+    const at::Tensor codes =
+        at::randint(type == at::kByte ? 0 : -8, type == at::kByte ? 16 : 8, {70, 130}).to(type);
     for (const bool even_is_high : {false, true}) {
       const at::Tensor packed = pack_nibbles(codes, even_is_high);
       CHECK(packed.sizes() == at::IntArrayRef({70, 65}));

@@ -13,13 +13,13 @@ using test::correlated;
 using test::seeded_weight;
 
 TEST_CASE("one pass: never worse than round to nearest in its own objective, on every codec", "[optimize]") {
-  const at::Tensor weight = seeded_weight(64, 96);
+  const at::Tensor weight = seeded_weight(64, 128);
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
     const Layer layer = make_layer(codec, weight, codec.has_blocks() ? 32 : 0);
     for (const int64_t sweeps : {0, 2}) {
       const Rounding rounding =
-          round_with_second_moment(layer, correlated(96), {.lambda = 0.03, .sweeps = sweeps}, "test");
+          round_with_second_moment(layer, correlated(128), {.lambda = 0.03, .sweeps = sweeps}, "test");
       CHECK(rounding.objective_value < rounding.nearest_objective);
       CHECK_FALSE(rounding.guarded);
       CHECK(at::equal(layer.grid->nearest(rounding.values), rounding.values));
@@ -28,7 +28,7 @@ TEST_CASE("one pass: never worse than round to nearest in its own objective, on 
 }
 
 TEST_CASE("one pass: the codes that are stored decode to the values that were chosen", "[optimize]") {
-  const at::Tensor weight = seeded_weight(64, 96);
+  const at::Tensor weight = seeded_weight(64, 128);
   for (const format::Codec& codec : format::registry()) {
     const int64_t block = codec.has_blocks() ? 32 : 0;
     const Layer layer = make_layer(codec, weight, block);

@@ -34,12 +34,12 @@ TEST_CASE("optimizer: names are those of the command line, both ways", "[optimiz
 
 TEST_CASE("optimizer: never worse than round to nearest in its own objective, on every format",
           "[optimize]") {
-  const at::Tensor h = correlated(96);
+  const at::Tensor h = correlated(128);
   const auto scales = GENERATE(Scales::kAbsmax, Scales::kSearch, Scales::kRefit, Scales::kByFormat);
   const int64_t sweeps = GENERATE(0, 2);
   for (const format::Codec& codec : format::registry()) {
     const int64_t block = codec.has_blocks() ? 32 : 0;
-    const Layer layer = make_layer(codec, seeded_weight(64, 96), block);
+    const Layer layer = make_layer(codec, seeded_weight(64, 128), block);
     for (const Method method : kMethods) {
       if (is_learned(method) && (sweeps > 0 || scales != Scales::kAbsmax)) continue;  // read by others only
       Settings settings = quick(method);
@@ -52,8 +52,9 @@ TEST_CASE("optimizer: never worse than round to nearest in its own objective, on
             (rounding.objective_value == rounding.nearest_objective && rounding.nearest_objective > 0));
       CHECK(at::equal(layer.grid->nearest(rounding.values), rounding.values));
       CHECK(rounding.scale.sizes() == layer.scale.sizes());
-      const format::Encoded encoded = encode(*format::encode_nearest(codec, seeded_weight(64, 96), block), rounding);
-      CHECK(at::allclose(format::decode(encoded) - layer.weight,
+      const format::Encoded encoded =
+          encode(*format::encode_nearest(codec, seeded_weight(64, 128), block), rounding);
+      CHECK(at::allclose(format::decode(encoded) - seeded_weight(64, 128),
                          error_of(layer, rounding.values, rounding.scale), 1e-5, 1e-7));
       if (!wants_implied(method)) continue;
       // The figure it reports is the figure of what it returns.
@@ -63,7 +64,7 @@ TEST_CASE("optimizer: never worse than round to nearest in its own objective, on
         return linalg::objective_rows(e, damped).sum().item<double>();
       };
       CHECK(rounding.objective_value ==
-            Approx(cost(format::decode(encoded) - layer.weight) /
+            Approx(cost(format::decode(encoded) - seeded_weight(64, 128)) /
                    (layer.weight.square().sum().item<double>() * damped.diagonal().mean().item<double>()))
                 .epsilon(1e-4));
     }
@@ -73,25 +74,25 @@ TEST_CASE("optimizer: never worse than round to nearest in its own objective, on
 TEST_CASE("optimizer: rows that share no scale are guarded one by one", "[optimize]") {
   // Half of the rows lie on the grid: any change makes them worse.
   const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
-  at::Tensor weight = seeded_weight(64, 96);
+  at::Tensor weight = seeded_weight(64, 128);
   at::Tensor exact = weight.narrow(0, 0, 32);
   const at::Tensor step = exact.abs().amax(1, true) / 127;
   exact.copy_((exact / step).round() * step);
   const Layer layer = make_layer(codec, weight, 0);
-  const Rounding rounding = round_layer(layer, quick(Method::kAuto), KnownMoment{.h = correlated(96)});
+  const Rounding rounding = round_layer(layer, quick(Method::kAuto), KnownMoment{.h = correlated(128)});
   CHECK(rounding.objective_value < rounding.nearest_objective);
   CHECK(at::equal(rounding.values.narrow(0, 0, 32), layer.nearest.narrow(0, 0, 32)));
 }
 
 TEST_CASE("optimizer: better scales lower the objective further", "[optimize]") {
   const format::Codec& codec = *format::find_codec("float8_e4m3fn", format::Granularity::kTensor);
-  const Layer layer = make_layer(codec, seeded_weight(64, 96), 0);
+  const Layer layer = make_layer(codec, seeded_weight(64, 128), 0);
   Settings settings = quick(Method::kAuto);
-  const double absmax = round_layer(layer, settings, KnownMoment{.h = correlated(96)}).objective_value;
+  const double absmax = round_layer(layer, settings, KnownMoment{.h = correlated(128)}).objective_value;
   settings.scales = Scales::kSearch;
-  const double searched = round_layer(layer, settings, KnownMoment{.h = correlated(96)}).objective_value;
+  const double searched = round_layer(layer, settings, KnownMoment{.h = correlated(128)}).objective_value;
   settings.scales = Scales::kRefit;
-  const double refitted = round_layer(layer, settings, KnownMoment{.h = correlated(96)}).objective_value;
+  const double refitted = round_layer(layer, settings, KnownMoment{.h = correlated(128)}).objective_value;
   CHECK(searched <= absmax);
   CHECK(refitted < absmax);
 }

@@ -15,7 +15,7 @@ using test::correlated;
 using test::seeded_weight;
 
 TEST_CASE("incoherence: an orthogonal change of basis, of any size, that is undone", "[optimize]") {
-  const int64_t size = GENERATE(1, 2, 7, 12, 64, 96, 384);
+  const int64_t size = GENERATE(1, 2, 7, 12, 64, 128, 384);
   const bool hadamard = GENERATE(true, false);
   CAPTURE(size, hadamard);
   const Incoherence basis(size, 3, hadamard, at::kCPU);
@@ -33,10 +33,10 @@ TEST_CASE("incoherence: a value that stands out is spread", "[optimize]") {
 }
 
 TEST_CASE("quip: never worse than the same pass without it, on every format", "[optimize]") {
-  const at::Tensor h = correlated(96);
+  const at::Tensor h = correlated(128);
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
-    const Layer layer = make_layer(codec, seeded_weight(64, 96), codec.has_blocks() ? 32 : 0);
+    const Layer layer = make_layer(codec, seeded_weight(64, 128), codec.has_blocks() ? 32 : 0);
     const OnePassSettings settings{.lambda = 0.03, .order = linalg::ColumnOrder::kActOrder};
     const Rounding plain = round_with_second_moment(layer, h, settings, "gptq");
     const Rounding quip = round_with_incoherence(layer, h, {.one_pass = settings});
@@ -55,10 +55,10 @@ TEST_CASE("quip: never worse than the same pass without it, on every format", "[
 
 TEST_CASE("quip: the same bits for any number of threads, other bits for another seed", "[optimize]") {
   const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
-  const Layer layer = make_layer(codec, seeded_weight(600, 96), 0);
+  const Layer layer = make_layer(codec, seeded_weight(600, 128), 0);
   const auto values = [&](int threads) {
     linalg::set_threads(threads);
-    return round_with_incoherence(layer, correlated(96), {.one_pass = {.lambda = 0.03, .sweeps = 1}}).values;
+    return round_with_incoherence(layer, correlated(128), {.one_pass = {.lambda = 0.03, .sweeps = 1}}).values;
   };
   const at::Tensor one = values(1);
   for (const int threads : {2, 7}) CHECK(at::equal(values(threads), one));

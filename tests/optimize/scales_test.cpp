@@ -20,22 +20,23 @@ double trace(const Layer& layer, const at::Tensor& values, const at::Tensor& sca
 
 /// One value decides absmax, all others then lie far from the grid: clipping the one pays.
 at::Tensor with_outlier() {
-  at::Tensor weight = at::full({64, 96}, 0.9f);
+  at::Tensor weight = at::full({64, 128}, 0.9f);
   weight.select(1, 7).fill_(1.0f);
   return weight;
 }
 
 TEST_CASE("scales: a search never ends above absmax, and finds scales that clip", "[optimize]") {
-  const at::Tensor h = correlated(96);
+  const at::Tensor h = correlated(128);
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
-    const Layer layer = make_layer(codec, seeded_weight(64, 96), codec.has_blocks() ? 32 : 0);
+    const Layer layer = make_layer(codec, seeded_weight(64, 128), codec.has_blocks() ? 32 : 0);
     const Layer searched = search_scales(layer, h);
     CHECK(at::equal(layer.grid->nearest(searched.nearest), searched.nearest));
-    if (codec.grid().code() != linalg::Code::kE2M1) CHECK((searched.scale <= layer.scale).all().item<bool>());
+    const bool also_larger = codec.grid().bits() == 4 && !codec.grid().uniform();
+    if (!also_larger) CHECK((searched.scale <= layer.scale).all().item<bool>());
     CHECK(at::equal(storable(layer, searched.scale), searched.scale));
     CHECK((searched.scale > 0).all().item<bool>());
-    const bool whole_rows = layer.tiling.cols >= 96;
+    const bool whole_rows = layer.tiling.cols >= 128;
     if (whole_rows)
       CHECK(trace(layer, searched.nearest, searched.scale, h) <= trace(layer, layer.nearest, layer.scale, h));
   }
@@ -46,7 +47,7 @@ TEST_CASE("scales: a search clips where that pays", "[optimize]") {
     const auto granularity =
         format == "float8_e4m3fn" ? format::Granularity::kTensor : format::Granularity::kBlock;
     const Layer layer = make_layer(*format::find_codec(format, granularity), with_outlier(), 32);
-    const Layer searched = search_scales(layer, at::eye(96));
+    const Layer searched = search_scales(layer, at::eye(128));
     CHECK(searched.scale.max().item<float>() < 0.97f * layer.scale.max().item<float>());
     CHECK(error_of(layer, searched.nearest, searched.scale).norm().item<double>() <
           0.6 * error_of(layer, layer.nearest).norm().item<double>());
@@ -57,7 +58,7 @@ TEST_CASE("scales: without a second moment rows and blocks are judged by their e
           "[optimize]") {
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
-    const Layer layer = make_layer(codec, seeded_weight(64, 96), codec.has_blocks() ? 32 : 0);
+    const Layer layer = make_layer(codec, seeded_weight(64, 128), codec.has_blocks() ? 32 : 0);
     const Layer searched = search_scales(layer, {});
     const double before = error_of(layer, layer.nearest).norm().item<double>();
     const double after = error_of(layer, searched.nearest, searched.scale).norm().item<double>();
@@ -70,16 +71,16 @@ TEST_CASE("scales: without a second moment rows and blocks are judged by their e
 }
 
 TEST_CASE("scales: a refit is the least-squares scale of fixed codes", "[optimize]") {
-  const at::Tensor h = correlated(96);
+  const at::Tensor h = correlated(128);
   const format::Codec& rows = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
-  const Layer layer = make_layer(rows, seeded_weight(64, 96), 0);
+  const Layer layer = make_layer(rows, seeded_weight(64, 128), 0);
   const at::Tensor fitted = refit_scales(layer, layer.nearest, layer.scale, h);
   const at::Tensor w = layer.weight.to(at::kDouble), q = layer.nearest.to(at::kDouble), m = h.to(at::kDouble);
   const at::Tensor expected = (w.mm(m) * q).sum(1) / (q.mm(m) * q).sum(1);
   CHECK(at::allclose(fitted.squeeze(1).to(at::kDouble), expected, 1e-5));
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
-    const Layer other = make_layer(codec, seeded_weight(64, 96), codec.has_blocks() ? 32 : 0);
+    const Layer other = make_layer(codec, seeded_weight(64, 128), codec.has_blocks() ? 32 : 0);
     const at::Tensor refitted = refit_scales(other, other.nearest, other.scale, h);
     const at::Tensor plain = refit_scales(other, other.nearest, other.scale, {});
     const auto norm = [&](const at::Tensor& scale) {
@@ -97,16 +98,17 @@ TEST_CASE("scales: a refit is the least-squares scale of fixed codes", "[optimiz
 }
 
 TEST_CASE("scales: zero rows and tiles keep the format's own scale", "[optimize]") {
-  at::Tensor weight = seeded_weight(64, 96);
+  at::Tensor weight = seeded_weight(64, 128);
   weight.narrow(0, 0, 32).zero_();
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
     const Layer layer = make_layer(codec, weight, codec.has_blocks() ? 32 : 0);
-    const Layer searched = search_scales(layer, correlated(96));
-    const at::Tensor fitted = refit_scales(searched, searched.nearest, searched.scale, correlated(96));
+    const Layer searched = search_scales(layer, correlated(128));
+    const at::Tensor fitted = refit_scales(searched, searched.nearest, searched.scale, correlated(128));
     CHECK(fitted.isfinite().all().item<bool>());
     CHECK(at::equal(fitted > 0, layer.scale > 0));
-    CHECK(searched.nearest.narrow(0, 0, 32).abs().max().item<float>() == 0);
+    if (codec.grid().code() != linalg::Code::kLevel16)  // which has no 0
+      CHECK(searched.nearest.narrow(0, 0, 32).abs().max().item<float>() == 0);
   }
 }
 

@@ -128,28 +128,38 @@ std::string bytes_of(const model::Checkpoint& checkpoint, std::string_view name)
 
 bool same_bits(const at::Tensor& a, const at::Tensor& b) {
   return a.scalar_type() == b.scalar_type() && a.sizes() == b.sizes() &&
-         at::equal(a.view(at::kByte), b.view(at::kByte));
+         at::equal(a.reshape(-1).view(at::kByte), b.reshape(-1).view(at::kByte));
 }
 
 }  // namespace
 
 TEST_CASE("convert: codes and scales are those of the codec, for every format", "[pipeline]") {
-  Conversion made({bf16_weight("a.weight", 64, 32), f32_weight("b.weight", 32, 96)});
+  Conversion made({bf16_weight("a.weight", 64, 64), f32_weight("b.weight", 32, 192)});
   for (const format::Codec& codec : format::registry()) {
     CAPTURE(codec.label());
     const int64_t block = codec.has_blocks() ? 16 : 0;
     const Result result = made.convert(options_for(codec.format, codec.granularity, block));
     CHECK(result.written == made.run.output);
     const model::Checkpoint written = made.result();
+    const int64_t rotation = codec.rotation == format::Rotation::kAlways ? 64 : 0;
+    size_t tensors = 0;
     for (const std::string layer : {"a", "b"}) {
-      const auto encoded = format::encode_nearest(codec, load(made.source(), layer + ".weight"), block);
+      const at::Tensor weight = load(made.source(), layer + ".weight");
+      const int64_t rows = weight.size(0), columns = weight.size(1);
+      const auto encoded = format::encode_nearest(codec, weight, block, rotation);
       REQUIRE(encoded.has_value());
-      CHECK(same_bits(load(written, layer + ".weight"), encoded->codes));
-      CHECK(at::equal(load(written, layer + ".weight_scale"), encoded->scales));
-      CHECK(load(written, layer + ".weight_scale").sizes() == encoded->scales.sizes());
-      CHECK(bytes_of(written, layer + ".comfy_quant") == format::marker_json(codec, block, {}));
+      const auto announced = format::stored_tensors(codec, rows, columns, block);
+      const std::vector<at::Tensor> packed = format::pack(*encoded);
+      for (size_t i = 0; i < packed.size(); ++i) {
+        CAPTURE(announced[i].role);
+        CHECK(same_bits(load(written, fmt::format("{}.{}", layer, announced[i].role)), packed[i]));
+      }
+      CHECK(bytes_of(written, layer + ".comfy_quant") ==
+            format::marker_json(codec, block,
+                                {.rotation_group = rotation, .out_features = rows, .in_features = columns}));
+      tensors += packed.size() + 1;
     }
-    CHECK(written.entries().size() == 6);
+    CHECK(written.entries().size() == tensors);
   }
 }
 

@@ -284,16 +284,17 @@ TEST_CASE("layer config: label and stored tensors agree for every format", "[pla
   const FluxLike model;
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
-    const std::string mode =
+    std::string mode =
         codec.format == "int8_axiswise" ? "axis" : std::string(granularity_name(codec.granularity));
+    mode = codec.granularity == format::Granularity::kGroup ? ""
+                                                            : fmt::format(R"("scaling_mode": "{}", )", mode);
     Options options = with_config(
-        {}, fmt::format(R"({{"qkv": {{"format": "{}", "scaling_mode": "{}", "block_size": 32}}}})",
-                        codec.format, mode));
+        {}, fmt::format(R"({{"qkv": {{"format": "{}", {}"block_size": 32}}}})", codec.format, mode));
     const Plan plan = model.plan(options);
     const TensorPlan* qkv = plan.find("double_blocks.0.img_attn.qkv.weight");
-    REQUIRE(qkv->outputs.size() == 2);
-    const int64_t block = codec.has_blocks() ? 32 : 0;
-    CHECK(qkv->outputs[1].shape == format::stored_tensors(codec, 96, 64, block)[1].shape);
+    const auto stored = format::stored_tensors(codec, 96, 64, codec.has_blocks() ? 32 : 0);
+    REQUIRE(qkv->outputs.size() == stored.size());
+    for (size_t i = 0; i < stored.size(); ++i) CHECK(qkv->outputs[i].shape == stored[i].shape);
     if (plan.layout == Layout::kComfy)
       CHECK(markers(plan).at("double_blocks.0.img_attn.qkv").at("format") == codec.format);
   }

@@ -108,6 +108,14 @@ TEST_CASE(
     made.int8("b.weight");
     why = "mixes quantized formats";
   }
+  SECTION("NVFP4") {
+    made.quantize("a.weight", "nvfp4", Granularity::kGroup);
+    why = "the legacy layout has no form for nvfp4";
+  }
+  SECTION("rotated by its format") {
+    made.quantize("a.weight", "convrot_w4a4", Granularity::kRow);
+    why = "the legacy layout has no form for convrot_w4a4";
+  }
   SECTION("E5M2") {
     made.quantize("a.weight", "float8_e5m2", Granularity::kTensor);
     why = "float8_e4m3fn";

@@ -341,7 +341,26 @@ TEST_CASE("plan: a shard bound below the largest layer is kUsage", "[plan]") {
                        HasCode(ErrorCode::kUsage, "'blk.0.to_q.weight'"));
 }
 
+TEST_CASE("input scales: the largest input over the format's largest code, where a reader looks for one",
+          "[plan]") {
+  InputScales known;
+  known.largest_inputs["a"] = 2688;
+  known.scales["b"] = 0.5;
+  known.one_for_all = true;
+  const auto of = [&](std::string_view layer, std::string_view format) {
+    return known.of(layer, *codec_of_format(format, ""));
+  };
+  CHECK(of("a", "nvfp4") == 1.0);  // 6 * 448
+  CHECK(of("a", "float8_e4m3fn") == 6.0);
+  CHECK(of("b", "nvfp4") == 0.5);
+  CHECK(of("c", "nvfp4") == 1.0);
+  for (const std::string_view format : {"mxfp8", "convrot_w4a4", "asym_w4a8_int8", "awq_w4a16"}) {
+    for (const std::string_view layer : {"a", "b", "c"}) CHECK_FALSE(of(layer, format));
+  }
+}
+
 TEST_CASE("target: labels for people", "[plan]") {
+  CHECK(target("nvfp4", Granularity::kGroup).label() == "nvfp4 (group)");
   CHECK(Target().label() == "float16");
   CHECK(target("int8_tensorwise", Granularity::kRow).label() == "int8_tensorwise (row)");
   CHECK(target("int8_blockwise", Granularity::kBlock, 128).label() == "int8_blockwise (block 128)");

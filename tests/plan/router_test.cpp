@@ -322,6 +322,40 @@ TEST_CASE("router: layers that blocks do not fit get scales per row", "[plan]") 
   CHECK(plan.shape_fallback);
 }
 
+TEST_CASE("router: a width that a 4-bit format does not take gets INT8 with a scale per row", "[plan]") {
+  for (const std::string format : {"convrot_w4a4", "awq_w4a16"}) {
+    CAPTURE(format);
+    Options options = options_for({codec_of_format(format, ""), 0});
+    const std::string misfit = "in_features 100 is not a multiple of 64, as " + format + " needs it";
+    const Routed routed({zeros("a.weight", {30, 100}), zeros("b.weight", {30, 192})}, options);
+    CHECK(fate(routed, "a.weight") == Fate{Decision::kQuantize, "INT8 instead: " + misfit});
+    CHECK(routed["a.weight"].target.codec == format::find_codec("int8_tensorwise", Granularity::kRow));
+    CHECK(routed["a.weight"].target.rotation_group == 0);
+    CHECK(routed["a.weight"].shape_fallback);
+    CHECK(fate(routed, "b.weight") == Fate{Decision::kQuantize, "target"});
+    CHECK(routed["b.weight"].target.rotation_group == (format == "convrot_w4a4" ? 64 : 0));
+    options.block_fallback = BlockFallback::kSkip;
+    CHECK(fate_of(zeros("a.weight", {30, 100}), options) == Fate{Decision::kKeep, misfit});
+    options.block_fallback = BlockFallback::kError;
+    CHECK_THROWS_MATCHES(Routed({zeros("a.weight", {30, 100})}, options), Error,
+                         HasCode(ErrorCode::kFailure, "'a.weight'", misfit, "another format"));
+  }
+}
+
+TEST_CASE("router: NVFP4 and MXFP8 take every shape; --heur looks at their groups", "[plan]") {
+  for (const std::string_view type : {"nvfp4", "mxfp8"}) {
+    Options options = options_for({codec_of_type(type, ""), 0});
+    for (const auto& shape : {std::vector<int64_t>{64, 2048}, {3072, 15}, {30, 64}})
+      CHECK(fate_of(zeros("a.weight", shape), options) == Fate{Decision::kQuantize, "target"});
+    options.heuristic = true;
+    CHECK(fate_of(zeros("a.weight", {64, 128}), options) == Fate{Decision::kQuantize, "target"});
+    CHECK(fate_of(zeros("a.weight", {64, 8}), options)
+              .reason.starts_with("heuristic: a dimension smaller than"));
+    CHECK(fate_of(zeros("a.weight", {72, 64}), options)
+              .reason.starts_with("heuristic: not divisible by block"));
+  }
+}
+
 TEST_CASE("router: a block3d format does not ask for a fitting number of rows", "[plan]") {
   const Options options = options_for(target("float8_e4m3fn_block3d", Granularity::kBlock3d, 32));
   CHECK(fate_of(zeros("a.weight", {33, 64}), options) == Fate{Decision::kQuantize, "target"});

@@ -24,6 +24,13 @@ TEST_CASE("codec_of_type: every scaling mode of both types", "[plan]") {
   CHECK(label(codec_of_type("fp8", "block3d")) == "float8_e4m3fn_block3d (block3d)");
 }
 
+TEST_CASE("codec_of_type: NVFP4 and MXFP8 have one layout each", "[plan]") {
+  CHECK(label(codec_of_type("nvfp4", "")) == "nvfp4 (group)");
+  CHECK(label(codec_of_type("mxfp8", "")) == "mxfp8 (group)");
+  for (const std::string_view mode : {"tensor", "row", "block"})
+    CHECK(label(codec_of_type("nvfp4", mode)) == "none");
+}
+
 TEST_CASE("codec_of_format: the name fixes the scaling mode", "[plan]") {
   for (const format::Codec& codec : format::registry()) {
     INFO(codec.label());
@@ -48,6 +55,19 @@ TEST_CASE("Target: its label names the block size", "[plan]") {
   CHECK(Target{}.label() == "float16");
   CHECK(Target{codec_of_type("int8", "block"), 64}.label() == "int8_blockwise (block 64)");
   CHECK(Target{codec_of_type("fp8", "row"), 0}.label() == "float8_e4m3fn_rowwise (row)");
+}
+
+TEST_CASE("rotation_group_for: a format that is always rotated takes what divides", "[plan]") {
+  Target target;
+  target.codec = codec_of_format("convrot_w4a4", "");
+  CHECK(rotation_group_for(target, 512) == 256);
+  CHECK(rotation_group_for(target, 192) == 64);
+  target.codec = codec_of_format("asym_w4a8_int8", "");
+  CHECK(rotation_group_for(target, 48) == 16);
+  target.rotation_group = 64;
+  CHECK(rotation_group_for(target, 512) == 64);
+  target.dynamic_rotation = true;
+  CHECK(rotation_group_for(target, 1024) == 1024);
 }
 
 TEST_CASE("rotation_group_for: what divides the width, 64 where 256 does not", "[plan]") {

@@ -57,20 +57,21 @@ struct Codec {
   ScaleShape scale_shape;
   const Grid& (*grid)();
   bool divide;  ///< codes come from w / scale (kitchen's INT8) rather than w * (1 / scale) (its FP8)
-  linalg::ScaleRule absmax;  ///< decode scale and factor from the largest magnitude, with the format's own zero
-                             ///< convention; null where the scale does not follow from it
-  const Packing* packing;   ///< how codes and scales become the tensors of a file
+  linalg::ScaleRule absmax;  ///< decode scale and factor from the largest magnitude, with the format's own
+                             ///< zero convention; null where the scale does not follow from it
+  const Packing* packing;        ///< how codes and scales become the tensors of a file
   bool stock = true;             ///< stock ComfyUI loads it
   std::string_view reader = "";  ///< who reads it, when stock ComfyUI does not
   std::string_view stock_equivalent =
       "";  ///< what to choose instead, as command-line flags; empty for stock formats
   ScaleType scale_type = ScaleType::kFloat32;
-  float (*outer_scale)(float whole) = nullptr;  ///< of kE4M3 with `absmax`, from the weight's largest magnitude
-  float largest_inner_scale = 448;              ///< of kE4M3
-  int64_t group = 0;                            ///< columns that share a scale; 0 unless kGroup
+  float (*outer_scale)(float whole) =
+      nullptr;                      ///< of kE4M3 with `absmax`, from the weight's largest magnitude
+  float largest_inner_scale = 448;  ///< of kE4M3
+  int64_t group = 0;                ///< columns that share a scale; 0 unless kGroup
   int64_t pad = 0;  ///< both sides are stored filled up with zeros to multiples of it; 0: as they are
   Rotation rotation = Rotation::kNever;
-  int64_t width_multiple = 1;    ///< readers take no other in_features
+  int64_t width_multiple = 1;     ///< readers take no other in_features
   bool reads_input_scale = true;  ///< <layer>.input_scale means something to some reader
   bool incoherent = false;  ///< codes are of the weight between two random-sign Walsh-Hadamard transforms
                             ///< (Encoded::sign_row), for sides that are powers of two
@@ -91,8 +92,9 @@ const Codec& quip_codec();
 /// Whether decode() gives values of codes times scales, in float32; else it rounds between.
 bool decodes_linearly(const Codec& codec);
 
-/// What a quantized input of a layer in the format can at most stand for before scaling: the largest value of the
-/// grid, with two-level scales times the largest E4M3. <layer>.input_scale is the largest input over this.
+/// What a quantized input of a layer in the format can at most stand for before scaling: the largest value of
+/// the grid, with two-level scales times the largest E4M3. <layer>.input_scale is the largest input over
+/// this.
 float largest_input(const Codec& codec);
 
 /// The codec of that format and granularity; null when there is none.
@@ -106,10 +108,11 @@ struct Encoded {
   int64_t rotation_group = 0;  ///< codes are of the weight with runs of so many columns rotated
                                ///< (linalg::rotate_columns), which readers undo; 0: of the weight itself
   at::Tensor codes = {};       ///< [out_features, in_features], linalg::code_dtype() of the codec's grid
-  at::Tensor scales = {};      ///< float32 decode scales in the codec's ScaleShape, those of a ScaleType alone
-  at::Tensor outer_scale = {};  ///< what scales of ScaleType::kE4M3 are multiples of, float32: [] for the tensor,
-                                ///< or [out_features, 1]; else undefined
-  at::Tensor zeros = {};  ///< awq_w4a16: what is added to the weights of a tile, like `scales`; else undefined
+  at::Tensor scales = {};  ///< float32 decode scales in the codec's ScaleShape, those of a ScaleType alone
+  at::Tensor outer_scale = {};  ///< what scales of ScaleType::kE4M3 are multiples of, float32: [] for the
+                                ///< tensor, or [out_features, 1]; else undefined
+  at::Tensor zeros =
+      {};  ///< awq_w4a16: what is added to the weights of a tile, like `scales`; else undefined
   at::Tensor sign_row = {};  ///< [out_features], [in_features] float32, 1 or -1, of incoherent codecs: codes are of
   at::Tensor sign_col = {};  ///< H diag(sign_row) W diag(sign_col) H, H the normalised Walsh-Hadamard matrix
 };

@@ -16,11 +16,11 @@ class Grid {
   virtual ~Grid() = default;
   virtual std::string_view name() const = 0;
   virtual linalg::Code code() const = 0;
-  virtual float min() const = 0;      ///< the least value
-  virtual float max_abs() const = 0;  ///< what absmax scales the largest magnitude to
-  virtual bool uniform() const = 0;   ///< all steps are of one size
+  virtual float min() const = 0;                              ///< the least value
+  virtual float max_abs() const = 0;                          ///< what absmax scales the largest magnitude to
+  virtual bool uniform() const = 0;                           ///< all steps are of one size
   virtual at::Tensor nearest(const at::Tensor& u) const = 0;  ///< ties as the code has them, saturating
-  virtual at::Tensor below(const at::Tensor& u) const = 0;  ///< largest value <= u; min() for smaller u
+  virtual at::Tensor below(const at::Tensor& u) const = 0;    ///< largest value <= u; min() for smaller u
   virtual at::Tensor above(const at::Tensor& u) const = 0;  ///< smallest value >= u; the largest for larger u
 
   /// What a code takes in a file.

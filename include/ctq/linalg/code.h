@@ -5,8 +5,9 @@
 
 namespace ctq::linalg {
 
-/// What a code stands for before scaling (docs/formats/). In memory every code has a byte of its own, also those of
-/// which two share one in a file. Nearest value, ties to the even code, saturating, where nothing else is said.
+/// What a code stands for before scaling (docs/formats/). In memory every code has a byte of its own, also
+/// those of which two share one in a file. Nearest value, ties to the even code, saturating, where nothing
+/// else is said.
 enum class Code : uint8_t {
   kInt8,     ///< int8: -127..127
   kE4M3,     ///< float8_e4m3fn, up to 448
@@ -19,8 +20,8 @@ enum class Code : uint8_t {
 
 /// The 16 levels of least squared error for normally distributed weights over the largest of 16 of them, as
 /// comfy-kitchen 0.2.40 has them compiled in.
-inline constexpr float kLevels16[16] = {-0.980602f, -0.794529f, -0.638165f, -0.500986f, -0.377321f, -0.263187f,
-                                        -0.155210f, -0.050720f, 0.052541f,  0.156985f,  0.265284f,  0.379533f,
-                                        0.502636f,  0.638953f,  0.794876f,  0.980671f};
+inline constexpr float kLevels16[16] = {
+    -0.980602f, -0.794529f, -0.638165f, -0.500986f, -0.377321f, -0.263187f, -0.155210f, -0.050720f,
+    0.052541f,  0.156985f,  0.265284f,  0.379533f,  0.502636f,  0.638953f,  0.794876f,  0.980671f};
 
 }  // namespace ctq::linalg

@@ -17,8 +17,9 @@ struct SearchedScales {
   at::Tensor values;  ///< [M, N] float32, nearest values of the grid for it
 };
 
-/// For every run of `run` columns of a row the scale s with the least e H_JJ e^T, e = nearest(w / s) s - w, H_JJ the
-/// block of H that belongs to the run's columns; of several the first. Where s is 0 the values are 0.
+/// For every run of `run` columns of a row the scale s with the least e H_JJ e^T, e = nearest(w / s) s - w,
+/// H_JJ the block of H that belongs to the run's columns; of several the first. Where s is 0 the values are
+/// 0.
 ///
 /// weight      [M, N] float32; the last run may be narrower
 /// run         at most kMaxSearchedRun

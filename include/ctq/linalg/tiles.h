@@ -47,7 +47,6 @@ struct TileCodes {
   float whole = 0;    ///< largest magnitude of the weight, where TileCoding::two_levels asks for it
 };
 
-
 /// The element type that holds a code, one to an element: int8, uint8, float8_e4m3fn or float8_e5m2.
 at::ScalarType code_dtype(Code code);
 
@@ -89,8 +88,8 @@ at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool
 /// Values of codes times decode, float32, [out_features, in_features].
 at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const at::Tensor& decode);
 
-/// Two codes of 4 bits to a byte, in two's complement where they have a sign. codes: [.., 2 n], contiguous, int8 or
-/// uint8; returns [.., n] of the same type, on the same device.
+/// Two codes of 4 bits to a byte, in two's complement where they have a sign. codes: [.., 2 n], contiguous,
+/// int8 or uint8; returns [.., n] of the same type, on the same device.
 at::Tensor pack_nibbles(const at::Tensor& codes, bool even_is_high);
 
 /// The codes of pack_nibbles(). packed: int8, which gives codes with a sign, or uint8.

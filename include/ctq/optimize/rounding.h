@@ -13,11 +13,12 @@ namespace ctq::optimize {
 
 /// A weight with fixed scales, about to be rounded. An optimizer sees values of a grid, never bytes.
 struct Layer {
-  at::Tensor weight;  ///< W [out_features, in_features], float32, rotated as the codes are, less the format's zeros
+  at::Tensor
+      weight;  ///< W [out_features, in_features], float32, rotated as the codes are, less the format's zeros
   const format::Grid* grid = nullptr;
-  format::Encoded form = {};  ///< rounded to nearest as it would be stored: which scales are possible, and what it
-                              ///< decodes to. Without codec: any scale, and values times scale
-  linalg::Tiling tiling;      ///< what shares a scale
+  format::Encoded form = {};  ///< rounded to nearest as it would be stored: which scales are possible, and
+                              ///< what it decodes to. Without codec: any scale, and values times scale
+  linalg::Tiling tiling;  ///< what shares a scale
   at::Tensor scale;       ///< decode scales, [tiles down, tiles across] float32
   at::Tensor nearest;  ///< round to nearest: values of the grid u [out_features, in_features], float32; u *
                        ///< scale ~ W
@@ -45,8 +46,8 @@ at::Tensor scaled(const at::Tensor& weight, const at::Tensor& scale);
 /// Scales of the layer's tiles, expanded to [out_features, in_features].
 at::Tensor expanded_scale(const Layer& layer, const at::Tensor& scale);
 
-/// E = values * scale - W, with what the format's decoder rounds between. scale: in place of the layer's own, same
-/// shape.
+/// E = values * scale - W, with what the format's decoder rounds between. scale: in place of the layer's own,
+/// same shape.
 at::Tensor error_of(const Layer& layer, const at::Tensor& values, const at::Tensor& scale);
 inline at::Tensor error_of(const Layer& layer, const at::Tensor& values) {
   return error_of(layer, values, layer.scale);

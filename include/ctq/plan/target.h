@@ -16,9 +16,9 @@ namespace ctq::plan {
 /// neither scales nor marker.
 struct Target {
   const format::Codec* codec = nullptr;
-  int64_t block_size = 0;         ///< 0 where the format has no blocks
-  int64_t rotation_group = 0;     ///< ConvRot: columns are rotated in runs of so many; 0: not, or, where a format is
-                                  ///< always rotated, kUsualRotation
+  int64_t block_size = 0;      ///< 0 where the format has no blocks
+  int64_t rotation_group = 0;  ///< ConvRot: columns are rotated in runs of so many; 0: not, or, where a
+                               ///< format is always rotated, kUsualRotation
   bool dynamic_rotation = false;  ///< the largest power of 4 from rotation_group on that divides the width
   std::optional<optimize::Method> optimizer = {};  ///< nothing: the run's
   std::optional<int64_t> num_iter = {};            ///< of learned rounding; nothing: the run's
@@ -32,9 +32,9 @@ struct Target {
 /// same recipe that stock ComfyUI loads. For NVFP4 and other 4-bit codes one of 8 bits; else the target alone.
 std::vector<Target> formats_from(const Target& target);
 
-/// The codec of a type ("int8", "fp8", "nvfp4" or "mxfp8") with a scaling mode; null when the type lacks it (INT8
-/// has no block3d, NVFP4 and MXFP8 have none). An empty mode is the type's own default: block for INT8, tensor for
-/// FP8.
+/// The codec of a type ("int8", "fp8", "nvfp4" or "mxfp8") with a scaling mode; null when the type lacks it
+/// (INT8 has no block3d, NVFP4 and MXFP8 have none). An empty mode is the type's own default: block for INT8,
+/// tensor for FP8.
 const format::Codec* codec_of_type(std::string_view type, std::string_view scaling_mode);
 
 /// The codec that a loader's format name stands for; null when there is none of that name, or the scaling

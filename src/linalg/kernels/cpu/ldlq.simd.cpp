@@ -212,7 +212,8 @@ void search_as(const SearchBlock& block) {
     Lanes least, best_scale;
     for (int64_t c = 0; c < block.candidates; ++c) {
       Lanes scale, cost;
-      const View<const float> tried = {block.tried.data + c * block.tried.row_stride, block.tried.col_stride, 0};
+      const View<const float> tried = {block.tried.data + c * block.tried.row_stride, block.tried.col_stride,
+                                       0};
       load(tried, row, lanes, 1, 1.0f, &scale);
       for (int64_t j = 0; j < block.cols; ++j) {
         for (int l = 0; l < kLanes; ++l) {

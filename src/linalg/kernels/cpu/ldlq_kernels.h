@@ -1,5 +1,5 @@
-// The CPU kernels behind ctq/linalg/ldlq.h, coordinate_descent.h and scale_search.h: the part that goes column by
-// column. One table of functions per instruction set, all with the same bits.
+// The CPU kernels behind ctq/linalg/ldlq.h, coordinate_descent.h and scale_search.h: the part that goes
+// column by column. One table of functions per instruction set, all with the same bits.
 #pragma once
 
 #include <cstdint>
