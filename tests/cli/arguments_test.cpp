@@ -166,7 +166,7 @@ TEST_CASE("arguments: options that are not built are refused in every form", "[c
     }
   }
   CHECK(fault({"--optimizer", "sgd"}).starts_with("argument --optimizer: must be one of original, adamw,"));
-  CHECK(fault({"--smoothquant"}) == "argument --smoothquant: not available in this version");
+  CHECK(fault({"--time", "3m"}) == "argument --time: not available in this version");
 }
 
 TEST_CASE("arguments: the first fault from left to right is reported", "[cli]") {
