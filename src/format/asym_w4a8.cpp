@@ -1,6 +1,5 @@
 // asym_w4a8_int8: 16 fixed levels of the rotated weight in runs of 16 columns, decoded to int8 by E4M3
 // scales, with a scale per row.
-#include <algorithm>
 #include <iterator>
 
 #include <ATen/ATen.h>
@@ -16,7 +15,6 @@ constexpr int64_t kLevels = std::size(linalg::kLevels16);
 constexpr double kMaxInt8 = 127;
 constexpr double kFloor = 1e-8;  // of scales
 constexpr int kRefits = 2;
-constexpr int64_t kRowsAtOnce = 512;
 
 at::Tensor by_runs(const at::Tensor& matrix, int64_t run) {
   return matrix.reshape({matrix.size(0), matrix.size(1) / run, run});
@@ -57,51 +55,63 @@ void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded
   encoded.scales = tensors[1].view(at::kFloat8_e4m3fn).to(at::kFloat).mul_(encoded.outer_scale);
 }
 
-/// u / factor, 0 where that is not positive.
-at::Tensor scaled(const at::Tensor& u, const at::Tensor& factor) {
-  return at::where(factor > 0, u / factor, 0);
+/// Nearest levels of the weight in units of the scales of its runs, as codes. scale: [rows, runs]
+at::Tensor nearest_levels(const Codec& codec, const at::Tensor& weight, const at::Tensor& scale) {
+  return linalg::encode_tiles(weight, {.rows = 1, .cols = codec.group}, codec.grid().code(), /*divide=*/true,
+                              scale);
 }
 
-/// Scale of every run by least squares, in turn with the nearest levels.
-at::Tensor fitted_scales(const Grid& grid, const at::Tensor& runs, at::Tensor& levels) {
-  const at::Tensor largest = runs.abs().amax(2, /*keepdim=*/true).clamp_min_(kFloor);
-  const at::Tensor u = runs / largest;
-  at::Tensor factor = at::ones_like(largest);
-  levels = grid.nearest(u);
+/// What codes stand for, by runs.
+at::Tensor levels_of(const Codec& codec, const at::Tensor& codes) {
+  const int64_t rows = codes.size(0), columns = codes.size(1);
+  const at::Tensor one = at::ones({1, 1}, codes.options().dtype(at::kFloat));
+  return by_runs(linalg::decode_tiles(codes, codec.grid().code(), {rows, columns}, one), codec.group);
+}
+
+/// The scale of every run [rows, runs] by least squares, in turn with the nearest levels, which come as
+/// `codes`.
+at::Tensor fitted_scales(const Codec& codec, const at::Tensor& weight, at::Tensor& codes) {
+  const at::Tensor runs = by_runs(weight, codec.group);
+  const at::Tensor largest = runs.abs().amax(2).clamp_min_(kFloor);
+  const at::Tensor u = runs / largest.unsqueeze(2);  // no square of it overflows
+  at::Tensor scale = largest;
+  codes = nearest_levels(codec, weight, scale);
   for (int i = 0; i < kRefits; ++i) {
-    const at::Tensor square = levels.square().sum(2, /*keepdim=*/true);
-    factor = (u * levels).sum(2, /*keepdim=*/true).div_(square);
-    levels = grid.nearest(scaled(u, factor));
+    const at::Tensor levels = levels_of(codec, codes);
+    scale = (u * levels).sum(2).div_(levels.square().sum(2)).mul_(largest).clamp_min_(kFloor);
+    codes = nearest_levels(codec, weight, scale);
   }
-  return (factor * largest).clamp_min_(kFloor);
+  return scale;
 }
 
-/// The codes whose integers are nearest to `runs` in units of the row's scale; of equal ones the lowest.
-at::Tensor nearest_codes(const Grid& grid, const at::Tensor& runs, const at::Tensor& relative_scale) {
-  const at::Tensor levels = grid.values(at::arange(kLevels, runs.options().dtype(at::kByte)));
-  at::Tensor least = at::full_like(runs, kMaxInt8 * 1e6),
-             codes = at::zeros_like(runs, runs.options().dtype(at::kByte));
-  for (int64_t c = 0; c < kLevels; ++c) {
-    const at::Tensor distance = (runs - integers(levels[c], relative_scale)).abs();
-    codes.masked_fill_(distance < least, c);
-    least = at::minimum(least, distance);
+/// The codes whose integers are nearest to the weight in units of the row's scale. They are next to the
+/// nearest level: integers increase with levels, and are no further than 1/2 from them. Of equal ones the
+/// lower code.
+at::Tensor nearest_codes(const Encoded& rows, const at::Tensor& weight) {
+  const Codec& codec = *rows.codec;
+  const at::Tensor runs = by_runs(weight / rows.outer_scale, codec.group);
+  const at::Tensor inner = relative(rows).to(at::kFloat).unsqueeze(2);
+  const at::Tensor start = nearest_levels(codec, weight, rows.scales);
+  at::Tensor codes, least;
+  for (const int step : {-1, 0, 1}) {
+    const at::Tensor tried = start.to(at::kInt).add_(step).clamp_(0, kLevels - 1).to(at::kByte);
+    const at::Tensor distance =
+        integers(levels_of(codec, tried), inner).sub_(runs).abs_().reshape(tried.sizes());
+    codes = least.defined() ? at::where(distance < least, tried, codes) : tried;
+    least = least.defined() ? at::minimum(least, distance) : distance;
   }
   return codes;
 }
 
-/// Some rows of quantize().
-void encode_rows(const at::Tensor& weight, const Encoded& rows) {
-  const Grid& grid = rows.codec->grid();
-  const at::Tensor runs = by_runs(weight.to(at::kFloat), rows.codec->group);
-  at::Tensor levels;
-  const at::Tensor scale = fitted_scales(grid, runs, levels);
-  const at::Tensor channel =
-      (levels * scale).abs().amax({1, 2}, /*keepdim=*/true).div_(kMaxInt8).clamp_min_(kFloor);
-  const at::Tensor relative_scale =
-      (scale / channel).clamp_max_(rows.codec->largest_inner_scale).to(at::kFloat8_e4m3fn).to(at::kFloat);
-  rows.codes.copy_(nearest_codes(grid, runs / channel, relative_scale).reshape(weight.sizes()));
-  rows.scales.copy_((relative_scale * channel).squeeze(2));
-  rows.outer_scale.copy_(channel.squeeze(2));
+/// Some rows of quantize(), written to `rows`.
+void quantize_rows(const at::Tensor& weight, Encoded rows) {
+  const Codec& codec = *rows.codec;
+  at::Tensor codes;
+  const at::Tensor scale = fitted_scales(codec, weight, codes);
+  const at::Tensor largest = (levels_of(codec, codes) * scale.unsqueeze(2)).abs_().amax({1, 2});
+  rows.outer_scale.copy_(largest.div_(kMaxInt8).clamp_min_(kFloor).unsqueeze(1));
+  rows.scales.copy_(storable_scales(codec, scale, rows.outer_scale));
+  rows.codes.copy_(nearest_codes(rows, weight));
 }
 
 void quantize(const at::Tensor& weight, Encoded& encoded) {
@@ -110,14 +120,13 @@ void quantize(const at::Tensor& weight, Encoded& encoded) {
   encoded.codes = at::empty({rows, columns}, options.dtype(at::kByte));
   encoded.scales = at::empty({rows, columns / encoded.codec->group}, options);
   encoded.outer_scale = at::empty({rows, 1}, options);
-  for (int64_t row = 0; row < rows; row += kRowsAtOnce) {
-    const int64_t count = std::min(kRowsAtOnce, rows - row);
-    encode_rows(weight.narrow(0, row, count), rows_of(encoded, row, count));
-  }
+  for_some_rows(weight, [&](int64_t row, int64_t count) {
+    quantize_rows(weight.narrow(0, row, count).to(at::kFloat), rows_of(encoded, row, count));
+  });
 }
 
 at::Tensor dequantize(const Encoded& encoded) {
-  const at::Tensor levels = by_runs(encoded.codec->grid().values(encoded.codes), encoded.codec->group);
+  const at::Tensor levels = levels_of(*encoded.codec, encoded.codes.contiguous());
   const at::Tensor whole = integers(levels, relative(encoded).to(at::kFloat).unsqueeze(2));
   return whole.reshape(encoded.codes.sizes()).mul_(encoded.outer_scale);
 }

@@ -36,20 +36,31 @@ void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded
   encoded.zeros = turned(tensors[2]);
 }
 
-/// The least value of a run becomes -8, the largest 7. A run of one value is its offset, with the scale 1.
-void quantize(const at::Tensor& weight, Encoded& encoded) {
-  const at::Tensor runs = by_runs(weight.to(at::kFloat), encoded.codec->group);
+/// Some rows of quantize(), written to `rows`.
+void quantize_rows(const at::Tensor& weight, Encoded rows) {
+  const at::Tensor runs = by_runs(weight.to(at::kFloat), rows.codec->group);
   const at::Tensor least = runs.amin(2), largest = runs.amax(2), spread = largest / 15 - least / 15;
   const at::Tensor scale = in_bfloat16(at::where(spread > 0, spread, 1));
   const at::Tensor usable = (scale > 0).logical_and(scale.isfinite());
-  encoded.scales = at::where(usable, scale, 1);
-  encoded.zeros = in_bfloat16(at::where(spread > 0, least + 8 * encoded.scales, least));
-  encoded.codes = (runs - encoded.zeros.unsqueeze(2))
-                      .div_(encoded.scales.unsqueeze(2))
-                      .round_()
-                      .clamp_(kFirstCode, -kFirstCode - 1)
-                      .to(at::kChar)
-                      .reshape(weight.sizes());
+  rows.scales.copy_(at::where(usable, scale, 1));
+  rows.zeros.copy_(in_bfloat16(at::where(spread > 0, least + 8 * rows.scales, least)));
+  rows.codes.copy_((runs - rows.zeros.unsqueeze(2))
+                       .div_(rows.scales.unsqueeze(2))
+                       .round_()
+                       .clamp_(kFirstCode, -kFirstCode - 1)
+                       .reshape(weight.sizes()));
+}
+
+/// The least value of a run becomes -8, the largest 7. A run of one value is its offset, with the scale 1.
+void quantize(const at::Tensor& weight, Encoded& encoded) {
+  const int64_t rows = weight.size(0), columns = weight.size(1);
+  const auto options = weight.options().dtype(at::kFloat);
+  encoded.codes = at::empty({rows, columns}, options.dtype(at::kChar));
+  encoded.scales = at::empty({rows, columns / encoded.codec->group}, options);
+  encoded.zeros = at::empty_like(encoded.scales);
+  for_some_rows(weight, [&](int64_t row, int64_t count) {
+    quantize_rows(weight.narrow(0, row, count), rows_of(encoded, row, count));
+  });
 }
 
 /// Product and sum are rounded to bfloat16, as readers do that compute in it.

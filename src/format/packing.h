@@ -1,10 +1,12 @@
 // What differs between formats on the way into a file and back: one Packing per file of this folder.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
 #include "ctq/format/codec.h"
+#include "ctq/linalg/panels.h"
 
 namespace ctq::format {
 
@@ -42,5 +44,17 @@ inline int64_t round_up(int64_t size, int64_t multiple) {
 
 /// Filled up with zeros on the right and below.
 at::Tensor padded(const at::Tensor& matrix, int64_t rows, int64_t columns);
+
+/// Calls run(first row, number of rows) for a few rows at a time, so that what is computed of them stays
+/// small; on the CPU in parallel, each on one thread.
+template <typename Run>
+void for_some_rows(const at::Tensor& weight, const Run& run) {
+  const int64_t rows = weight.size(0), elements_at_once = int64_t{1} << (weight.is_cpu() ? 18 : 24);
+  const int64_t at_once = std::max<int64_t>(1, elements_at_once / std::max<int64_t>(1, weight.size(1)));
+  const auto some = [&](int64_t i) { run(i * at_once, std::min(at_once, rows - i * at_once)); };
+  const int64_t count = (rows + at_once - 1) / at_once;
+  if (weight.is_cpu()) return linalg::for_each_on_one_thread(count, some);
+  for (int64_t i = 0; i < count; ++i) some(i);
+}
 
 }  // namespace ctq::format
