@@ -2,8 +2,6 @@
 
 #include <array>
 #include <cmath>
-#include <fstream>
-#include <iterator>
 #include <string_view>
 
 #include <ATen/ATen.h>
@@ -12,6 +10,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "option_file.h"
 
 namespace ctq::cli {
 namespace {
@@ -31,9 +30,7 @@ double checked(const std::string& path, const std::string& layer, double scale) 
 }
 
 Scales read_json(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad()) refuse(ErrorCode::kBadInput, "{}: cannot be read", path);
+  const std::string text = read_option_file("--input-scales", path);
   const nlohmann::json root = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object()) refuse(ErrorCode::kBadInput, "{}: is not a JSON object of layers", path);
   Scales scales;

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <fstream>
-#include <iterator>
 #include <string_view>
 
 #include <nlohmann/json.hpp>
@@ -12,6 +10,7 @@
 #include "cli/option_value.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "option_file.h"
 
 namespace ctq::cli {
 namespace {
@@ -31,10 +30,7 @@ std::string words_of(const std::string& path, const std::string& key, const nloh
 }  // namespace
 
 std::vector<std::pair<std::string, std::string>> read_recipe(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  const std::string text{std::istreambuf_iterator<char>(file), {}};
-  if (!file.is_open() || file.bad())
-    fail(ErrorCode::kBadInput, "argument --recipe: {}: cannot be read", path);
+  const std::string text = read_option_file("--recipe", path);
   const nlohmann::json root = nlohmann::json::parse(text, nullptr, /*allow_exceptions=*/false);
   if (!root.is_object())
     fail(ErrorCode::kUsage, "argument --recipe: {}: is not a JSON object of options", path);

@@ -10,9 +10,9 @@
 #include <fmt/ranges.h>
 
 #include "ctq/base/error.h"
+#include "ctq/format/quip.h"
 #include "ctq/linalg/hadamard.h"
 #include "packing.h"
-#include "quip.h"
 #include "scaling.h"
 
 namespace ctq::format {

@@ -1,4 +1,4 @@
-#include "quip.h"
+#include "ctq/format/quip.h"
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>

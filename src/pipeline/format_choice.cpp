@@ -150,7 +150,7 @@ class Chooser {
         const auto outcome = rounding_.round(planned, weight);
         if (!outcome) break;  // not finite: the conversion says so
         layer.formats.push_back(
-            {planned.target, planned.bytes_out(), rounding_.error(planned, weight, outcome->encoded)});
+            {planned.target, planned.bytes_out(), rounding_.error(planned, weight, *outcome)});
         if (enough(layer.formats.back())) break;
       }
       tensor.source->file->release(*tensor.source->info);

@@ -148,8 +148,9 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
 }
 
 double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& weight,
-                            const format::Encoded& encoded) {
-  const at::Tensor decoded = format::decode(encoded);
+                            const Outcome& outcome) {
+  if (outcome.optimized && outcome.optimized->output) return outcome.optimized->output->stored;
+  const at::Tensor decoded = format::decode(outcome.encoded);
   const auto& input = recorded_input(std::string(tensor.source->layer()));
   if (input && input->held_back.defined() && input->held_back.size(0) > 0)
     return metrics::output_rel(input->held_back, weight, decoded);

@@ -27,8 +27,8 @@ class LayerRounding {
   /// weight: on the run's device. Nothing when it holds a NaN or an infinity.
   std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight);
 
-  /// Of a choice of codes: output_rel on rows that were held back, else weight_rel.
-  double error(const plan::TensorPlan& tensor, const at::Tensor& weight, const format::Encoded& encoded);
+  /// Of what round() gave for the weight: output_rel on rows that were held back, else weight_rel.
+  double error(const plan::TensorPlan& tensor, const at::Tensor& weight, const Outcome& outcome);
 
   /// The mean of the rows that the layer reads, [in_features] float32 on the run's device, where
   /// --bias-correction lets it be used; undefined otherwise.

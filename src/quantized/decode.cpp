@@ -6,6 +6,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/format/quip.h"
 #include "ctq/linalg/hadamard.h"
 #include "ctq/linalg/tiles.h"
 #include "ctq/quantized/scale_tiles.h"
@@ -66,7 +67,7 @@ at::Tensor rotated_back(const Layer& layer, const at::Tensor& weight) {
   }
 }
 
-/// W = diag(sign_row) S T S diag(sign_col), cropped (docs/files.md).
+/// Signs and transforms undone, cropped (docs/files.md).
 at::Tensor quip_undone(const Layer& layer, const at::Tensor& transformed) {
   for (const auto& [role, dim] : {std::pair("hadamard_size_out", 0), std::pair("hadamard_size_in", 1)}) {
     const at::Tensor said = side(layer, role);
@@ -76,8 +77,7 @@ at::Tensor quip_undone(const Layer& layer, const at::Tensor& transformed) {
   const at::Tensor row = side(layer, "sign_row"), column = side(layer, "sign_col");
   if (row.numel() != transformed.size(0) || column.numel() != transformed.size(1))
     refuse(layer, "its signs do not fit the stored weight {}", shape_text(transformed.sizes()));
-  const at::Tensor spread = linalg::walsh_hadamard(linalg::walsh_hadamard(transformed, 0), 1);
-  const at::Tensor whole = spread * row.reshape({-1, 1}) * column.reshape({1, -1});
+  const at::Tensor whole = format::coherent(transformed, row.reshape({-1}), column.reshape({-1}));
   const std::vector<int64_t> shape = layer.shape();
   return whole.narrow(0, 0, std::min(shape[0], whole.size(0)))
       .narrow(1, 0, std::min(shape[1], whole.size(1)))

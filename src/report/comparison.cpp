@@ -6,6 +6,7 @@
 
 #include "ctq/base/text.h"
 #include "ctq/report/file_report.h"
+#include "error_json.h"
 
 namespace ctq::report {
 namespace {
@@ -13,14 +14,6 @@ namespace {
 using nlohmann::ordered_json;
 using verify::Differences;
 using verify::LayerError;
-
-ordered_json number(double value) {
-  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
-}
-
-bool is_below(const LayerError& layer, double threshold_db) {
-  return layer.error.non_finite > 0 || !(layer.error.sqnr_db >= threshold_db);
-}
 
 /// All measured weights as one.
 struct Total {
@@ -43,14 +36,14 @@ std::string row(const LayerError& layer, double threshold_db) {
   const metrics::WeightError& e = layer.error;
   return fmt::format("{:<50} {:<24} {:>9.2f} {:>11.6f} {:>12.4g} {:>11.4g}{}\n", printable(layer.name, 50),
                      printable(layer.format, 24), e.sqnr_db, e.weight_rel, e.mse, e.max_error,
-                     is_below(layer, threshold_db) ? "  <" : "");
+                     is_below(layer.error, threshold_db) ? "  <" : "");
 }
 
 }  // namespace
 
 size_t count_below(const Differences& differences, double threshold_db) {
   return static_cast<size_t>(std::ranges::count_if(
-      differences.layers, [&](const LayerError& layer) { return is_below(layer, threshold_db); }));
+      differences.layers, [&](const LayerError& layer) { return is_below(layer.error, threshold_db); }));
 }
 
 std::string comparison_text(const std::string& original, const std::vector<Comparison>& files, size_t worst,
@@ -84,16 +77,7 @@ std::string comparison_json(const std::string& original, const std::vector<Compa
     ordered_json entry = {
         {"path", file.path}, {"layers", ordered_json::array()}, {"findings", ordered_json::array()}};
     for (const LayerError& layer : file.differences.layers) {
-      const metrics::WeightError& e = layer.error;
-      entry["layers"].push_back({{"name", layer.name},
-                                 {"format", layer.format},
-                                 {"numel", e.numel},
-                                 {"mse", number(e.mse)},
-                                 {"sqnr_db", number(e.sqnr_db)},
-                                 {"variance_db", number(e.variance_db)},
-                                 {"weight_rel", number(e.weight_rel)},
-                                 {"max_error", number(e.max_error)},
-                                 {"non_finite", e.non_finite}});
+      entry["layers"].push_back(error_json(layer.name, layer.format, layer.error));
     }
     for (const verify::Finding& finding : file.differences.findings)
       entry["findings"].push_back(

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ctq/base/text.h"
+#include "error_json.h"
 
 namespace ctq::report {
 namespace {
@@ -19,10 +20,6 @@ using pipeline::LayerError;
 constexpr size_t kWorstLayers = 10;
 constexpr size_t kSlowestLayers = 5;
 constexpr size_t kRuleWidth = 100;
-
-bool is_below(const metrics::WeightError& error, double threshold_db) {
-  return error.non_finite > 0 || !(error.sqnr_db >= threshold_db);
-}
 
 std::string row(const LayerError& layer, double threshold_db) {
   const metrics::WeightError& e = layer.error;
@@ -71,10 +68,6 @@ std::string optimizer_table(const std::vector<LayerError>& layers) {
     text += rule;
   }
   return text + fmt::format("  all layers together: {}\n", human_duration(seconds));
-}
-
-ordered_json number(double value) {
-  return std::isfinite(value) ? ordered_json(value) : ordered_json(nullptr);
 }
 
 }  // namespace
@@ -135,16 +128,7 @@ std::string quality_json(const pipeline::Result& result, double threshold_db) {
   ordered_json json = {
       {"threshold_db", threshold_db}, {"layers", ordered_json::array()}, {"kept", ordered_json::array()}};
   for (const LayerError& layer : result.quality) {
-    const metrics::WeightError& e = layer.error;
-    json["layers"].push_back({{"name", layer.name},
-                              {"format", layer.format},
-                              {"numel", e.numel},
-                              {"mse", number(e.mse)},
-                              {"sqnr_db", number(e.sqnr_db)},
-                              {"variance_db", number(e.variance_db)},
-                              {"weight_rel", number(e.weight_rel)},
-                              {"max_error", number(e.max_error)},
-                              {"non_finite", e.non_finite}});
+    json["layers"].push_back(error_json(layer.name, layer.format, layer.error));
     if (!layer.optimized) continue;
     json["layers"].back()["optimizer"] = {{"method", layer.optimized->method},
                                           {"source", layer.optimized->source},

@@ -11,6 +11,7 @@
 #include "ctq/safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
+#include "support/stored_bytes.h"
 
 using namespace ctq;
 using namespace ctq::test;
@@ -81,13 +82,6 @@ class Folder {
  private:
   TempDir dir_;
 };
-
-std::string bytes_of(const Reader& file, std::string_view name) {
-  const safetensors::TensorInfo* info = file.find(name);
-  REQUIRE(info != nullptr);
-  const auto bytes = file.bytes(*info);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 float number(const Reader& file, std::string_view name) {
   const std::string bytes = bytes_of(file, name);

@@ -5,6 +5,7 @@
 #include "ctq/safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
+#include "support/stored_bytes.h"
 
 using namespace ctq;
 using namespace ctq::test;
@@ -12,13 +13,6 @@ using safetensors::Dtype;
 using safetensors::Reader;
 
 namespace {
-
-std::string bytes_of(const Reader& file, std::string_view name) {
-  const safetensors::TensorInfo* info = file.find(name);
-  REQUIRE(info != nullptr);
-  const auto bytes = file.bytes(*info);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
 
 /// Two layers, a norm, a convolution, an integer tensor, an E8M0 tensor, a scalar and an empty one, with
 /// metadata.

@@ -28,12 +28,11 @@ enum class Recursion : uint8_t {
 /// weight   [M, N], float32 or float64, any device
 /// factor   of H [N, N], ok, same type and device
 /// scale    [count_down, count_across] float32, decode scales of the tiles; where one is 0 the value is 0
-/// cost     where not null: e H e^T of every row of E, [M] float64, as objective_rows() has it, at little
-/// cost:
+/// cost     where not null: e H e^T of every row of E, [M] float64, as objective_rows() has it. Costs little:
 ///          it is sum_j D_j (q_j - t_j)^2
-/// recursion  the results differ as sums in another order do: where a value lies between two codes, now and
-/// then returns  [M, N], same type: values on the grid before scaling; the weight is that times its tile's
-/// scale.
+/// recursion  one or the other; results differ as sums in another order do
+///
+/// returns  [M, N], same type: values on the grid before scaling; the weight is that times its tile's scale.
 ///          On the CPU the same bits for any number of threads
 at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Tiling tiling, Code code,
                       const at::Tensor& scale, at::Tensor* cost = nullptr,
