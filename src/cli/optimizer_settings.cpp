@@ -200,10 +200,13 @@ void note_unused(const Arguments& arguments, const InUse& in_use, const optimize
   if (subspace) unused.note({"direct_damping"}, "with --objective subspace");
   if (!in_use.has(Method::kQuip))
     unused.note({"quip_actorder", "quip_hadamard", "quip_seed", "quip_store_transformed",
-                 "quip_requant_scheme", "quip_requant_tensor_per_row"},
+                 "quip_requant_scheme", "quip_requant_tensor_per_row", "quip_checkpointed",
+                 "quip_checkpoint_threshold", "quip_checkpoint_segments"},
                 "without --optimizer quip");
   else if (arguments.flag("quip_store_transformed"))
     unused.note({"quip_requant_scheme", "quip_requant_tensor_per_row"}, "with --quip-store-transformed");
+  if (in_use.has(Method::kQuip) && !arguments.flag("quip_checkpointed"))
+    unused.note({"quip_checkpoint_threshold", "quip_checkpoint_segments"}, "without --quip-checkpointed");
   if (!in_use.gptq()) unused.note({"gptq_actorder", "gptq_fast", "gptq_turbo"}, "without --optimizer gptq");
   if (!in_use.one_pass()) unused.note({"calibration_lora"}, "without an optimizer that rounds in one pass");
   if (!in_use.recorded() && !reads_means(arguments))
@@ -255,6 +258,10 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
     settings.recursion = linalg::Recursion::kColumns;
   if (!arguments.flag("quip_actorder")) settings.quip_order = linalg::ColumnOrder::kNatural;
   settings.quip_hadamard = arguments.flag("quip_hadamard");
+  if (arguments.flag("quip_checkpointed")) {
+    settings.quip_segments = arguments.integer("quip_checkpoint_segments");
+    settings.quip_segments_from = arguments.integer("quip_checkpoint_threshold");
+  }
   settings.sweeps = read_sweeps(arguments, settings.method);
   // Where nothing is known of the input, sweeps cost as much as elsewhere and gain nothing that shows.
   const bool asked = arguments.given("sweeps") || arguments.text("quality") == "best";

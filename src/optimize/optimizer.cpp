@@ -95,12 +95,18 @@ SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like) {
   return moment;
 }
 
+int64_t segments_of(const Settings& settings, int64_t in_features) {
+  const bool wide = settings.method == Method::kQuip && in_features >= settings.quip_segments_from;
+  return wide ? std::min(settings.quip_segments, in_features) : 1;
+}
+
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment) {
   const OnePassSettings one_pass{.lambda = moment.lambda,
                                  .sweeps = moment.sweeps,
                                  .scales = scales_for(layer, settings.scales),
                                  .order = moment.order,
-                                 .recursion = settings.recursion};
+                                 .recursion = settings.recursion,
+                                 .segments = segments_of(settings, layer.weight.size(1))};
   const bool stays_transformed = layer.form.codec && layer.form.codec->incoherent;
   if (settings.method == Method::kQuip && stays_transformed)
     return round_with_second_moment(layer, moment.h, one_pass, "quip");

@@ -54,7 +54,9 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
     if (tensor.decision != plan::Decision::kQuantize) continue;
     const Choice found = choice(tensor);
     const bool quip = found.settings.method == Method::kQuip;
-    ++methods[quip                   ? "quip"
+    const int64_t segments = optimize::segments_of(found.settings, tensor.source->info->shape[1]);
+    ++methods[segments > 1           ? fmt::format("quip in {} segments of columns", segments)
+              : quip                 ? "quip"
               : found.source.empty() ? found.label()
               : found.lora           ? "implied and LoRA"
                                      : "implied"];

@@ -51,6 +51,8 @@ struct Settings {
   linalg::ColumnOrder quip_order = linalg::ColumnOrder::kActOrder;
   bool quip_hadamard = true;
   uint64_t quip_seed = 0;
+  int64_t quip_segments = 1;       ///< of columns, of layers as wide as the threshold
+  int64_t quip_segments_from = 0;  ///< in_features
   int64_t sweeps = 0;
   int64_t direct_sweeps = 0;  ///< with a second moment made from the weight, where they gain least
   Scales scales = Scales::kAbsmax;
@@ -81,6 +83,9 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
 
 /// The same in the space in which `like` has its codes.
 SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like);
+
+/// In how many segments of columns a layer is rounded.
+int64_t segments_of(const Settings& settings, int64_t in_features);
 
 /// One pass over a layer, or over some rows of one, whose scales then must not be shared with other rows
 /// unless settings.scales keeps them.
