@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "cli/option_spelling.h"
+#include "command_input.h"
 #include "ctq/base/error.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
@@ -228,10 +229,7 @@ pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<st
   const bool low_memory = arguments.flag("low_memory");
   if (low_memory) run.byte_budget = 0;
   linalg::use_huge_pages();
-  // Rounding to nearest is bound by memory: `auto` stays on the CPU, where the data are. Optimizers will
-  // choose otherwise.
-  const std::string& device = arguments.text("device");
-  run.device = linalg::open_device(device == "auto" ? "cpu" : device);
+  run.device = device_of(arguments);
   linalg::set_threads(arguments.given("threads") ? static_cast<int>(arguments.integer("threads"))
                                                  : linalg::available_cores());
   if (low_memory && run.device.is_cuda())
