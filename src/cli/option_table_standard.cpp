@@ -94,7 +94,7 @@ void add_quantization(std::vector<Option>& table) {
           pattern("--exclude-layers", "Leave out layers whose name matches this regular expression").built(),
           choice("--optimizer", "How the code of each value is chosen")
               .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
-                       "direct"})
+                       "direct", "adaround", "tpec"})
               .standard("auto")
               .built(),
           choice("--quality",

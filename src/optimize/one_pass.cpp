@@ -7,7 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "ctq/linalg/cholesky.h"
-#include "optimize/feedback.h"
+#include "optimize/minimizer.h"
 
 namespace ctq::optimize {
 namespace {
@@ -29,7 +29,7 @@ struct Choice {
 /// What is best under tr(E H' E^T) so far.
 class Search {
  public:
-  Search(const Layer& layer, const Feedback& feedback) : layer_(layer), feedback_(feedback) {
+  Search(const Layer& layer, const Minimizer& minimizer) : layer_(layer), minimizer_(minimizer) {
     best_ = measured({layer.nearest, layer.scale, {}});
     nearest_ = total();
   }
@@ -38,7 +38,7 @@ class Search {
   double total() const { return best_.cost.sum().item<double>(); }
 
   Choice measured(Choice choice) const {
-    choice.cost = feedback_.costs(error_of(layer_, choice.values, choice.scale));
+    choice.cost = minimizer_.costs(error_of(layer_, choice.values, choice.scale));
     return choice;
   }
   void offer(const Choice& choice, bool same_scales) { best_ = better(best_, choice, same_scales); }
@@ -53,31 +53,31 @@ class Search {
 
  private:
   const Layer& layer_;
-  const Feedback& feedback_;
+  const Minimizer& minimizer_;
   Choice best_;
   double nearest_ = 0;
 };
 
 /// layer: with the scales to use.
-Choice solve(const Layer& layer, const Search& search, const Feedback& feedback,
+Choice solve(const Layer& layer, const Search& search, const Minimizer& minimizer,
              const OnePassSettings& settings) {
   const auto swept = [&](Choice choice) {
     if (settings.sweeps > 0) {
       Layer scaled = layer;
       scaled.scale = choice.scale;
-      choice.values = feedback.sweep(scaled, choice.values, settings.sweeps);
+      choice.values = minimizer.sweep(scaled, choice.values, settings.sweeps);
     }
     return search.measured(std::move(choice));
   };
   Choice fed_back;
   fed_back.scale = layer.scale;
-  fed_back.values = feedback.round(layer, layer.weight, &fed_back.cost);
+  fed_back.values = minimizer.round(layer, layer.weight, &fed_back.cost);
   if (settings.sweeps > 0 || !is_linear(layer) || !fed_back.cost.defined())
     fed_back = swept(std::move(fed_back));
   if (settings.scales != Scales::kRefit) return fed_back;
   // Other codes are best for other scales.
   const Choice refitted =
-      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, feedback.h()), {}});
+      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, minimizer.h()), {}});
   return search.better(fed_back, refitted, /*same_scales=*/false);
 }
 
@@ -92,24 +92,25 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
   rounding.objective = "trace";
   rounding.guarded = true;
   const bool fixed_scales = settings.scales == Scales::kAbsmax;
-  const auto feedback = settings.segments > 1
-                            ? segmented_feedback(layer, h, settings)
-                            : whole_feedback(h, settings, /*with_h=*/settings.sweeps > 0 || !fixed_scales);
-  if (!feedback) return rounding;
-  Search search(layer, *feedback);
-  search.offer(solve(layer, search, *feedback, settings),
+  const auto minimizer = settings.adaround       ? minimize_by_adaround(h, settings)
+                            : settings.segments > 1
+                            ? minimize_in_segments(layer, h, settings)
+                            : minimize_at_once(h, settings, /*with_h=*/settings.sweeps > 0 || !fixed_scales);
+  if (!minimizer) return rounding;
+  Search search(layer, *minimizer);
+  search.offer(solve(layer, search, *minimizer, settings),
                /*same_scales=*/fixed_scales || settings.scales == Scales::kSearch);
   if (!fixed_scales)
-    search.offer(solve(search_scales(layer, feedback->h()), search, *feedback, settings), false);
+    search.offer(solve(search_scales(layer, minimizer->h()), search, *minimizer, settings), false);
 
   if (settings.also.defined()) {
     Layer best = layer;
     best.scale = search.best().scale;
-    at::Tensor values = feedback->round(best, settings.also, nullptr);
+    at::Tensor values = minimizer->round(best, settings.also, nullptr);
     search.offer(search.measured({std::move(values), best.scale, {}}), /*same_scales=*/true);
   }
 
-  const double mean = h.diagonal().mean().item<double>() * (1 + feedback->lambda());
+  const double mean = h.diagonal().mean().item<double>() * (1 + minimizer->lambda());
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;
   rounding.nearest_objective = search.nearest() / unit;

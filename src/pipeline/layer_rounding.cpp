@@ -115,7 +115,7 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
 
   const std::string name(tensor.source->layer());
   std::optional<optimize::SecondMoment> moment;
-  if (optimize::is_one_pass(choice.settings.method)) moment = moment_of(name, weight, choice, *nearest);
+  if (optimize::takes_moment(choice.settings.method)) moment = moment_of(name, weight, choice, *nearest);
   std::string source = moment && moment->method == "implied" ? choice.source : "";
   const auto add_source = [&](const std::string& what) { source += source.empty() ? what : ", " + what; };
   if (choice.lora) add_source("LoRA");

@@ -1,12 +1,14 @@
-// Rounding in one pass with error feedback, for a second moment of the layer's input that is given or made
-// up.
+// Rounding for a second moment of the layer's input, given or made up: in one pass with error feedback, or by
+// AdaRound.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "ctq/linalg/cholesky.h"
 #include "ctq/linalg/ldlq.h"
+#include "ctq/optimize/adaround.h"
 #include "ctq/optimize/rounding.h"
 #include "ctq/optimize/scales.h"
 #include "ctq/optimize/subspace.h"
@@ -20,6 +22,7 @@ struct OnePassSettings {
   linalg::ColumnOrder order = linalg::ColumnOrder::kNatural;
   linalg::Recursion recursion = linalg::Recursion::kBlocks;
   int64_t segments = 1;  ///< of columns, each with its own factor: less memory than one of all (1)
+  std::optional<AdaRoundSettings> adaround = {};  ///< in place of error feedback
   at::Tensor also = {};  ///< another weight of the layer's shape: what it rounds to is taken where it is
                          ///< closer to the layer's own; undefined: none
 };

@@ -1,4 +1,4 @@
-#include "optimize/feedback.h"
+#include "optimize/minimizer.h"
 
 #include <algorithm>
 #include <utility>
@@ -15,9 +15,9 @@
 namespace ctq::optimize {
 namespace {
 
-class WholeFeedback final : public Feedback {
+class WholeFactor final : public Minimizer {
  public:
-  WholeFeedback(linalg::FeedbackFactor factor, at::Tensor damped, linalg::Recursion recursion)
+  WholeFactor(linalg::FeedbackFactor factor, at::Tensor damped, linalg::Recursion recursion)
       : factor_(std::move(factor)), h_(std::move(damped)), recursion_(recursion) {}
 
   at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const override {
@@ -45,9 +45,9 @@ struct Segment {
   at::Tensor columns_of(const at::Tensor& matrix) const { return matrix.narrow(1, begin, width); }
 };
 
-class SegmentedFeedback final : public Feedback {
+class Segments final : public Minimizer {
  public:
-  SegmentedFeedback(const at::Tensor& h, const OnePassSettings& settings, double shift)
+  Segments(const at::Tensor& h, const OnePassSettings& settings, double shift)
       : h_(h), settings_(settings), shift_(shift) {}
 
   /// False where its block cannot be factored.
@@ -131,7 +131,8 @@ class SegmentedFeedback final : public Feedback {
 
 }  // namespace
 
-std::unique_ptr<Feedback> whole_feedback(const at::Tensor& h, const OnePassSettings& settings, bool with_h) {
+std::unique_ptr<Minimizer> minimize_at_once(const at::Tensor& h, const OnePassSettings& settings,
+                                            bool with_h) {
   linalg::FeedbackFactor factor = linalg::damped_factor(h, settings.lambda, settings.order);
   if (!factor.ok) return nullptr;
   at::Tensor damped;
@@ -139,20 +140,20 @@ std::unique_ptr<Feedback> whole_feedback(const at::Tensor& h, const OnePassSetti
     damped = h.clone();
     damped.diagonal().add_(h.diagonal().mean().mul(factor.lambda));
   }
-  return std::make_unique<WholeFeedback>(std::move(factor), std::move(damped), settings.recursion);
+  return std::make_unique<WholeFactor>(std::move(factor), std::move(damped), settings.recursion);
 }
 
-std::unique_ptr<Feedback> segmented_feedback(const Layer& layer, const at::Tensor& h,
-                                             const OnePassSettings& settings) {
+std::unique_ptr<Minimizer> minimize_in_segments(const Layer& layer, const at::Tensor& h,
+                                                const OnePassSettings& settings) {
   const int64_t columns = h.size(0), count = std::clamp<int64_t>(settings.segments, 1, columns);
   // Tiles are not cut.
   const int64_t unit = layer.scale.size(1) > 1 ? layer.tiling.cols : 1;
   const int64_t width = ((columns + count - 1) / count + unit - 1) / unit * unit;
-  auto feedback =
-      std::make_unique<SegmentedFeedback>(h, settings, settings.lambda * h.diagonal().mean().item<double>());
+  auto minimizer =
+      std::make_unique<Segments>(h, settings, settings.lambda * h.diagonal().mean().item<double>());
   for (int64_t begin = 0; begin < columns; begin += width)
-    if (!feedback->add(begin, std::min(width, columns - begin))) return nullptr;
-  return feedback;
+    if (!minimizer->add(begin, std::min(width, columns - begin))) return nullptr;
+  return minimizer;
 }
 
 }  // namespace ctq::optimize
