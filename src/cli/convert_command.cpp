@@ -22,6 +22,7 @@
 #include "decoded_input.h"
 #include "file_commands.h"
 #include "lora_extraction.h"
+#include "lora_merging.h"
 #include "measured_formats.h"
 #include "mode_switches.h"
 #include "output_path.h"
@@ -129,12 +130,21 @@ int run(const std::vector<std::string>& words) {
   install_signal_handlers();
 
   check_output_path(settings.output, settings.input, settings.no_clobber);
+  for (const MergeOptions::File& file : settings.merging.files)
+    check_output_path(settings.output, file.path, settings.no_clobber);
   if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
   spdlog::info("Processing: {}", settings.input);
   const model::Checkpoint stored = model::Checkpoint::open(settings.input);
   check_output_is_no_input(settings.output, stored);
   const auto decoded = settings.requantize ? std::make_unique<const DecodedInput>(stored) : nullptr;
-  const model::Checkpoint& checkpoint = decoded ? decoded->view.checkpoint() : stored;
+  const model::Checkpoint& plain = decoded ? decoded->view.checkpoint() : stored;
+  const auto merged = settings.merging.files.empty()
+                          ? nullptr
+                          : std::make_unique<const MergedInput>(
+                                plain, settings.merging, settings.strict,
+                                settings.dry_run != DryRun::kNo || settings.verbosity >= Verbosity::kVerbose);
+  if (!settings.merging.only_to.empty()) return write_merged(*merged, settings.output);
+  const model::Checkpoint& checkpoint = merged ? merged->checkpoint() : plain;
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
   const auto lora = open_lora(checkpoint, settings);
