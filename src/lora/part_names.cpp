@@ -79,10 +79,10 @@ std::optional<PartName> by_component(std::string_view name) {
 }  // namespace
 
 std::optional<PartName> part_of(std::string_view name) {
-  if (const auto found = by_component(name)) return found;
+  if (const auto found = by_component(name); found && !found->layer.empty()) return found;
   const auto* ending = std::ranges::find_if(
       kEndings, [&](const Spelling& candidate) { return name.ends_with(candidate.text); });
-  if (ending == std::end(kEndings)) return std::nullopt;
+  if (ending == std::end(kEndings) || name.size() == ending->text.size()) return std::nullopt;
   name.remove_suffix(ending->text.size());
   return PartName{name, ending->part};
 }
