@@ -87,15 +87,18 @@ int write_template(const plan::Plan& plan, const Settings& settings) {
   return 0;
 }
 
-int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
+/// merged: null where no LoRA is.
+int dry_run(const model::Checkpoint& checkpoint, const lora::MergedView* merged, const Settings& settings) {
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
   const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
   print_remarks(plan, settings);
   if (const std::string smoothed = smoothing_words(checkpoint, plan, settings); !smoothed.empty())
     spdlog::info("note: {}", smoothed);
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
-  const report::PlanNames names{
-      .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
+  const report::PlanNames names{.input = settings.input,
+                                .output = settings.output,
+                                .fingerprint = model::fingerprint(checkpoint),
+                                .merged = merged ? &merged->changed() : nullptr};
   const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording,
                                        settings.run.lora);
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
@@ -144,7 +147,7 @@ int run(const std::vector<std::string>& words) {
                                 plain, settings.merging, settings.strict,
                                 settings.dry_run != DryRun::kNo || settings.verbosity >= Verbosity::kVerbose);
   if (!settings.merging.only_to.empty()) return write_merged(*merged, settings.output);
-  const model::Checkpoint& checkpoint = merged ? merged->checkpoint() : plain;
+  const model::Checkpoint& checkpoint = merged ? merged->view().checkpoint() : plain;
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
   const auto lora = open_lora(checkpoint, settings);
@@ -152,7 +155,7 @@ int run(const std::vector<std::string>& words) {
   settings.plan.input_scales =
       find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
   if (settings.goal) choose_by_measurement(checkpoint, settings);
-  if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
+  if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, merged ? &merged->view() : nullptr, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);
   spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());

@@ -160,7 +160,7 @@ MergedInput::MergedInput(const model::Checkpoint& model, const MergeOptions& opt
 }
 
 int write_merged(const MergedInput& input, const std::string& path) {
-  const rewrite::Written written = rewrite::write_plain(input.checkpoint(), path);
+  const rewrite::Written written = rewrite::write_plain(input.view().checkpoint(), path);
   fmt::print("Merged: {} ({} tensors changed, {} copied)\n", path, written.computed, written.copied);
   return 0;
 }

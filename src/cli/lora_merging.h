@@ -38,7 +38,7 @@ class MergedInput {
   ///         not. Error(kBadInput): a quantized model; what adapters and matching throw, naming the option
   MergedInput(const model::Checkpoint& model, const MergeOptions& options, bool strict, bool verbose);
 
-  const model::Checkpoint& checkpoint() const { return view_->checkpoint(); }
+  const lora::MergedView& view() const { return *view_; }
 
  private:
   std::deque<lora::Adapter> adapters_;
