@@ -32,6 +32,7 @@ class MergedView::Tensor final : public model::Computed {
       at::Tensor part = whole ? values : values.narrow(0, change.first_row, change.layer->rows);
       part.copy_(change.of_bias ? merged_bias(part, *change.layer, change.strength)
                                 : merged_weight(part, *change.layer, change.strength));
+      for (const auto& [name, entry] : change.layer->parts) entry->file->release(*entry->info);
     }
     return values;
   }
