@@ -106,8 +106,14 @@ at::Tensor weight_delta(const AdapterLayer& layer) {
 }
 
 at::Tensor merged_weight(const at::Tensor& weight, const AdapterLayer& layer, double strength) {
-  const at::Tensor delta = weight_delta(layer).reshape(weight.sizes());
   const Entry* norms = magnitudes(layer);
+  if (layer.kind == Kind::kLowRank && !layer.find(Part::kMid) && !norms) {
+    const at::Tensor rows = weight.reshape({layer.rows, layer.per_row});
+    const at::Tensor up = finite_values(layer, Part::kUp), down = finite_values(layer, Part::kDown);
+    return at::addmm(rows, up.flatten(1), down.flatten(1), /*beta=*/1, strength * layer.factor)
+        .reshape(weight.sizes());
+  }
+  const at::Tensor delta = weight_delta(layer).reshape(weight.sizes());
   if (!norms) return at::add(weight, delta, strength);
   return at::add(weight, decomposed(weight + delta, layer, *norms) - weight, strength);
 }

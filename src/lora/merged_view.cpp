@@ -17,6 +17,10 @@ struct Change {
   double strength;
   int64_t first_row;
   bool of_bias;
+
+  at::Tensor applied_to(const at::Tensor& rows) const {
+    return of_bias ? merged_bias(rows, *layer, strength) : merged_weight(rows, *layer, strength);
+  }
 };
 
 }  // namespace
@@ -26,13 +30,18 @@ class MergedView::Tensor final : public model::Computed {
   Tensor(const Entry& entry, std::vector<Change> changes) : entry_(entry), changes_(std::move(changes)) {}
 
   at::Tensor load() const override {
-    at::Tensor values = model::load(entry_).to(at::kFloat, /*non_blocking=*/false, /*copy=*/true);
+    at::Tensor values = model::load(entry_).to(at::kFloat);
+    bool of_file = true;  // possibly: mapped memory, which is read-only
     for (const Change& change : changes_) {
-      const bool whole = values.dim() == 0 || change.layer->rows == values.size(0);
-      at::Tensor part = whole ? values : values.narrow(0, change.first_row, change.layer->rows);
-      part.copy_(change.of_bias ? merged_bias(part, *change.layer, change.strength)
-                                : merged_weight(part, *change.layer, change.strength));
-      for (const auto& [name, entry] : change.layer->parts) entry->file->release(*entry->info);
+      if (values.dim() == 0 || change.layer->rows == values.size(0)) {
+        values = change.applied_to(values);
+      } else {
+        if (of_file) values = values.clone();
+        const at::Tensor part = values.narrow(0, change.first_row, change.layer->rows);
+        part.copy_(change.applied_to(part));
+      }
+      of_file = false;
+      for (const auto& [part, entry] : change.layer->parts) entry->file->release(*entry->info);
     }
     return values;
   }
