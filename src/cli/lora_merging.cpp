@@ -13,7 +13,6 @@
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
 #include "ctq/model/quantized.h"
-#include "ctq/rewrite/plain.h"
 #include "option_file.h"
 
 namespace ctq::cli {
@@ -157,12 +156,6 @@ MergedInput::MergedInput(const model::Checkpoint& model, const MergeOptions& opt
   if (!verbose) return;
   for (const auto& [tensor, layers] : view_->changed())
     spdlog::info("LoRA: {} <- {}", printable(tensor), printable(fmt::format("{}", fmt::join(layers, ", "))));
-}
-
-int write_merged(const MergedInput& input, const std::string& path) {
-  const rewrite::Written written = rewrite::write_plain(input.view().checkpoint(), path);
-  fmt::print("Merged: {} ({} tensors changed, {} copied)\n", path, written.computed, written.copied);
-  return 0;
 }
 
 }  // namespace ctq::cli

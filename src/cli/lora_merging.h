@@ -45,7 +45,4 @@ class MergedInput {
   std::optional<lora::MergedView> view_;
 };
 
-/// Writes the merged model and says so.
-int write_merged(const MergedInput& input, const std::string& path);
-
 }  // namespace ctq::cli

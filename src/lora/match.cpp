@@ -109,7 +109,9 @@ std::vector<Target> targets_of(const std::string& layer, const ModelNames& model
   for (const std::string& spelling : respelled(flat)) {
     if (decides(model.flat(spelling))) return several;
   }
-  if (decides(model.flat(fused_names(flat))) || decides(model.flat(flux_names(flat)))) return several;
+  for (const auto& other : {fused_names, flux_names, unet_names}) {
+    if (decides(model.flat(other(flat)))) return several;
+  }
   return several;
 }
 

@@ -30,4 +30,8 @@ std::vector<OtherName> fused_names(std::string_view name);
 /// those of Black Forest Labs.
 std::vector<OtherName> flux_names(std::string_view name);
 
+/// "down_blocks_1_attentions_0_proj_in" -> "input_blocks_4_1_proj_in": from diffusers' names of a UNet of
+/// Stable Diffusion (1, 2, XL: two residual blocks a level) to those of its single-file checkpoints.
+std::vector<OtherName> unet_names(std::string_view name);
+
 }  // namespace ctq::lora

@@ -123,6 +123,31 @@ TEST_CASE("other names: only those of FLUX's blocks, by number", "[lora]") {
   CHECK(fused_names("blk_attn_to_x").empty());
 }
 
+TEST_CASE("other names: a UNet of Stable Diffusion in a single file", "[lora]") {
+  const auto [diffusers, single] = GENERATE(table<std::string, std::string>({
+      {"conv_in", "input_blocks_0_0"},
+      {"down_blocks_0_resnets_1_conv1", "input_blocks_2_0_in_layers_2"},
+      {"down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q",
+       "input_blocks_4_1_transformer_blocks_0_attn1_to_q"},
+      {"down_blocks_2_downsamplers_0_conv", "input_blocks_9_0_op"},
+      {"mid_block_resnets_1_time_emb_proj", "middle_block_2_emb_layers_1"},
+      {"mid_block_attentions_0_proj_out", "middle_block_1_proj_out"},
+      {"up_blocks_0_resnets_2_conv_shortcut", "output_blocks_2_0_skip_connection"},
+      {"up_blocks_3_attentions_1_transformer_blocks_0_ff_net_0_proj",
+       "output_blocks_10_1_transformer_blocks_0_ff_net_0_proj"},
+      {"up_blocks_1_upsamplers_0_conv", "output_blocks_5_2_conv"},
+      {"time_embedding_linear_2", "time_embed_2"},
+  }));
+  CAPTURE(diffusers);
+  const auto place =
+      place_of("lora_unet_" + diffusers, 16, model_of({{"model.diffusion_model." + single + ".weight", 16}}));
+  REQUIRE(place);
+  CHECK(place->weight == "model.diffusion_model." + single + ".weight");
+  for (const char* other : {"down_blocks_x_resnets_0_conv1", "down_blocks_1_resnets_0_other", "up_blocks_1",
+                            "down_blocks_1_other_0_x", "mid_block_x"})
+    CHECK(unet_names(other).empty());
+}
+
 TEST_CASE("match: what the model has not is listed, and so is what could be two layers", "[lora]") {
   const Opened model = model_of({{"first.a_b.weight", 16}, {"first.a.b.weight", 16}, {"c.weight", 16}});
   const AdapterFile file = adapter_of({{"lora_unet_first_a_b", 16}, {"c", 16}, {"d", 16}});

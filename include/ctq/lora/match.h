@@ -39,7 +39,8 @@ struct Matches {
 ///  5. a fused layer of the model (qkv, qkv_proj, gate_up_proj ...) that holds the layer's rows: first q,
 ///  then
 ///     k, then v, k and v of the same size
-///  6. the name that a diffusers layer of FLUX has in a checkpoint of Black Forest Labs, and its rows there
+///  6. the name that a diffusers layer of FLUX has in a checkpoint of Black Forest Labs, and its rows there; or
+///     that of a diffusers UNet in a single-file checkpoint of Stable Diffusion
 ///
 /// Where several layers of the adapter claim the same rows (those of two text encoders, say), the only one
 /// whose shape fits gets them.
