@@ -74,11 +74,15 @@ void report(const lora::Adapter& adapter, const lora::Matches& matches, const Me
   for (const auto& [layer, what] : matches.ambiguous)
     ambiguous.push_back(fmt::format("{} (could be {})", layer, what));
   if (matches.matched.empty()) {
-    fail(ErrorCode::kFailure, "{}: none of its {} layers is in {}: {}; --lora-map can name them", file.path,
-         layers, model, listed(ambiguous.empty() ? matches.unmatched : ambiguous));
+    const auto& names = !ambiguous.empty()           ? ambiguous
+                        : !matches.unmatched.empty() ? matches.unmatched
+                                                     : matches.left_out;
+    fail(ErrorCode::kFailure, "{}: none of its {} layers is merged into {}: {}; --lora-map can name them",
+         file.path, layers, model, listed(names));
   }
-  spdlog::info("LoRA {}: {} of {} layers, strength {:.6g}", file.path, matches.matched.size(), layers,
-               file.strength);
+  spdlog::info("LoRA {}: {} of {} layers, strength {:.6g}{}", file.path, matches.matched.size(), layers,
+               file.strength,
+               matches.left_out.empty() ? "" : fmt::format(", {} left out", matches.left_out.size()));
   if (!matches.unmatched.empty())
     remark(strict, fmt::format("{}: {} of its {} layers are not in the model and are not merged: {}",
                                file.path, matches.unmatched.size(), layers, listed(matches.unmatched)));
