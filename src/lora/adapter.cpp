@@ -127,11 +127,11 @@ class LayerReader {
     return entry.info->shape[dimension];
   }
 
-  /// Product of the dimensions from `first` on.
+  /// Product of the dimensions from `first` on, of which there is at least one.
   int64_t rest(const Entry& entry, size_t first) const {
     int64_t product = 1;
     for (size_t i = first; i < entry.info->shape.size(); ++i) product *= entry.info->shape[i];
-    if (entry.info->shape.size() < first || product == 0) refuse_shape(entry);
+    if (entry.info->shape.size() <= first || product == 0) refuse_shape(entry);
     return product;
   }
 

@@ -55,7 +55,7 @@ at::Tensor kronecker(const AdapterLayer& layer) {
   const at::Tensor first =
       layer.find(Part::kLokrW1)
           ? finite_values(layer, Part::kLokrW1).flatten(1)
-          : finite_values(layer, Part::kLokrW1A).mm(finite_values(layer, Part::kLokrW1B).flatten(1));
+          : finite_values(layer, Part::kLokrW1A).flatten(1).mm(finite_values(layer, Part::kLokrW1B).flatten(1));
   const at::Tensor second = layer.find(Part::kLokrW2)
                                 ? finite_values(layer, Part::kLokrW2).flatten(1)
                                 : product(layer, Part::kLokrW2A, Part::kLokrW2B, Part::kLokrT2);

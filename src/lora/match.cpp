@@ -150,7 +150,7 @@ class Matcher {
   }
 
   Match matched(const AdapterLayer& layer, const Target& target) const {
-    Match match{.layer = &layer};
+    Match match{.layer = &layer, .whole = target.whole};
     const Entry& entry = *target.entry;
     if (!target.whole && !entry.info->shape.empty())
       match.first_row = target.rows.first(layer.rows, entry.info->shape[0]);
@@ -161,7 +161,6 @@ class Matcher {
         fail(ErrorCode::kBadInput, "{}: layer '{}' changes a bias, but '{}' of {} has none", adapter_.path(),
              printable(layer.name), printable(target.layer()), model_.path());
     }
-    whole_[&layer] = target.whole;
     return match;
   }
 
@@ -169,8 +168,10 @@ class Matcher {
     const std::vector<int64_t>& shape = entry.info->shape;
     const int64_t rows = shape.empty() ? 1 : shape[0];
     const AdapterLayer& layer = *match.layer;
+    const bool factors = &entry == match.weight && layer.kind != Kind::kDifference;
+    if (factors && shape.size() < 2) return false;
     if (rows == 0 || entry.info->numel() != rows * per_row) return false;
-    if (whole_.at(&layer)) return rows == layer.rows;
+    if (match.whole) return rows == layer.rows;
     return match.first_row >= 0 && match.first_row + layer.rows <= rows;
   }
   bool fits(const Match& match) const {
@@ -184,9 +185,23 @@ class Matcher {
            b.first_row < a.first_row + a.layer->rows;
   }
 
+  /// Layers of a part of the adapter of which nothing fits, though another part does.
+  std::set<const AdapterLayer*> of_other_models() const {
+    std::set<std::string_view> fitting;
+    for (const Match& match : result_.matched) {
+      if (fits(match)) fitting.insert(model::adapter_prefix(match.layer->name));
+    }
+    std::set<const AdapterLayer*> others;
+    for (const Match& match : result_.matched) {
+      const bool part_fits = fitting.contains(model::adapter_prefix(match.layer->name));
+      if (!fitting.empty() && !part_fits) others.insert(match.layer);
+    }
+    return others;
+  }
+
   /// Rows that several layers claim go to the only one that fits, else to none.
   void settle_claims() {
-    std::set<const AdapterLayer*> lost, contested;
+    std::set<const AdapterLayer*> lost = of_other_models(), contested;
     for (const Match& match : result_.matched) {
       for (const Match& other : result_.matched) {
         if (match.layer == other.layer || !overlap(match, other)) continue;
@@ -233,7 +248,6 @@ class Matcher {
   const model::Checkpoint& model_;
   ModelNames names_;
   const LayerMap& map_;
-  mutable std::map<const AdapterLayer*, bool> whole_;  ///< whether the layer is all of its target
   Matches result_;
 };
 

@@ -11,8 +11,16 @@ struct Prefix {
 };
 
 constexpr Prefix kModelPrefixes[] = {
-    {"model.diffusion_model.", true}, {"model.model.", true},  {"net.", true},   {"diffusion_model.", false},
-    {"base_model.model.", false},     {"transformer.", false}, {"unet.", false}, {"model.", false},
+    {"model.diffusion_model.", true},
+    {"model.model.", true},
+    {"net.", true},
+    {"diffusion_model.", false},
+    {"base_model.model.", false},
+    {"transformer.", false},
+    {"unet.", false},
+    {"model.", false},
+    {"cond_stage_model.transformer.", false},
+    {"conditioner.embedders.0.transformer.", false},
 };
 
 constexpr std::string_view kAdapterPrefixes[] = {

@@ -136,6 +136,11 @@ TEST_CASE("adapter: what does not fit together is refused by name", "[lora]") {
   refused({stored("x.lora_A.weight", normal({4, 6})), stored("x.lora_B.weight", normal({8, 4})),
            stored("x.lora_B.bias", normal({7}))},
           "x.lora_B.bias");
+  refused({stored("x.lora_A.weight", normal({4})), stored("x.lora_B.weight", normal({8, 4}))},
+          "x.lora_A.weight' of shape [4]");
+  refused({stored("x.lora_down.weight", normal({4, 6})), stored("x.lora_mid.weight", normal({4, 4})),
+           stored("x.lora_up.weight", normal({8, 4}))},
+          "x.lora_mid.weight' of shape [4, 4]");
   std::vector<TestTensor> nan = pair_of("x");
   nan.push_back(scalar("x.alpha", NAN));
   refused(nan, "x.alpha");

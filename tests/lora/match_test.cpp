@@ -181,6 +181,16 @@ TEST_CASE("match: of two text encoders the one whose shapes fit", "[lora]") {
   CHECK(found.matched.front().layer->name == "lora_te2_" + rest);
   CHECK(found.unmatched == std::vector<std::string>{"lora_te1_" + rest});
 
+  const AdapterFile other_part = adapter_of({{"lora_unet_x", 16}, {"lora_te2_" + rest, 16}});
+  const Matches unet =
+      match(*other_part.adapter,
+            model_of({{"x.weight", 16},
+                      {"conditioner.embedders.0.transformer.text_model.encoder.layers.0.mlp.fc1.weight", 32}})
+                .checkpoint,
+            {});
+  REQUIRE(unet.matched.size() == 1);
+  CHECK(unet.unmatched == std::vector<std::string>{"lora_te2_" + rest});
+
   const AdapterFile both = adapter_of({{"lora_te1_" + rest, 32}, {"lora_te2_" + rest, 32}});
   const Matches undecided = match(*both.adapter, model.checkpoint, {});
   CHECK(undecided.matched.empty());
@@ -195,6 +205,9 @@ TEST_CASE("match: another shape, a missing bias and codes are refused by name", 
   const AdapterFile file = adapter_of({{"blk.a", 16}});
   refuses(file, model_of({{"blk.a.weight", 15}}), "[15, 8]");
   refuses(file, Opened({stored("blk.a.weight", at::zeros({16, 9}))}), "[16, 9]");
+  const AdapterFile narrow(
+      {stored("blk.a.lora_A.weight", at::zeros({2, 1})), stored("blk.a.lora_B.weight", at::zeros({16, 2}))});
+  refuses(narrow, Opened({stored("blk.a.weight", at::zeros({16}))}), "[16]");
   refuses(file, Opened({stored("blk.a.weight", at::zeros({16, 8}, at::kChar))}), "I8");
   const AdapterFile bias({stored("blk.a.diff_b", at::zeros({16}))});
   refuses(bias, model_of({{"blk.a.weight", 16}}), "a bias");

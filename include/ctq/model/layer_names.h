@@ -10,7 +10,8 @@ namespace ctq::model {
 std::string_view model_prefix(std::string_view tensor_name);
 
 /// The name without all prefixes that a model's files and programs put in front: model_prefix(),
-/// "diffusion_model.", "base_model.model.", "transformer.", "unet.", "model.".
+/// "diffusion_model.", "base_model.model.", "transformer.", "unet.", "model."; of the CLIP-L inside checkpoints of
+/// Stable Diffusion "cond_stage_model.transformer." and "conditioner.embedders.0.transformer.".
 std::string_view without_model_prefixes(std::string_view name);
 
 /// The one prefix by which an adapter says which model of a pipeline a layer is of: "lora_unet_",
