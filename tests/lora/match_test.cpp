@@ -115,6 +115,15 @@ TEST_CASE("match: split layers go to their rows of a fused one", "[lora]") {
   CHECK(place->first_row == first);
 }
 
+TEST_CASE("match: norms of FLUX, whose parameters are no weights by name", "[lora]") {
+  const Opened model({stored("single_blocks.3.norm.query_norm.scale", at::ones({16}))});
+  const AdapterFile file(
+      {stored("transformer.single_transformer_blocks.3.attn.norm_q.diff", at::ones({16}))});
+  const Matches found = match(*file.adapter, model.checkpoint, {});
+  REQUIRE(found.matched.size() == 1);
+  CHECK(found.matched.front().weight->name() == "single_blocks.3.norm.query_norm.scale");
+}
+
 TEST_CASE("other names: only those of FLUX's blocks, by number", "[lora]") {
   CHECK(flux_names("transformer_blocks_x_attn_to_q").empty());
   CHECK(flux_names("transformer_blocks__attn_to_q").empty());
