@@ -309,6 +309,10 @@ void read_lora(const Arguments& arguments, Settings& settings) {
     }
     return;
   }
+  if (!settings.merging.files.empty())
+    refuse("extract-lora",
+           "compares with the model as it was; write the merged one first (--lora-only-to), then convert that",
+           "true");
   settings.extraction = read_extraction(arguments);
   settings.lora_output =
       arguments.given("lora_output") ? arguments.text("lora_output") : lora_output_name(settings.output);
@@ -317,6 +321,7 @@ void read_lora(const Arguments& arguments, Settings& settings) {
 }
 
 std::string output_name(const Settings& settings) {
+  if (!settings.merging.only_to.empty()) return settings.merging.only_to;
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
              : derived_output(settings.input, settings.plan,
@@ -388,6 +393,7 @@ Settings make_settings(const Arguments& arguments) {
   read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.goal = read_goal(arguments, settings.plan);
+  settings.merging = read_merging(arguments, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
   read_lora(arguments, settings);
   settings.run.output = settings.output;
