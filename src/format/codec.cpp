@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "ctq/base/error.h"
+#include "ctq/format/log_scale.h"
 #include "ctq/format/quip.h"
 #include "ctq/linalg/conjugate.h"
 #include "ctq/linalg/hadamard.h"
@@ -297,6 +298,19 @@ std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& orig
   return encoded;
 }
 
+std::optional<Encoded> encode_nearest_reaching(const Codec& codec, const at::Tensor& weight, float largest) {
+  TORCH_INTERNAL_ASSERT(codec.granularity == kTensor && codec.absmax && !codec.packing->encode);
+  const linalg::Extent extent = linalg::extent(weight);
+  if (!extent.finite()) return std::nullopt;
+  const linalg::TileScale scale = codec.absmax(std::max(extent.amax, largest), 0);
+  Encoded encoded{&codec};
+  const at::TensorOptions options = weight.options().dtype(at::kFloat);
+  encoded.codes = linalg::encode_tiles(weight, tiling(codec, weight.size(0), weight.size(1), 0),
+                                       codec.grid().code(), codec.divide, at::full({1, 1}, scale.factor, options));
+  encoded.scales = at::full({}, scale.decode, options);
+  return encoded;
+}
+
 bool decodes_linearly(const Codec& codec) { return codec.packing->decode == nullptr; }
 
 at::Tensor decode_codes(const Encoded& encoded) {
@@ -337,6 +351,12 @@ at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const a
       return e4m3_grid()
           .nearest((scales / outer_scale).clamp_max_(codec.largest_inner_scale))
           .mul_(outer_scale);
+    case ScaleType::kLogarithmic: {
+      const at::Tensor on_cpu = scales.cpu().contiguous().clone();
+      for (float& scale : std::span(on_cpu.data_ptr<float>(), static_cast<size_t>(on_cpu.numel())))
+        scale = log_scale_value(log_scale_code(std::clamp(scale, log_scale_value(0), log_scale_value(255))));
+      return on_cpu.to(scales.device());
+    }
     case ScaleType::kBFloat16: return scales.to(at::kBFloat16).to(at::kFloat);
     case ScaleType::kE8M0: {
       const auto [fraction, exponent] = at::frexp(scales);  // fraction in [1/2, 1)

@@ -15,6 +15,10 @@ linalg::TileScale fp8_tensor_e5m2(float amax, float);
 /// FP8 with a scale per row or block: the factor comes first and its reciprocal is stored.
 linalg::TileScale fp8_fine(float amax, float);
 
+/// FP8 with a one-byte scale (log_scale.h): the least one with which nothing saturates. Beyond the largest
+/// the exact one.
+linalg::TileScale fp8_log_scale(float amax, float);
+
 /// amax / 127, at least 1e-30: kitchen's floor.
 linalg::TileScale int8(float amax, float);
 /// The same with QuantOps' floor, 1e-8.

@@ -88,6 +88,30 @@ std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan, bool bia
   return order;
 }
 
+/// Of every weight whose module ("blocks.0.attn" of "blocks.0.attn.to_q.weight") holds several that get one
+/// scale: the largest magnitude of them all. Reads these weights.
+std::map<const TensorPlan*, float> largest_of_modules(const plan::Plan& plan) {
+  std::map<std::string_view, std::vector<const TensorPlan*>> modules;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    if (tensor.target.codec->granularity != format::Granularity::kTensor) continue;
+    const std::string_view layer = tensor.source->layer();
+    if (const size_t dot = layer.rfind('.'); dot != std::string_view::npos)
+      modules[layer.substr(0, dot)].push_back(&tensor);
+  }
+  std::map<const TensorPlan*, float> largest;
+  for (const auto& [module, weights] : modules) {
+    if (weights.size() < 2) continue;
+    float whole = 0;
+    for (const TensorPlan* weight : weights) {
+      throw_if_cancelled();
+      whole = std::max(whole, linalg::extent(model::load(*weight->source)).amax);
+    }
+    for (const TensorPlan* weight : weights) largest[weight] = whole;
+  }
+  return largest;
+}
+
 /// Nothing where the run does not smooth.
 std::optional<transform::Smoothing> make_smoothing(const model::Checkpoint& checkpoint,
                                                    const plan::Plan& plan, const RunOptions& options) {
@@ -108,7 +132,9 @@ class Run {
         smoothing_(make_smoothing(checkpoint, plan, options)),
         rounding_(checkpoint, options, smoothing_ ? &*smoothing_ : nullptr),
         outputs_(plan, options.output),
-        writes_(options.byte_budget) {}
+        writes_(options.byte_budget) {
+    if (options.shared_scales) shared_largest_ = largest_of_modules(plan);
+  }
 
   /// False when a weight turned out not to be quantizable: the run is then worthless.
   bool carry_out(Result& result) {
@@ -205,7 +231,8 @@ class Run {
   bool quantize(const TensorPlan& tensor, TensorDone& event) {
     try {
       const at::Tensor weight = values_of(tensor);
-      auto outcome = rounding_.round(tensor, weight);
+      const auto shared = shared_largest_.find(&tensor);
+      auto outcome = rounding_.round(tensor, weight, shared == shared_largest_.end() ? 0 : shared->second);
       if (!outcome) return false;
       const format::Encoded& encoded = outcome->encoded;
       event.optimized = std::move(outcome->optimized);
@@ -216,7 +243,8 @@ class Run {
         if (options_.measure_quality) event.error = metrics::weight_error(weight, decoded);
         if (mean.defined()) bias_changes_[bias] = bias_change(weight, decoded, mean);
       }
-      std::vector<at::Tensor> stored = format::pack(encoded);
+      std::vector<at::Tensor> stored = packed(tensor, encoded);
+      if (tensor.copies_scale) stored.push_back(encoded.scales.to(at::kFloat).clone());
       for (at::Tensor& part : stored) part = part.cpu();
       store(tensor, std::move(stored));
     } catch (const c10::OutOfMemoryError&) {
@@ -224,6 +252,14 @@ class Run {
            printable(tensor.source->name()), options_.device.str());
     }
     return true;
+  }
+
+  static std::vector<at::Tensor> packed(const TensorPlan& tensor, const format::Encoded& encoded) {
+    try {
+      return format::pack(encoded);
+    } catch (const Error& error) {
+      fail(error.code(), "tensor '{}': {}", printable(tensor.source->name()), error.what());
+    }
   }
 
   bool correct_bias(const TensorPlan& tensor, const at::Tensor& change) {
@@ -253,6 +289,7 @@ class Run {
   Events& events_;
   std::optional<transform::Smoothing> smoothing_;
   LayerRounding rounding_;
+  std::map<const TensorPlan*, float> shared_largest_;     ///< of weights that share a scale
   std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
   size_t biases_corrected_ = 0;
   OutputSet outputs_;

@@ -96,10 +96,11 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
 }  // namespace
 
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
-                                                           const at::Tensor& weight) {
+                                                           const at::Tensor& weight, float largest) {
   const plan::Target& target = tensor.target;
-  auto nearest = format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group,
-                                        options_.optimizer.quip_seed);
+  auto nearest = largest > 0 ? format::encode_nearest_reaching(*target.codec, weight, largest)
+                             : format::encode_nearest(*target.codec, weight, target.block_size,
+                                                      target.rotation_group, options_.optimizer.quip_seed);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
   const bool plain =

@@ -25,7 +25,8 @@ class LayerRounding {
     std::optional<Optimized> optimized;
   };
   /// weight: on the run's device. Nothing when it holds a NaN or an infinity.
-  std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight);
+  /// largest: magnitude that the weight's one scale must reach, for weights that share it; 0: none do
+  std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight, float largest = 0);
 
   /// Of what round() gave for the weight: output_rel on rows that were held back, else weight_rel.
   double error(const plan::TensorPlan& tensor, const at::Tensor& weight, const Outcome& outcome);

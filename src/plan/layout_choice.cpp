@@ -1,9 +1,11 @@
 #include "layout_choice.h"
 
+#include <algorithm>
 #include <cstring>
 #include <set>
 
 #include "ctq/base/error.h"
+#include "ctq/format/log_scale.h"
 #include "ctq/model/layer_names.h"
 
 namespace ctq::plan {
@@ -62,6 +64,10 @@ void add(Plan& plan, std::string name, safetensors::Dtype dtype, std::string byt
 
 }  // namespace
 
+bool has_log_scale(const TensorPlan& tensor) {
+  return tensor.decision == Decision::kQuantize && tensor.target.codec == &format::log_scale_codec();
+}
+
 format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options) {
   const std::vector<int64_t>& shape = tensor.source->info->shape;
   return {.full_precision_matrix_mult =
@@ -110,10 +116,13 @@ void add_markers(Plan& plan, const Options& options) {
   if (fp8) {
     // Two elements mean full-precision matrix products, none or one lets the loader multiply in FP8; the
     // values mean nothing.
-    const std::string zeros(options.full_precision_matrix_mult ? 2 : 1, '\0');
+    const int64_t elements = options.scaled_fp8_elements.value_or(options.full_precision_matrix_mult ? 2 : 1);
+    const std::string zeros(static_cast<size_t>(elements), '\0');
     for (const std::string_view prefix : prefixes_in_use(plan)) {
       add(plan, std::string(prefix) + "scaled_fp8", safetensors::Dtype::kF8E4M3, zeros);
     }
+    if (std::ranges::any_of(plan.tensors, has_log_scale))
+      add(plan, "scale_format", safetensors::Dtype::kU8, std::string(1, '\x08'));
   } else if (int8 && options.full_precision_matrix_mult) {
     plan.notes.push_back("--full_precision_matrix_mult has no effect: the legacy INT8 layout cannot say it");
   }

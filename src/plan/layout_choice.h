@@ -8,6 +8,9 @@ namespace ctq::plan {
 /// What a layer's marker says: its own setting, or that of the whole file.
 format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options);
 
+/// Whether the weight's scale is stored in one byte (format/log_scale.h).
+bool has_log_scale(const TensorPlan& tensor);
+
 /// Sets plan.layout: what the user asked for; otherwise legacy, or comfy with a note where legacy readers
 /// would misread the content. throws  Error(kUsage) when legacy was asked for and cannot hold the content
 void choose_layout(Plan& plan, const Options& options);

@@ -7,6 +7,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/format/log_scale.h"
 #include "ctq/model/quantized.h"
 #include "ctq/safetensors/writer.h"
 #include "layout_choice.h"
@@ -47,6 +48,8 @@ std::vector<safetensors::TensorInfo> outputs_of(const TensorPlan& plan, format::
     outputs.push_back(output(format::side_name(layer, stored.role, layout),
                              model::container_dtype(stored.dtype), stored.shape));
   }
+  if (plan.copies_scale)
+    outputs.push_back(output(format::side_name(layer, "input_scale", layout), safetensors::Dtype::kF32, {}));
   return outputs;
 }
 
@@ -54,6 +57,8 @@ safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, const Pla
                                   const Options& options) {
   safetensors::Metadata metadata = checkpoint.metadata();
   metadata.emplace("format", "pt");
+  if (std::ranges::any_of(plan.tensors, has_log_scale))
+    metadata.insert_or_assign(std::string(format::kLogScaleKey), std::string(format::kLogScaleText));
   if (!options.save_quant_metadata) return metadata;
   std::map<std::string, std::string> markers;
   for (const TensorPlan& tensor : plan.tensors) {
@@ -156,7 +161,12 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& asked, const 
   plan.unused = router.unused();
   plan.notes = router.notes();
   choose_layout(plan, options);
-  for (TensorPlan& tensor : plan.tensors) tensor.outputs = outputs_of(tensor, plan.layout);
+  for (TensorPlan& tensor : plan.tensors) {
+    tensor.copies_scale = options.copy_weight_scales && tensor.decision == Decision::kQuantize &&
+                          plan.layout == format::Layout::kLegacy &&
+                          !options.input_scales.of(tensor.source->layer(), *tensor.target.codec);
+    tensor.outputs = outputs_of(tensor, plan.layout);
+  }
   add_markers(plan, options);
   add_input_scales(plan, options);
   plan.metadata = metadata_of(checkpoint, plan, options);

@@ -91,15 +91,29 @@ TensorPlan Router::keep(const model::Checkpoint::Entry& entry, std::string reaso
 }
 
 TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
+  if (options_.remove_tensors && options_.remove_tensors->search(entry.name())) {
+    TensorPlan plan = keep(entry, "left out");
+    plan.decision = Decision::kRemove;
+    return plan;
+  }
   if (const auto hit = presets_.removes(entry.name())) {
     TensorPlan plan = keep(entry, fmt::format("preset {}: '{}'", hit->preset, hit->pattern));
     plan.decision = Decision::kRemove;
     return plan;
   }
   if (std::string reason = not_a_candidate(entry); !reason.empty()) return keep(entry, std::move(reason));
+  if (std::string reason = too_small(entry); !reason.empty()) return keep(entry, std::move(reason));
   TensorPlan plan = route_candidate(entry);
   plan.candidate = true;
   return plan;
+}
+
+std::string Router::too_small(const model::Checkpoint::Entry& entry) const {
+  const int64_t rows = entry.info->shape[0], columns = entry.info->shape[1];
+  if (rows * columns < options_.min_elements)
+    return fmt::format("fewer than {} elements", options_.min_elements);
+  if (std::min(rows, columns) < options_.min_side) return fmt::format("a side below {}", options_.min_side);
+  return "";
 }
 
 TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {

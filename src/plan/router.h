@@ -31,6 +31,8 @@ class Router {
     std::optional<bool> full_precision_matrix_mult;
   };
 
+  /// Why a candidate is below the sizes asked for; empty when it is not.
+  std::string too_small(const model::Checkpoint::Entry& entry) const;
   TensorPlan route_candidate(const model::Checkpoint::Entry& entry);
   Choice choose(const model::Checkpoint::Entry& entry);
   Choice follow(const LayerRule& rule) const;

@@ -6,6 +6,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/format/log_scale.h"
 #include "ctq/format/quip.h"
 #include "ctq/linalg/hadamard.h"
 #include "ctq/linalg/tiles.h"
@@ -107,9 +108,9 @@ float log_scale(const QuantizedFile& file, const Layer& layer) {
     refuse(layer, "its scale is {} {}, not one U8 code", safetensors::dtype_name(entry->info->dtype),
            shape_text(entry->info->shape));
   const LogScales& scales = file.log_scales.value();
-  const double code = static_cast<unsigned char>(text_of(*entry)[0]);
-  const double exponent = code / 255 * (scales.log10_max - scales.log10_min) + scales.log10_min;
-  return static_cast<float>(std::pow(10.0, scales.multiplier ? -exponent : exponent));
+  const auto code = static_cast<unsigned char>(text_of(*entry)[0]);
+  const float value = format::log_scale_value(code, scales.log10_min, scales.log10_max);
+  return scales.multiplier ? 1 / value : value;
 }
 
 void require_decodable(const Layer& layer) {

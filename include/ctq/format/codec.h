@@ -42,6 +42,7 @@ enum class ScaleType : uint8_t {
   kE4M3,      ///< an outer scale times a float8_e4m3fn number, 0 included
   kE8M0,      ///< 2^-126 .. 2^127, and 0
   kBFloat16,  ///< positive
+  kLogarithmic,  ///< the values of log_scale.h
 };
 
 /// Whether columns are rotated by ConvRot (linalg::rotate_columns), which the format's readers undo.
@@ -156,6 +157,10 @@ Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
 /// sign_seed       of the signs of incoherent codecs
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weight, int64_t block_size,
                                       int64_t rotation_group = 0, uint64_t sign_seed = 0);
+
+/// The same for a weight with one scale of its own, which is taken as if the weight's largest magnitude were
+/// `largest`, where it is smaller: weights that share a scale. codec: of Granularity::kTensor
+std::optional<Encoded> encode_nearest_reaching(const Codec& codec, const at::Tensor& weight, float largest);
 
 /// The weight, float32, in the space in which `like` has its codes: rotated, transformed, or as it is.
 at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like);

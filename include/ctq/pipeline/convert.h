@@ -39,6 +39,7 @@ struct RunOptions {
   std::optional<double>
       smoothquant_alpha;  ///< smooths inputs first (transform::Smoothing); needs a recording
   bool strict = false;    ///< non-finite weights end the run
+  bool shared_scales = false;  ///< weights of one module, each with one scale, get one scale for all
 };
 
 /// ||U^T E V||_F / ||W||_F before and after an optimizer.

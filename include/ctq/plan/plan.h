@@ -76,10 +76,16 @@ struct Options {
   bool use_recognised_preset = false;  ///< the preset that the names suit is active too
   FilterSet filter_set = FilterSet::kSeed;
   std::optional<Pattern> exclude_layers;
+  std::optional<Pattern> remove_tensors;  ///< left out of the output, whatever they are
+  int64_t min_elements = 0;               ///< of a weight that is quantized
+  int64_t min_side = 0;                   ///< shorter side of one
   std::optional<format::Layout> layout;  ///< nothing: legacy, unless the content needs the comfy layout
   bool full_precision_matrix_mult = false;
   bool save_quant_metadata = false;
   InputScales input_scales;
+  bool copy_weight_scales = false;  ///< legacy layout: <layer>.scale_input is a copy of <layer>.scale_weight,
+                                    ///< for loaders that look whether it is there
+  std::optional<int64_t> scaled_fp8_elements;  ///< legacy layout; nothing: as full_precision_matrix_mult has it
   bool allow_empty = false;
   uint64_t max_shard_bytes = 0;  ///< 0: one file
 };
@@ -98,6 +104,7 @@ struct TensorPlan {
       outputs;                  ///< what is written for it: offsets not yet set, the weight first
   bool shape_fallback = false;  ///< the target's blocks do not divide it
   bool value_fallback = false;  ///< kept because of its values
+  bool copies_scale = false;    ///< the last output is a copy of the scale
 
   uint64_t bytes_in() const { return source->info->bytes(); }
   uint64_t bytes_out() const;
