@@ -35,7 +35,7 @@ namespace {
 const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
     {"calibrate", run_calibrate}, {"inspect", run_inspect},           {"verify", run_verify},
     {"compare", run_compare},     {"dequantize", run_dequantize},     {"edit", run_edit},
-    {"migrate", run_migrate},     {"extract-lora", run_extract_lora},
+    {"migrate", run_migrate},     {"extract-lora", run_extract_lora}, {"clip-g", run_clip_g},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {

@@ -24,7 +24,7 @@ const CommandOptions* command_options(std::string_view command) {
   static const std::map<std::string_view, const CommandOptions& (*)()> kTables{
       {"calibrate", calibrate_options}, {"inspect", inspect_options},           {"verify", verify_options},
       {"compare", compare_options},     {"dequantize", dequantize_options},     {"edit", edit_options},
-      {"migrate", migrate_options},     {"extract-lora", extract_lora_options},
+      {"migrate", migrate_options},     {"extract-lora", extract_lora_options},   {"clip-g", clip_g_options},
   };
   const auto found = kTables.find(command);
   return found == kTables.end() ? nullptr : &found->second();
@@ -33,7 +33,7 @@ const CommandOptions* command_options(std::string_view command) {
 std::span<const Command> commands() {
   static constexpr std::array kCommands{
       Command{"convert", "Quantize a checkpoint; the command when no word is given", true},
-      Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", false},
+      Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", true},
       Command{"fp8", "Scaled FP8 with learned rounding", false},
       Command{"calibrate", "Gather, join and inspect statistics of each layer's input", true},
       Command{"batch", "Convert many files", false},

@@ -1,0 +1,24 @@
+// The analysis by block, of `clip-g --analyze` and `analyze --blocks`.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "ctq/cli/arguments.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/plan/clip_g.h"
+
+namespace ctq::cli {
+
+/// Where the analysis goes besides standard output; empty: not there.
+struct AnalysisFiles {
+  std::string json;
+  std::string page;
+};
+
+/// Measures, prints and writes. keep: as report::make_block_report() takes it.
+/// throws  Error(kUsage): a file that is the input
+void report_blocks(const model::Checkpoint& checkpoint, const std::optional<plan::BlockList>& keep,
+                   const AnalysisFiles& files);
+
+}  // namespace ctq::cli
