@@ -3,9 +3,11 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "ctq/cli/arguments.h"
 #include "ctq/model/checkpoint.h"
+#include "ctq/plan/blocks.h"
 #include "ctq/plan/clip_g.h"
 
 namespace ctq::cli {
@@ -14,11 +16,12 @@ namespace ctq::cli {
 struct AnalysisFiles {
   std::string json;
   std::string page;
+  bool print_json = false;  ///< JSON on standard output instead of tables
 };
 
 /// Measures, prints and writes. keep: as report::make_block_report() takes it.
 /// throws  Error(kUsage): a file that is the input
-void report_blocks(const model::Checkpoint& checkpoint, const std::optional<plan::BlockList>& keep,
-                   const AnalysisFiles& files);
+void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::Block>& blocks,
+                   const std::optional<plan::BlockList>& keep, const AnalysisFiles& files);
 
 }  // namespace ctq::cli

@@ -53,6 +53,9 @@ plan::ClipGOptions read_options(const Arguments& arguments) {
   plan::ClipGOptions options;
   options.keep = named([&] { return plan::BlockList::parse(arguments.text("first_blocks_keep")); });
   options.split = read_split(arguments);
+  if (arguments.given("split_names") && !options.split)
+    fail(ErrorCode::kUsage, "argument --split-names: goes with --split-attn-qkv");
+  if (arguments.text("split_names") == "seed") options.split_names = plan::SplitNames::kOpenClip;
   options.fused_fp8 = arguments.flag("in_proj_fp8");
   options.attention_out_fp8 = arguments.flag("attn_out_fp8");
   options.scaled = arguments.text("fp8_scale") == "tensor";
@@ -125,6 +128,10 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
   if (arguments.text("split_attn_qkv") == "auto" && arguments.given("split_attn_qkv"))
     spdlog::info("note: --split-attn-qkv is q{},kv{}", options.split->query_fp8 ? 8 : 16,
                  options.split->key_value_fp8 ? 8 : 16);
+  if (wanted.split_blocks() > 0 && options.split_names == plan::SplitNames::kOpenClip)
+    spdlog::info("note: stock ComfyUI maps no split q, k and v under these names; --split-names comfyui");
+  if (options.scaled)
+    spdlog::info("note: stock ComfyUI reads no scales in a CLIP text encoder; --fp8-scale none is what it loads");
   spdlog::info("{}", report::clip_g_intention(wanted, options));
   const pipeline::ClipGSurvey survey = pipeline::survey_clip_g(wanted);
   const plan::ValueFindings findings =
@@ -141,7 +148,7 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
   if (!json.empty()) safetensors::write_text_file(json, report::clip_g_json(plan, survey));
   if (!arguments.flag("quiet")) {
     fmt::print("{}{}\n", report::clip_g_summary(plan),
-               dry_run ? "Dry run: no file written." : fmt::format("Saved: {}", output));
+               dry_run ? "Dry run — no file written." : fmt::format("Saved: {}", output));
   }
   return 0;
 }
@@ -155,8 +162,8 @@ int analyze(const Arguments& arguments, const plan::ClipGOptions& options) {
       spdlog::info("note: {} does nothing with --analyze", option.name);
   }
   const model::Checkpoint checkpoint = model::Checkpoint::open(arguments.text("input"));
-  if (!plan::is_clip_g(checkpoint)) plan::clip_g_blocks(checkpoint);  // says what is missing
-  report_blocks(checkpoint, options.keep, {.json = arguments.text("json"), .page = arguments.text("report")});
+  report_blocks(checkpoint, plan::clip_g_blocks(checkpoint), options.keep,
+                {.json = arguments.text("json"), .page = arguments.text("report")});
   return 0;
 }
 

@@ -27,6 +27,12 @@ std::vector<Option> make_table() {
               .choose({"auto", "q16,kv8", "q8,kv8", "q8,kv16", "q16,kv16"})
               .value_optional()
               .built(),
+          choice("--split-names",
+                 "Names of q, k and v after the split. comfyui: text_model.encoder.layers.<N>.self_attn.*, which "
+                 "ComfyUI reads; seed: transformer.resblocks.<N>.attn.*, which it does not")
+              .choose({"comfyui", "seed"})
+              .standard("comfyui")
+              .built(),
           toggle("--keep-attn-kv-fp16", "After the split, leave k and v as they are").built(),
           toggle("--attn-q-fp8", "After the split, q too").built(),
           toggle("--attn-out-fp8", "attn.out_proj too").built(),

@@ -21,6 +21,7 @@ void measure(const Task& task) {
   const plan::BlockWeight& weight = *task.weight;
   const at::Tensor rows = model::load(*weight.source).narrow(0, weight.first_row, weight.rows);
   *task.values = metrics::cast_statistics(rows);
+  weight.source->file->release(*weight.source->info);
 }
 
 }  // namespace

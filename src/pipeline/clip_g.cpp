@@ -69,6 +69,7 @@ ClipGSurvey survey_clip_g(const plan::ClipGPlan& plan) {
         survey.non_finite_kept.push_back(part.info.name);
       }
     }
+    tensor.source->file->release(*tensor.source->info);
   }
   return survey;
 }

@@ -34,6 +34,8 @@ constexpr std::array kRoleNames{
     RoleName{"mlp.c_proj.weight", "mlp.fc2.weight", ClipGRole::kMlpOut},
 };
 
+constexpr std::string_view kOpenClipPrefix = "transformer.resblocks.";
+constexpr std::string_view kTransformersPrefix = "text_model.encoder.layers.";
 constexpr std::string_view kFusedName = "attn.in_proj_weight";
 
 /// A third of a fused tensor.
@@ -88,7 +90,7 @@ class Planner {
     if (name->block == plan_.last_block) return whole(entry, "the last block");
     if (plan_.kept_blocks.contains(name->block)) return whole(entry, "kept block");
     const bool fused = name->role == ClipGRole::kFusedWeight || name->role == ClipGRole::kFusedBias;
-    if (options_.split && fused) return split(entry, name->role);
+    if (options_.split && fused) return split(entry, *name);
     return {&entry, {part(entry, entry.name(), entry.info->shape, 0, name->role)}};
   }
 
@@ -100,19 +102,23 @@ class Planner {
                       .reason = std::move(reason)}}};
   }
 
-  ClipGTensor split(const Entry& fused, ClipGRole role) const {
+  ClipGTensor split(const Entry& fused, const ClipGName& name) const {
     ClipGTensor tensor{&fused, {}};
     std::vector<int64_t> shape = fused.info->shape;
-    shape[0] = rows_of_third(fused, role);
-    const bool weight = role == ClipGRole::kFusedWeight;
-    const std::string prefix = fused.name().substr(0, fused.name().rfind("in_proj"));
+    shape[0] = rows_of_third(fused, name.role);
+    const bool weight = name.role == ClipGRole::kFusedWeight;
     for (const Third& third : kThirds) {
       const auto first_row = static_cast<int64_t>(tensor.parts.size()) * shape[0];
-      tensor.parts.push_back(part(fused,
-                                  fmt::format("{}{}_proj.{}", prefix, third.word, weight ? "weight" : "bias"),
-                                  shape, first_row, weight ? third.role : ClipGRole::kOther));
+      tensor.parts.push_back(part(fused, name_of_third(name.block, third.word, weight ? "weight" : "bias"), shape,
+                                  first_row, weight ? third.role : ClipGRole::kOther));
     }
     return tensor;
+  }
+
+  std::string name_of_third(int64_t block, std::string_view third, std::string_view role) const {
+    return options_.split_names == SplitNames::kOpenClip
+               ? fmt::format("{}{}.attn.{}_proj.{}", kOpenClipPrefix, block, third, role)
+               : fmt::format("{}{}.self_attn.{}_proj.{}", kTransformersPrefix, block, third, role);
   }
 
   static safetensors::TensorInfo info(std::string name, Dtype dtype, std::vector<int64_t> shape) {
@@ -179,7 +185,7 @@ std::string_view label(ClipGRole role) {
 
 std::optional<ClipGName> parse_clip_g_name(std::string_view name) {
   for (const bool open_clip : {true, false}) {
-    const std::string_view prefix = open_clip ? "transformer.resblocks." : "text_model.encoder.layers.";
+    const std::string_view prefix = open_clip ? kOpenClipPrefix : kTransformersPrefix;
     if (!name.starts_with(prefix)) continue;
     const size_t dot = name.find('.', prefix.size());
     if (dot == std::string_view::npos) return std::nullopt;

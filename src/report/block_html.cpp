@@ -35,7 +35,7 @@ h1 { font-size: 1.3rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.05rem; margin-top: 2rem; }
 p, li { max-width: 42rem; }
 .chart { overflow-x: auto; }
-svg { display: block; width: 100%; height: auto; }
+svg { display: block; width: 100%; max-width: 38rem; height: auto; }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 svg .quiet { fill: var(--quiet); }
 svg .cell { stroke: var(--line); stroke-width: .5; fill: var(--heat); }
@@ -47,7 +47,7 @@ pre { padding: .75rem; border: 1px solid var(--line); border-radius: .4rem; whit
 )";
 
 /// Sizes of the chart in its own units, which are pixels on a wide screen.
-constexpr double kRow = 18, kCell = 46, kHead = 78, kBar = 84, kMargin = 6;
+constexpr double kRow = 18, kCell = 46, kHead = 78, kNumber = 34, kBar = 64, kMargin = 6;
 /// Relative error of a cell in full colour.
 constexpr double kFullHeat = kHighOut;
 
@@ -64,21 +64,21 @@ class Chart {
       }
     }
     left_ = kMargin + 7.0 * static_cast<double>(longest) + 6;
-    bars_ = left_ + kCell * static_cast<double>(columns_.size()) + 8;
-    scale_ = (kBar - 36) / std::max(largest_, report.threshold);
+    bars_ = left_ + kCell * static_cast<double>(columns_.size()) + kNumber + 6;
+    scale_ = kBar / std::max({largest_, report.threshold, 1e-9});
   }
 
   std::string svg() const {
     const double width = bars_ + kBar + kMargin, height = kHead + kRow * static_cast<double>(blocks_.size()) + kMargin;
     std::string text = fmt::format(
-        "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" style=\"min-width:{:.0f}px\" role=\"img\" "
+        "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" style=\"{}\" role=\"img\" "
         "aria-label=\"Relative error of a plain FP8 cast by block and weight\">\n",
-        width, height, columns_.size() > 7 ? width * 0.8 : 0);
+        width, height, columns_.size() > 7 ? fmt::format("min-width:{0:.0f}px;max-width:{0:.0f}px", width) : "");
     for (size_t column = 0; column < columns_.size(); ++column) {
       text += fmt::format("<text transform=\"translate({:.1f} {:.1f}) rotate(-40)\">{}</text>\n",
                           x_of(column) + kCell / 2 - 4, kHead - 6, escaped(columns_[column]));
     }
-    text += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\">block</text>\n", bars_, kHead - 6);
+    text += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">block</text>\n", bars_ - 4, kHead - 6);
     for (size_t row = 0; row < blocks_.size(); ++row) text += block_row(blocks_[row], y_of(row));
     const double threshold = bars_ + report_.threshold * scale_;
     text += fmt::format("<line class=\"threshold\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>\n",
@@ -100,8 +100,8 @@ class Chart {
     }
     const double length = block.error() * scale_;
     return text + fmt::format("<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>"
-                              "<text x=\"{:.1f}\" y=\"{:.1f}\"{}>{:.2f}</text>\n",
-                              bars_, y + 4, length, kRow - 8, bars_ + length + 4, base,
+                              "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\"{}>{:.2f}</text>\n",
+                              bars_, y + 4, length, kRow - 8, bars_ - 4, base,
                               report_.is_sensitive(block) ? " font-weight=\"700\"" : " class=\"quiet\"",
                               100 * block.error());
   }

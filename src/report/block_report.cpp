@@ -131,25 +131,25 @@ std::vector<std::string> advice_sentences(const BlockReport& report) {
   if (high.empty() && elevated.empty()) say("attn.out_proj: below 8 % everywhere; --attn-out-fp8 is safe.");
   if (!high.empty()) {
     say(fmt::format(
-        "WARNING: attn.out_proj of blocks {} is at 12 % or more: --attn-out-fp8 is strongly discouraged unless "
-        "they are kept (as a prefix, -k {}).",
+        "WARNING: attn.out_proj is at 12 % or more in: {}. --attn-out-fp8 is strongly discouraged unless these blocks "
+        "are kept (as a prefix, -k {}).",
         plan::range_list(high), high.back() + 1));
   }
   if (!elevated.empty()) {
-    say(fmt::format("CAUTION: attn.out_proj of blocks {} is at 8 % or more: keep them (as a prefix, -k {}) or do "
-                    "without --attn-out-fp8.",
+    say(fmt::format("CAUTION: attn.out_proj is at 8 % or more in: {}. Keep these blocks (as a prefix, -k {}) or do without "
+                    "--attn-out-fp8.",
                     plan::range_list(elevated), elevated.back() + 1));
   }
   const std::vector<int64_t> exposed =
       risky_blocks(advice.outputs, std::set<int64_t>(advice.keep.begin(), advice.keep.end()));
   if (!exposed.empty())
-    say(fmt::format("With the -k below, blocks {} would remain exposed to --attn-out-fp8.", plan::range_list(exposed)));
+    say(fmt::format("With the -k below these would remain exposed to --attn-out-fp8: {}.", plan::range_list(exposed)));
   const std::vector<int64_t> risky = risky_blocks(advice.qkv, {});
   if (risky.empty()) {
     say("K and V: below 6 % everywhere; --split-attn-qkv is safe.");
   } else {
-    say(fmt::format("K or V of blocks {} is at 6 % or more: keep these blocks (as a prefix, -k {}), or leave K and "
-                    "V of all blocks as they are, --split-attn-qkv q16,kv16.",
+    say(fmt::format("K or V is at 6 % or more in: {}. Keep these blocks (as a prefix, -k {}), or leave K and V of all "
+                    "blocks as they are: without --split-attn-qkv, or with q16,kv16.",
                     plan::range_list(risky), risky.back() + 1));
   }
   return sentences;

@@ -64,10 +64,17 @@ struct QkvPrecision {
   bool key_value_fp8 = true;
 };
 
+/// Names of q, k and v after a split.
+enum class SplitNames : uint8_t {
+  kTransformers,  ///< text_model.encoder.layers.<N>.self_attn.q_proj.*, which ComfyUI reads beside OpenCLIP's
+  kOpenClip,      ///< transformer.resblocks.<N>.attn.q_proj.*, as an older program writes them; no loader maps them
+};
+
 struct ClipGOptions {
   BlockList keep;                     ///< stay as they are, as the last block does
   std::optional<QkvPrecision> split;  ///< fused tensors are split; nothing: they stay fused
-  bool fused_fp8 = false;             ///< not together with `split`
+  SplitNames split_names = SplitNames::kTransformers;
+  bool fused_fp8 = false;  ///< not together with `split`
   bool attention_out_fp8 = false;
   bool scaled = false;  ///< float8_e4m3fn with a scale and a marker, else a plain cast
 };
