@@ -2,7 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/log.h"
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
 #include "ctq/pipeline/block_analysis.h"
 #include "ctq/report/block_report.h"
 #include "ctq/safetensors/writer.h"
@@ -10,10 +11,19 @@
 
 namespace ctq::cli {
 
+std::vector<std::string> read_reports(const Arguments& arguments) {
+  for (const std::string& path : arguments.list("report")) {
+    if (!path.ends_with(".html") && !path.ends_with(".json"))
+      fail(ErrorCode::kUsage, "argument --report: the name must end in .html or .json (got '{}')", printable(path));
+  }
+  return arguments.list("report");
+}
+
 void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::Block>& blocks,
                    const std::optional<plan::BlockList>& keep, const AnalysisFiles& files) {
-  for (const std::string& path : {files.json, files.page}) {
-    if (path.empty()) continue;
+  std::vector<std::string> paths = files.reports;
+  if (!files.json.empty()) paths.push_back(files.json);
+  for (const std::string& path : paths) {
     check_output_path(path, checkpoint.path(), /*no_clobber=*/false);
     check_output_is_no_input(path, checkpoint);
   }
@@ -21,7 +31,10 @@ void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::
       report::make_block_report(checkpoint.path(), pipeline::analyze_blocks(blocks), keep);
   fmt::print("{}", files.print_json ? report::block_report_json(report) : report::block_report_text(report));
   if (!files.json.empty()) safetensors::write_text_file(files.json, report::block_report_json(report));
-  if (!files.page.empty()) safetensors::write_text_file(files.page, report::block_report_html(report));
+  for (const std::string& path : files.reports) {
+    safetensors::write_text_file(
+        path, path.ends_with(".html") ? report::block_report_html(report) : report::block_report_json(report));
+  }
 }
 
 }  // namespace ctq::cli

@@ -14,10 +14,13 @@ namespace ctq::cli {
 
 /// Where the analysis goes besides standard output; empty: not there.
 struct AnalysisFiles {
+  std::vector<std::string> reports;  ///< in the form of their suffix
   std::string json;
-  std::string page;
   bool print_json = false;  ///< JSON on standard output instead of tables
 };
+
+/// The paths of --report. throws  Error(kUsage): another suffix than .html and .json
+std::vector<std::string> read_reports(const Arguments& arguments);
 
 /// Measures, prints and writes. keep: as report::make_block_report() takes it.
 /// throws  Error(kUsage): a file that is the input

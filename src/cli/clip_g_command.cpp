@@ -154,6 +154,7 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
 }
 
 int analyze(const Arguments& arguments, const plan::ClipGOptions& options) {
+  const AnalysisFiles files{.reports = read_reports(arguments), .json = arguments.text("json")};
   for (const Option& option : command_options("clip-g")->options) {
     static const std::set<std::string_view> kUsed{"input",   "first_blocks_keep", "analyze", "json",
                                                   "report", "verbose",           "quiet"};
@@ -162,8 +163,7 @@ int analyze(const Arguments& arguments, const plan::ClipGOptions& options) {
       spdlog::info("note: {} does nothing with --analyze", option.name);
   }
   const model::Checkpoint checkpoint = model::Checkpoint::open(arguments.text("input"));
-  report_blocks(checkpoint, plan::clip_g_blocks(checkpoint), options.keep,
-                {.json = arguments.text("json"), .page = arguments.text("report")});
+  report_blocks(checkpoint, plan::clip_g_blocks(checkpoint), options.keep, files);
   return 0;
 }
 

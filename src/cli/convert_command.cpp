@@ -7,14 +7,19 @@
 
 #include <fmt/format.h>
 
+#include "block_analysis.h"
 #include "calibrate_command.h"
 #include "calibration_inputs.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/arguments.h"
+#include "ctq/pipeline/format_errors.h"
 #include "ctq/pipeline/layer_methods.h"
+#include "ctq/plan/blocks.h"
+#include "ctq/plan/clip_g.h"
 #include "ctq/plan/template.h"
+#include "ctq/report/format_errors_report.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
@@ -86,13 +91,37 @@ int write_template(const plan::Plan& plan, const Settings& settings) {
   return 0;
 }
 
+/// What --error and --suggest print.
+void print_formats(const plan::Plan& plan, const model::Checkpoint& checkpoint, const Settings& settings) {
+  const auto layers = pipeline::measure_formats(plan, settings.analysis.formats);
+  if (settings.analysis.errors) {
+    fmt::print("{}", settings.json ? report::format_errors_json(layers) : report::format_errors_table(layers));
+    return;
+  }
+  plan::Options options = settings.plan;
+  options.allow_empty = true;
+  options.measured = pipeline::smallest_formats(layers, settings.quality_threshold_db);
+  fmt::print("{}", plan::template_json(plan::make_plan(checkpoint, options, ""), options));
+}
+
 int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
+  if (settings.analysis.blocks) {
+    const bool clip_g = plan::is_clip_g(checkpoint);
+    report_blocks(checkpoint, plan::find_blocks(checkpoint),
+                  clip_g ? std::optional(plan::BlockList::parse("7")) : std::nullopt,
+                  {.reports = settings.analysis.reports, .json = "", .print_json = settings.json});
+    return 0;
+  }
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
   const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
   print_remarks(plan, settings);
   if (const std::string smoothed = smoothing_words(checkpoint, plan, settings); !smoothed.empty())
     spdlog::info("note: {}", smoothed);
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
+  if (settings.analysis.errors || settings.analysis.suggest) {
+    print_formats(plan, checkpoint, settings);
+    return 0;
+  }
   const report::PlanNames names{
       .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
   const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording,
@@ -125,7 +154,7 @@ int run(const std::vector<std::string>& words) {
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});
   Settings settings = make_settings(Arguments::parse(args));
-  start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
+  start_log(settings.verbosity, /*notes_to_stderr=*/settings.json || settings.analysis.suggest);
   install_signal_handlers();
 
   check_output_path(settings.output, settings.input, settings.no_clobber);

@@ -57,7 +57,7 @@ std::vector<Option> make_table() {
           toggle("--analyze", "Show what FP8 costs each block and weight, and recommend options; write no model")
               .built(),
           path("--json", "Also write the summary, or the analysis, as JSON").built(),
-          path("--report", "With --analyze: also write it as a page for a browser").built(),
+          paths("--report", "With --analyze: also write it in the form of the suffix (.html, .json)").built(),
           toggle("--verbose", "Type of every tensor, and its largest value").alias("-v").built(),
           toggle("--quiet", "Print only warnings and errors").alias("-q").built(),
       });
@@ -67,7 +67,7 @@ std::vector<Option> make_table() {
 
 constexpr std::string_view kUsage =
     "usage: convert_to_quant clip-g FILE -o OUT [options]\n"
-    "       convert_to_quant clip-g FILE --analyze [-k BLOCKS] [--json PATH] [--report PATH]\n\n"
+    "       convert_to_quant clip-g FILE --analyze [-k BLOCKS] [--json PATH] [--report PATH.html]\n\n"
     "Mixed float16 and FP8 for an OpenCLIP text encoder: transformer.resblocks.<N>.*, or\n"
     "text_model.encoder.layers.<N>.*.\n";
 

@@ -278,8 +278,10 @@ std::optional<pipeline::FormatGoal> read_goal(const Arguments& arguments, const 
 
 DryRun read_dry_run(const Arguments& arguments) {
   if (!arguments.given("dry_run")) return DryRun::kNo;
-  if (arguments.text("dry_run") != "create-template") return DryRun::kAnalyze;
-  const std::string& output = arguments.text("output");
+  if (arguments.text("dry_run") != "create-template" && !arguments.given("template")) return DryRun::kAnalyze;
+  if (!arguments.text("template").empty() && arguments.given("output"))
+    refuse("template", "--output names the file already", arguments.text("template"));
+  const std::string& output = arguments.text(arguments.given("output") ? "output" : "template");
   if (output.ends_with(".safetensors") || output.ends_with(".safetensors.index.json"))
     refuse("output", "names the template of --dry-run create-template, not a model", output);
   std::error_code absent;
@@ -318,7 +320,9 @@ void read_lora(const Arguments& arguments, Settings& settings) {
     refuse("lora-output", "is the output file; choose another name", settings.lora_output);
 }
 
-std::string output_name(const Settings& settings) {
+/// Where no --output is given.
+std::string output_name(const Arguments& arguments, const Settings& settings) {
+  if (settings.dry_run == DryRun::kTemplate && !arguments.text("template").empty()) return arguments.text("template");
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
              : derived_output(settings.input, settings.plan,
@@ -361,6 +365,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.input = arguments.text("input");
   settings.plan = read_plan_options(arguments, settings.notes, settings.warnings);
   settings.dry_run = read_dry_run(arguments);
+  settings.analysis = read_analyze_options(arguments, settings.plan.target);
   settings.json = arguments.flag("json");
   if (settings.json && settings.dry_run != DryRun::kAnalyze)
     refuse("json", "goes with --dry-run analyze; for the quality figures use --quality-json", "true");
@@ -374,7 +379,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.report_quality = arguments.flag("report_quality") || !settings.quality_json.empty();
   settings.quality_threshold_db = arguments.number("quality_threshold");
   settings.threshold_is_binding = settings.report_quality && arguments.given("quality_threshold");
-  if (arguments.given("quality_threshold") && !settings.report_quality) {
+  if (arguments.given("quality_threshold") && !settings.report_quality && !settings.analysis.suggest) {
     settings.notes.push_back("--quality-threshold has no effect without --report-quality");
   }
   if (settings.report_quality && !settings.plan.target.codec && !has_other_targets(arguments)) {
@@ -390,7 +395,7 @@ Settings make_settings(const Arguments& arguments) {
   read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.goal = read_goal(arguments, settings.plan);
-  settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
+  settings.output = arguments.given("output") ? arguments.text("output") : output_name(arguments, settings);
   read_lora(arguments, settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;

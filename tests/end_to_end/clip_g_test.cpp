@@ -293,6 +293,7 @@ TEST_CASE("clip-g: what is refused, and how", "[end_to_end]") {
       {{"--split-attn-qkv", "--in-proj-fp8"}, 2, "argument --in-proj-fp8"},
       {{"--clip", "saturate", "--fp8-scale", "tensor"}, 2, "argument --clip"},
       {{"--report", "x.html"}, 2, "argument --report: goes with --analyze"},
+      {{"--analyze", "--report", "x.pdf"}, 2, "must end in .html or .json"},
   }));
   CAPTURE(row.flags);
   CHECK(files.convert(row.flags, row.code).err.find(row.says) != std::string::npos);
