@@ -1,5 +1,6 @@
 #include "analyze_options.h"
 
+#include <algorithm>
 #include <array>
 #include <sstream>
 #include <string_view>
@@ -13,7 +14,8 @@ namespace {
 
 plan::Target target_named(const std::string& word, const plan::Target& target, int64_t block_size) {
   const format::Codec* codec = plan::codec_of_format(word, "");
-  if (!codec) codec = plan::codec_of_type(word, "");
+  static constexpr std::array<std::string_view, 4> kTypes{"int8", "fp8", "nvfp4", "mxfp8"};
+  if (!codec && std::ranges::find(kTypes, word) != kTypes.end()) codec = plan::codec_of_type(word, "");
   if (!codec) {
     fail(ErrorCode::kUsage, "argument --formats: no such format; --list-formats prints them (got '{}')",
          printable(word));

@@ -10,10 +10,10 @@
 namespace ctq::cli {
 
 struct AnalyzeOptions {
-  bool blocks = false;  ///< errors of a plain FP8 cast by block
-  std::vector<std::string> reports;  ///< files for them
-  bool errors = false;  ///< errors by layer and format
-  bool suggest = false; ///< a layer configuration
+  bool blocks = false;                ///< errors of a plain FP8 cast by block
+  std::vector<std::string> reports;   ///< files for them
+  bool errors = false;                ///< errors by layer and format
+  bool suggest = false;               ///< a layer configuration
   std::vector<plan::Target> formats;  ///< for both
 };
 

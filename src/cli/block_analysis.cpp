@@ -1,5 +1,8 @@
 #include "block_analysis.h"
 
+#include <algorithm>
+#include <set>
+
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
@@ -10,11 +13,17 @@
 #include "output_path.h"
 
 namespace ctq::cli {
+namespace {
+
+constexpr int64_t kUsualFirstBlocks = 7;  // the default of clip-g's -k
+
+}  // namespace
 
 std::vector<std::string> read_reports(const Arguments& arguments) {
   for (const std::string& path : arguments.list("report")) {
     if (!path.ends_with(".html") && !path.ends_with(".json"))
-      fail(ErrorCode::kUsage, "argument --report: the name must end in .html or .json (got '{}')", printable(path));
+      fail(ErrorCode::kUsage, "argument --report: the name must end in .html or .json (got '{}')",
+           printable(path));
   }
   return arguments.list("report");
 }
@@ -27,13 +36,19 @@ void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::
     check_output_path(path, checkpoint.path(), /*no_clobber=*/false);
     check_output_is_no_input(path, checkpoint);
   }
+  std::optional<std::set<int64_t>> kept;
+  if (plan::is_clip_g(checkpoint)) {
+    const int64_t last = blocks.back().index;
+    kept = keep ? keep->among(last)
+                : plan::BlockList::parse(fmt::to_string(std::min(kUsualFirstBlocks, last))).among(last);
+  }
   const report::BlockReport report =
-      report::make_block_report(checkpoint.path(), pipeline::analyze_blocks(blocks), keep);
+      report::make_block_report(checkpoint.path(), pipeline::analyze_blocks(blocks), kept);
   fmt::print("{}", files.print_json ? report::block_report_json(report) : report::block_report_text(report));
   if (!files.json.empty()) safetensors::write_text_file(files.json, report::block_report_json(report));
   for (const std::string& path : files.reports) {
-    safetensors::write_text_file(
-        path, path.ends_with(".html") ? report::block_report_html(report) : report::block_report_json(report));
+    safetensors::write_text_file(path, path.ends_with(".html") ? report::block_report_html(report)
+                                                               : report::block_report_json(report));
   }
 }
 

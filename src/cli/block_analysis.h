@@ -22,8 +22,9 @@ struct AnalysisFiles {
 /// The paths of --report. throws  Error(kUsage): another suffix than .html and .json
 std::vector<std::string> read_reports(const Arguments& arguments);
 
-/// Measures, prints and writes. keep: as report::make_block_report() takes it.
-/// throws  Error(kUsage): a file that is the input
+/// Measures, prints and writes; for a text encoder of OpenCLIP with advice. keep: the blocks of its -k;
+/// nothing: the usual first seven.
+/// throws  Error(kUsage): a file that is the input, a block that is not there
 void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::Block>& blocks,
                    const std::optional<plan::BlockList>& keep, const AnalysisFiles& files);
 

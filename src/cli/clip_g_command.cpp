@@ -93,7 +93,8 @@ void warn_of_values(const pipeline::ClipGSurvey& survey, const plan::ValueFindin
 }
 
 void refuse_non_finite(const pipeline::ClipGSurvey& survey) {
-  const auto non_finite = std::ranges::find_if(survey.fp8, [](const auto& row) { return row.second.non_finite > 0; });
+  const auto non_finite =
+      std::ranges::find_if(survey.fp8, [](const auto& row) { return row.second.non_finite > 0; });
   const bool kept = !survey.non_finite_kept.empty();
   if (non_finite == survey.fp8.end() && !kept) return;
   fail(ErrorCode::kFailure, "{}: NaN or infinite values (--strict)",
@@ -101,7 +102,8 @@ void refuse_non_finite(const pipeline::ClipGSurvey& survey) {
 }
 
 void check_count(const plan::ClipGPlan& plan, const std::string& output) {
-  const size_t expected = plan.expected_tensors(), written = safetensors::Reader(output).header().tensors.size();
+  const size_t expected = plan.expected_tensors(),
+               written = safetensors::Reader(output).header().tensors.size();
   if (written != expected) {
     warn("{}: {} tensors, but {} were expected", output, written, expected);
   } else {
@@ -131,7 +133,8 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
   if (wanted.split_blocks() > 0 && options.split_names == plan::SplitNames::kOpenClip)
     spdlog::info("note: stock ComfyUI maps no split q, k and v under these names; --split-names comfyui");
   if (options.scaled)
-    spdlog::info("note: stock ComfyUI reads no scales in a CLIP text encoder; --fp8-scale none is what it loads");
+    spdlog::info(
+        "note: stock ComfyUI reads no scales in a CLIP text encoder; --fp8-scale none is what it loads");
   spdlog::info("{}", report::clip_g_intention(wanted, options));
   const pipeline::ClipGSurvey survey = pipeline::survey_clip_g(wanted);
   const plan::ValueFindings findings =
@@ -156,14 +159,15 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
 int analyze(const Arguments& arguments, const plan::ClipGOptions& options) {
   const AnalysisFiles files{.reports = read_reports(arguments), .json = arguments.text("json")};
   for (const Option& option : command_options("clip-g")->options) {
-    static const std::set<std::string_view> kUsed{"input",   "first_blocks_keep", "analyze", "json",
+    static const std::set<std::string_view> kUsed{"input",  "first_blocks_keep", "analyze", "json",
                                                   "report", "verbose",           "quiet"};
     const std::string key = option_key(option.name);
     if (!kUsed.contains(key) && arguments.given(key))
       spdlog::info("note: {} does nothing with --analyze", option.name);
   }
   const model::Checkpoint checkpoint = model::Checkpoint::open(arguments.text("input"));
-  report_blocks(checkpoint, plan::clip_g_blocks(checkpoint), options.keep, files);
+  report_blocks(checkpoint, plan::clip_g_blocks(checkpoint),
+                arguments.given("first_blocks_keep") ? std::optional(options.keep) : std::nullopt, files);
   return 0;
 }
 

@@ -17,7 +17,6 @@
 #include "ctq/pipeline/format_errors.h"
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/blocks.h"
-#include "ctq/plan/clip_g.h"
 #include "ctq/plan/template.h"
 #include "ctq/report/format_errors_report.h"
 #include "ctq/report/plan_report.h"
@@ -95,7 +94,8 @@ int write_template(const plan::Plan& plan, const Settings& settings) {
 void print_formats(const plan::Plan& plan, const model::Checkpoint& checkpoint, const Settings& settings) {
   const auto layers = pipeline::measure_formats(plan, settings.analysis.formats);
   if (settings.analysis.errors) {
-    fmt::print("{}", settings.json ? report::format_errors_json(layers) : report::format_errors_table(layers));
+    fmt::print("{}",
+               settings.json ? report::format_errors_json(layers) : report::format_errors_table(layers));
     return;
   }
   plan::Options options = settings.plan;
@@ -106,9 +106,7 @@ void print_formats(const plan::Plan& plan, const model::Checkpoint& checkpoint, 
 
 int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
   if (settings.analysis.blocks) {
-    const bool clip_g = plan::is_clip_g(checkpoint);
-    report_blocks(checkpoint, plan::find_blocks(checkpoint),
-                  clip_g ? std::optional(plan::BlockList::parse("7")) : std::nullopt,
+    report_blocks(checkpoint, plan::find_blocks(checkpoint), /*keep=*/std::nullopt,
                   {.reports = settings.analysis.reports, .json = "", .print_json = settings.json});
     return 0;
   }

@@ -9,7 +9,10 @@ std::vector<Option> make_table() {
   add(table, Page::kStandard, "Files",
       {
           path("--input", "The text encoder; also without --input").alias("-i").built(),
-          path("--output", "File to write").alias("-o").otherwise("required but for --dry-run and --analyze").built(),
+          path("--output", "File to write")
+              .alias("-o")
+              .otherwise("required but for --dry-run and --analyze")
+              .built(),
           toggle("--no-clobber", "Refuse to replace an existing output").built(),
       });
   add(table, Page::kStandard, "What becomes FP8, besides MLP weights",
@@ -21,14 +24,16 @@ std::vector<Option> make_table() {
               .alias("--keep-first-blocks")
               .standard("7")
               .built(),
-          choice("--split-attn-qkv",
-                 "Split the fused attn.in_proj of other blocks into q, k and v, of these precisions; bare, or "
-                 "auto: q16,kv8 unless the next two say otherwise")
+          choice(
+              "--split-attn-qkv",
+              "Split the fused attn.in_proj of other blocks into q, k and v, of these precisions; bare, or "
+              "auto: q16,kv8 unless the next two say otherwise")
               .choose({"auto", "q16,kv8", "q8,kv8", "q8,kv16", "q16,kv16"})
               .value_optional()
               .built(),
           choice("--split-names",
-                 "Names of q, k and v after the split. comfyui: text_model.encoder.layers.<N>.self_attn.*, which "
+                 "Names of q, k and v after the split. comfyui: text_model.encoder.layers.<N>.self_attn.*, "
+                 "which "
                  "ComfyUI reads; seed: transformer.resblocks.<N>.attn.*, which it does not")
               .choose({"comfyui", "seed"})
               .standard("comfyui")
@@ -54,7 +59,8 @@ std::vector<Option> make_table() {
   add(table, Page::kStandard, "What to print",
       {
           toggle("--dry-run", "Count and report, write nothing").built(),
-          toggle("--analyze", "Show what FP8 costs each block and weight, and recommend options; write no model")
+          toggle("--analyze",
+                 "Show what FP8 costs each block and weight, and recommend options; write no model")
               .built(),
           path("--json", "Also write the summary, or the analysis, as JSON").built(),
           paths("--report", "With --analyze: also write it in the form of the suffix (.html, .json)").built(),

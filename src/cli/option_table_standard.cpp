@@ -160,7 +160,8 @@ void add_calibration(std::vector<Option>& table) {
               .standard("30.0")
               .built(),
           path("--quality-json", "Write the quality report to this JSON file as well").built(),
-          paths("--report", "With analyze --blocks: also write that in the form of the suffix (.html, .json)").built(),
+          paths("--report", "With analyze --blocks: also write that in the form of the suffix (.html, .json)")
+              .built(),
           toggle("--no-normalize-scales", "Keep one-element scales as shape [1]"),
       });
 }
@@ -191,7 +192,8 @@ void add_running(std::vector<Option>& table) {
           path("--template", "With analyze: the same as --dry-run create-template; =PATH names the file")
               .value_optional()
               .built(),
-          toggle("--blocks", "With analyze: show what a plain FP8 cast costs each block, for any transformer").built(),
+          toggle("--blocks", "With analyze: show what a plain FP8 cast costs each block, for any transformer")
+              .built(),
           toggle("--error", "With analyze: show each layer's error in --formats, rounded to nearest").built(),
           text("--formats", "With --error or --suggest: comma list of formats (--list-formats)")
               .otherwise("the target, and larger ones for --suggest")

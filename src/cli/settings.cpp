@@ -322,7 +322,8 @@ void read_lora(const Arguments& arguments, Settings& settings) {
 
 /// Where no --output is given.
 std::string output_name(const Arguments& arguments, const Settings& settings) {
-  if (settings.dry_run == DryRun::kTemplate && !arguments.text("template").empty()) return arguments.text("template");
+  const std::string& named = arguments.text("template");
+  if (settings.dry_run == DryRun::kTemplate && !named.empty()) return named;
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
              : derived_output(settings.input, settings.plan,

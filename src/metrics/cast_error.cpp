@@ -14,8 +14,8 @@
 namespace ctq::metrics {
 namespace {
 
-/// The E4M3 value nearest to a finite x. Adding a power of two so large that its last bit is worth one E4M3 step
-/// rounds x to such a step, ties to even.
+/// The E4M3 value nearest to a finite x. Adding a power of two so large that its last bit is worth one E4M3
+/// step rounds x to such a step, ties to even.
 float nearest_e4m3(float x) {
   constexpr float kSmallestNormal = 0x1p-6f;
   const float magnitude = std::min(std::fabs(x), kLargestE4M3);

@@ -23,7 +23,8 @@ std::optional<FormatError> measure(const at::Tensor& weight, plan::Target target
   const int64_t out_features = weight.size(0), in_features = weight.size(1);
   if (format::misfit(*target.codec, out_features, in_features, target.block_size)) return std::nullopt;
   target.rotation_group = plan::rotation_group_for(target, in_features);
-  const auto encoded = format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group);
+  const auto encoded =
+      format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group);
   if (!encoded) return std::nullopt;
   return FormatError{target, stored_bytes(target, out_features, in_features),
                      metrics::weight_error(weight, format::decode(*encoded))};
@@ -31,7 +32,8 @@ std::optional<FormatError> measure(const at::Tensor& weight, plan::Target target
 
 }  // namespace
 
-std::vector<LayerFormatErrors> measure_formats(const plan::Plan& plan, std::span<const plan::Target> targets) {
+std::vector<LayerFormatErrors> measure_formats(const plan::Plan& plan,
+                                               std::span<const plan::Target> targets) {
   std::vector<LayerFormatErrors> layers;
   for (const plan::TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != plan::Decision::kQuantize) continue;
@@ -52,7 +54,8 @@ plan::Measured smallest_formats(const std::vector<LayerFormatErrors>& layers, do
   for (const LayerFormatErrors& layer : layers) {
     const FormatError* smallest = nullptr;
     for (const FormatError& format : layer.formats) {
-      if (format.error.sqnr_db >= sqnr_db && (!smallest || format.bytes < smallest->bytes)) smallest = &format;
+      if (format.error.sqnr_db >= sqnr_db && (!smallest || format.bytes < smallest->bytes))
+        smallest = &format;
     }
     chosen[layer.name] =
         smallest ? plan::MeasuredTarget{smallest->target, fmt::format("{:.2f} dB", smallest->error.sqnr_db)}

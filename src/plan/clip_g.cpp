@@ -96,10 +96,11 @@ class Planner {
 
  private:
   ClipGTensor whole(const Entry& entry, std::string reason) const {
-    return {&entry, {{.info = info(entry.name(), entry.info->dtype, entry.info->shape),
-                      .first_row = 0,
-                      .fp8 = false,
-                      .reason = std::move(reason)}}};
+    return {&entry,
+            {{.info = info(entry.name(), entry.info->dtype, entry.info->shape),
+              .first_row = 0,
+              .fp8 = false,
+              .reason = std::move(reason)}}};
   }
 
   ClipGTensor split(const Entry& fused, const ClipGName& name) const {
@@ -109,8 +110,8 @@ class Planner {
     const bool weight = name.role == ClipGRole::kFusedWeight;
     for (const Third& third : kThirds) {
       const auto first_row = static_cast<int64_t>(tensor.parts.size()) * shape[0];
-      tensor.parts.push_back(part(fused, name_of_third(name.block, third.word, weight ? "weight" : "bias"), shape,
-                                  first_row, weight ? third.role : ClipGRole::kOther));
+      tensor.parts.push_back(part(fused, name_of_third(name.block, third.word, weight ? "weight" : "bias"),
+                                  shape, first_row, weight ? third.role : ClipGRole::kOther));
     }
     return tensor;
   }
@@ -149,12 +150,12 @@ class Planner {
       case ClipGRole::kFusedWeight:
         if (options_.fused_fp8 && options_.scaled) {
           fail(ErrorCode::kUsage,
-               "a fused attn.in_proj_weight cannot have a scale, which loaders seek beside names in '.weight': "
+               "a fused attn.in_proj_weight cannot have a scale, which loaders seek beside names in "
+               "'.weight': "
                "add --split-attn-qkv, or leave out --in-proj-fp8 or --fp8-scale");
         }
         return {options_.fused_fp8, "fused q, k and v"};
-      case ClipGRole::kQuery:
-        return {options_.split ? options_.split->query_fp8 : options_.fused_fp8, "q"};
+      case ClipGRole::kQuery: return {options_.split ? options_.split->query_fp8 : options_.fused_fp8, "q"};
       case ClipGRole::kKey:
       case ClipGRole::kValue:
         return {options_.split ? options_.split->key_value_fp8 : options_.fused_fp8, "k or v"};
@@ -192,17 +193,16 @@ std::optional<ClipGName> parse_clip_g_name(std::string_view name) {
     const auto block = number(name.substr(prefix.size(), dot - prefix.size()));
     if (!block) return std::nullopt;
     const std::string_view rest = name.substr(dot + 1);
-    const auto row = std::ranges::find(kRoleNames, rest,
-                                       open_clip ? &RoleName::open_clip : &RoleName::transformers);
+    const auto row =
+        std::ranges::find(kRoleNames, rest, open_clip ? &RoleName::open_clip : &RoleName::transformers);
     return ClipGName{*block, row == kRoleNames.end() ? ClipGRole::kOther : row->role};
   }
   return std::nullopt;
 }
 
 bool is_clip_g(const model::Checkpoint& checkpoint) {
-  return std::ranges::any_of(checkpoint.entries(), [](const Entry& entry) {
-    return parse_clip_g_name(entry.name()).has_value();
-  });
+  return std::ranges::any_of(checkpoint.entries(),
+                             [](const Entry& entry) { return parse_clip_g_name(entry.name()).has_value(); });
 }
 
 std::vector<Block> clip_g_blocks(const model::Checkpoint& checkpoint) {

@@ -12,8 +12,8 @@ void refuse_quantized(const model::Checkpoint& checkpoint, std::string_view way_
   const auto quantized = model::find_quantized(checkpoint);
   if (quantized.empty()) return;
   const auto& [layer, evidence] = *quantized.begin();
-  fail(ErrorCode::kBadInput, "{}: already quantized: '{}' {}{}; {}", checkpoint.path(), printable(layer), evidence,
-       quantized.size() > 1 ? fmt::format(", and {} more", quantized.size() - 1) : "", way_out);
+  fail(ErrorCode::kBadInput, "{}: already quantized: '{}' {}{}; {}", checkpoint.path(), printable(layer),
+       evidence, quantized.size() > 1 ? fmt::format(", and {} more", quantized.size() - 1) : "", way_out);
 }
 
 }  // namespace ctq::plan

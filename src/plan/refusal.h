@@ -7,7 +7,8 @@
 
 namespace ctq::plan {
 
-/// throws  Error(kBadInput) naming a quantized layer of the checkpoint, if it has one; way_out: the end of the message
+/// throws  Error(kBadInput) naming a quantized layer of the checkpoint, if it has one; way_out: the end of
+/// the message
 void refuse_quantized(const model::Checkpoint& checkpoint, std::string_view way_out);
 
 }  // namespace ctq::plan

@@ -54,7 +54,8 @@ constexpr double kFullHeat = kHighOut;
 /// Blocks of one stack, as cells: a row per block, a column per weight, and at the right the block's error.
 class Chart {
  public:
-  Chart(const BlockReport& report, std::span<const BlockStatistics> blocks) : report_(report), blocks_(blocks) {
+  Chart(const BlockReport& report, std::span<const BlockStatistics> blocks)
+      : report_(report), blocks_(blocks) {
     size_t longest = 2;
     for (const BlockStatistics& block : blocks) {
       longest = std::max(longest, fmt::to_string(block.index).size());
@@ -69,20 +70,24 @@ class Chart {
   }
 
   std::string svg() const {
-    const double width = bars_ + kBar + kMargin, height = kHead + kRow * static_cast<double>(blocks_.size()) + kMargin;
+    const double width = bars_ + kBar + kMargin,
+                 height = kHead + kRow * static_cast<double>(blocks_.size()) + kMargin;
     std::string text = fmt::format(
         "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" style=\"{}\" role=\"img\" "
         "aria-label=\"Relative error of a plain FP8 cast by block and weight\">\n",
-        width, height, columns_.size() > 7 ? fmt::format("min-width:{0:.0f}px;max-width:{0:.0f}px", width) : "");
+        width, height,
+        columns_.size() > 7 ? fmt::format("min-width:{0:.0f}px;max-width:{0:.0f}px", width) : "");
     for (size_t column = 0; column < columns_.size(); ++column) {
       text += fmt::format("<text transform=\"translate({:.1f} {:.1f}) rotate(-40)\">{}</text>\n",
                           x_of(column) + kCell / 2 - 4, kHead - 6, escaped(columns_[column]));
     }
-    text += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">block</text>\n", bars_ - 4, kHead - 6);
+    text += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">block</text>\n", bars_ - 4,
+                        kHead - 6);
     for (size_t row = 0; row < blocks_.size(); ++row) text += block_row(blocks_[row], y_of(row));
     const double threshold = bars_ + report_.threshold * scale_;
-    text += fmt::format("<line class=\"threshold\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>\n",
-                        threshold, kHead, height - kMargin);
+    text += fmt::format(
+        "<line class=\"threshold\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>\n",
+        threshold, kHead, height - kMargin);
     return text + "</svg></div>\n";
   }
 
@@ -92,18 +97,19 @@ class Chart {
 
   std::string block_row(const BlockStatistics& block, double y) const {
     const double base = y + kRow - 5;
-    std::string text = fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n", left_ - 6, base,
-                                   block.index);
+    std::string text = fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>\n",
+                                   left_ - 6, base, block.index);
     for (size_t column = 0; column < columns_.size(); ++column) {
       const metrics::CastStatistics* values = block.find(columns_[column]);
       if (values) text += cell(block, columns_[column], *values, x_of(column), y);
     }
     const double length = block.error() * scale_;
-    return text + fmt::format("<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>"
-                              "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\"{}>{:.2f}</text>\n",
-                              bars_, y + 4, length, kRow - 8, bars_ - 4, base,
-                              report_.is_sensitive(block) ? " font-weight=\"700\"" : " class=\"quiet\"",
-                              100 * block.error());
+    return text + fmt::format(
+                      "<rect class=\"bar\" x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\"/>"
+                      "<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\"{}>{:.2f}</text>\n",
+                      bars_, y + 4, length, kRow - 8, bars_ - 4, base,
+                      report_.is_sensitive(block) ? " font-weight=\"700\"" : " class=\"quiet\"",
+                      100 * block.error());
   }
 
   static std::string cell(const BlockStatistics& block, const std::string& name,
@@ -111,12 +117,14 @@ class Chart {
     const double error = values.relative_error();
     const bool flagged = values.beyond > 0 || values.non_finite > 0;
     return fmt::format(
-        "<g><title>{} {}: {:.4f} %, largest {:.4f}, {} beyond 448, {} not finite</title><rect class=\"cell{}\" "
-        "x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill-opacity=\"{:.3f}\"/><text x=\"{:.1f}\" "
+        "<g><title>{} {}: {:.4f} %, largest {:.4f}, {} beyond 448, {} not finite</title><rect "
+        "class=\"cell{}\" "
+        "x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill-opacity=\"{:.3f}\"/><text "
+        "x=\"{:.1f}\" "
         "y=\"{:.1f}\" text-anchor=\"middle\">{:.2f}</text></g>\n",
         label_of(block), escaped(name), 100 * error, values.max_abs, values.beyond, values.non_finite,
-        flagged ? " flag" : "", x + 1, y + 1, kCell - 2, kRow - 2, std::min(1.0, error / kFullHeat), x + kCell / 2,
-        y + kRow - 5, 100 * error);
+        flagged ? " flag" : "", x + 1, y + 1, kCell - 2, kRow - 2, std::min(1.0, error / kFullHeat),
+        x + kCell / 2, y + kRow - 5, 100 * error);
   }
 
   const BlockReport& report_;
@@ -155,16 +163,20 @@ std::string sensitive_blocks(const BlockReport& report) {
 std::string block_report_html(const BlockReport& report) {
   std::string page = fmt::format(
       "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-      "content=\"width=device-width, initial-scale=1\">\n<title>FP8 by block</title>\n<style>{}</style>\n</head>\n"
+      "content=\"width=device-width, initial-scale=1\">\n<title>FP8 by "
+      "block</title>\n<style>{}</style>\n</head>\n"
       "<body>\n<h1>FP8 by block: {}</h1>\n",
       kStyle, escaped(report.path));
   page += fmt::format(
-      "<p>Error of a plain cast to float8_e4m3fn in percent, relative to the weight: root of mean squares. Full colour "
-      "at {:.0f} %; framed cells have values beyond 448, or not finite. Bars: the whole block; dashed: mean plus one "
+      "<p>Error of a plain cast to float8_e4m3fn in percent, relative to the weight: root of mean squares. "
+      "Full colour "
+      "at {:.0f} %; framed cells have values beyond 448, or not finite. Bars: the whole block; dashed: mean "
+      "plus one "
       "standard deviation, {:.4f} %.</p>\n{}",
       100 * kFullHeat, 100 * report.threshold, charts(report));
-  page += fmt::format("<h2>Sensitive blocks</h2>\n{}<p class=\"quiet\">Mean {:.4f} %, standard deviation {:.4f} %.</p>\n",
-                      sensitive_blocks(report), 100 * report.mean, 100 * report.deviation);
+  page += fmt::format(
+      "<h2>Sensitive blocks</h2>\n{}<p class=\"quiet\">Mean {:.4f} %, standard deviation {:.4f} %.</p>\n",
+      sensitive_blocks(report), 100 * report.mean, 100 * report.deviation);
   if (report.advice) {
     page += "<h2>Recommendation</h2>\n<ul>\n";
     for (const std::string& sentence : advice_sentences(report))

@@ -32,9 +32,9 @@ ordered_json advice_json(const BlockReport& report) {
                    {"v", row.value},
                    {"risk", risk_word(row.risk)}});
   }
-  return {{"sensitive", advice.sensitive},         {"attention_out", std::move(outputs)},
-          {"qkv", std::move(qkv)},                 {"keep", advice.keep},
-          {"sentences", advice_sentences(report)}, {"command", advice.command}};
+  return {
+      {"sensitive", advice.sensitive}, {"attention_out", std::move(outputs)},   {"qkv", std::move(qkv)},
+      {"keep", advice.keep},           {"sentences", advice_sentences(report)}, {"command", advice.command}};
 }
 
 }  // namespace
@@ -51,9 +51,9 @@ std::string block_report_json(const BlockReport& report) {
                       {"components", std::move(weights)}});
   }
   for (const size_t place : report.ranking) ranking.push_back(label_of(report.blocks[place]));
-  ordered_json all{{"input", report.path},           {"cast", "float8_e4m3fn, without scale"},
-                   {"blocks", std::move(blocks)},    {"mean", report.mean},
-                   {"deviation", report.deviation},  {"threshold", report.threshold},
+  ordered_json all{{"input", report.path},          {"cast", "float8_e4m3fn, without scale"},
+                   {"blocks", std::move(blocks)},   {"mean", report.mean},
+                   {"deviation", report.deviation}, {"threshold", report.threshold},
                    {"ranking", std::move(ranking)}};
   if (report.advice) all["advice"] = advice_json(report);
   return all.dump(2, ' ', /*ensure_ascii=*/false, ordered_json::error_handler_t::replace) + "\n";

@@ -15,7 +15,8 @@ namespace {
 
 using pipeline::BlockStatistics;
 
-/// Blocks with a risky k or v that are worth keeping for the sake of splitting all others: a share of all blocks.
+/// Blocks with a risky k or v that are worth keeping for the sake of splitting all others: a share of all
+/// blocks.
 constexpr size_t kFewBlocks = 8;
 
 double error_of(const BlockStatistics& block, std::string_view weight) {
@@ -45,7 +46,7 @@ std::vector<int64_t> risky_blocks(const Rows& rows, const std::set<int64_t>& kep
   return blocks;
 }
 
-ClipGAdvice advise(const BlockReport& report, const plan::BlockList& asked) {
+ClipGAdvice advise(const BlockReport& report, std::set<int64_t> keep) {
   ClipGAdvice advice;
   const int64_t last = report.blocks.back().index;
   for (const BlockStatistics& block : report.blocks) {
@@ -58,7 +59,6 @@ ClipGAdvice advise(const BlockReport& report, const plan::BlockList& asked) {
     if (std::max(qkv.key, qkv.value) >= kElevatedQkv) qkv.risk = Risk::kElevated;
     advice.qkv.push_back(qkv);
   }
-  std::set<int64_t> keep = asked.among(last);
   keep.insert(advice.sensitive.begin(), advice.sensitive.end());
   const std::vector<int64_t> risky_qkv = risky_blocks(advice.qkv, keep);
   const bool split = risky_qkv.size() * kFewBlocks <= report.blocks.size();
@@ -66,10 +66,11 @@ ClipGAdvice advise(const BlockReport& report, const plan::BlockList& asked) {
   keep.erase(last);
   advice.keep.assign(keep.begin(), keep.end());
   std::string list = plan::range_list(advice.keep);
-  if (advice.keep.size() == 1) list += fmt::format("-{}", advice.keep.front());  // one number alone counts blocks
+  if (advice.keep.size() == 1)
+    list += fmt::format("-{}", advice.keep.front());  // one number alone counts blocks
   if (list.empty()) list = "0";
-  advice.command = fmt::format("convert_to_quant clip-g -i {} -o OUTPUT -k {}{}{}", shell_word(report.path), list,
-                               split ? " --split-attn-qkv q16,kv8" : "",
+  advice.command = fmt::format("convert_to_quant clip-g -i {} -o OUTPUT -k {}{}{}", shell_word(report.path),
+                               list, split ? " --split-attn-qkv q16,kv8" : "",
                                risky_blocks(advice.outputs, keep).empty() ? " --attn-out-fp8" : "");
   return advice;
 }
@@ -130,33 +131,38 @@ std::vector<std::string> advice_sentences(const BlockReport& report) {
   }
   if (high.empty() && elevated.empty()) say("attn.out_proj: below 8 % everywhere; --attn-out-fp8 is safe.");
   if (!high.empty()) {
-    say(fmt::format(
-        "WARNING: attn.out_proj is at 12 % or more in: {}. --attn-out-fp8 is strongly discouraged unless these blocks "
-        "are kept (as a prefix, -k {}).",
-        plan::range_list(high), high.back() + 1));
+    say(
+        fmt::format("WARNING: attn.out_proj is at 12 % or more in: {}. --attn-out-fp8 is strongly "
+                    "discouraged unless these blocks "
+                    "are kept (as a prefix, -k {}).",
+                    plan::range_list(high), high.back() + 1));
   }
   if (!elevated.empty()) {
-    say(fmt::format("CAUTION: attn.out_proj is at 8 % or more in: {}. Keep these blocks (as a prefix, -k {}) or do without "
+    say(
+        fmt::format("CAUTION: attn.out_proj is at 8 % or more in: {}. Keep these blocks (as a prefix, -k {}) "
+                    "or do without "
                     "--attn-out-fp8.",
                     plan::range_list(elevated), elevated.back() + 1));
   }
   const std::vector<int64_t> exposed =
       risky_blocks(advice.outputs, std::set<int64_t>(advice.keep.begin(), advice.keep.end()));
   if (!exposed.empty())
-    say(fmt::format("With the -k below these would remain exposed to --attn-out-fp8: {}.", plan::range_list(exposed)));
+    say(fmt::format("With the -k below these would remain exposed to --attn-out-fp8: {}.",
+                    plan::range_list(exposed)));
   const std::vector<int64_t> risky = risky_blocks(advice.qkv, {});
   if (risky.empty()) {
     say("K and V: below 6 % everywhere; --split-attn-qkv is safe.");
   } else {
-    say(fmt::format("K or V is at 6 % or more in: {}. Keep these blocks (as a prefix, -k {}), or leave K and V of all "
-                    "blocks as they are: without --split-attn-qkv, or with q16,kv16.",
-                    plan::range_list(risky), risky.back() + 1));
+    say(fmt::format(
+        "K or V is at 6 % or more in: {}. Keep these blocks (as a prefix, -k {}), or leave K and V of all "
+        "blocks as they are: without --split-attn-qkv, or with q16,kv16.",
+        plan::range_list(risky), risky.back() + 1));
   }
   return sentences;
 }
 
 BlockReport make_block_report(std::string path, std::vector<BlockStatistics> blocks,
-                              const std::optional<plan::BlockList>& keep) {
+                              const std::optional<std::set<int64_t>>& keep) {
   BlockReport report;
   report.path = std::move(path);
   report.blocks = std::move(blocks);

@@ -10,7 +10,7 @@ namespace ctq::report {
 
 enum class RowPlace : uint8_t {
   kWhole,
-  kFused,     ///< the parts that follow, taken together
+  kFused,  ///< the parts that follow, taken together
   kPart,
   kLastPart,
 };

@@ -57,11 +57,11 @@ std::string weights_table(const BlockReport& report, const Widths& widths) {
   for (const BlockStatistics& block : report.blocks) {
     for (const BlockRow& row : rows_of(block)) {
       const CastStatistics& values = row.values;
-      text += fmt::format("{:>{}} {:<{}} {:>10} {:>10.2f} {:>10.4f} {:>10.6f} {:>10} {:>9}{}\n",
-                          printable(label_of(block)), widths.block, printable(indented(row)), widths.weight,
-                          with_commas(values.numel), values.norm(), values.max_abs, values.deviation(),
-                          outliers(values), percent(values.relative_error()),
-                          values.non_finite > 0 ? fmt::format("  {} NaN or infinite", values.non_finite) : "");
+      text += fmt::format(
+          "{:>{}} {:<{}} {:>10} {:>10.2f} {:>10.4f} {:>10.6f} {:>10} {:>9}{}\n", printable(label_of(block)),
+          widths.block, printable(indented(row)), widths.weight, with_commas(values.numel), values.norm(),
+          values.max_abs, values.deviation(), outliers(values), percent(values.relative_error()),
+          values.non_finite > 0 ? fmt::format("  {} NaN or infinite", values.non_finite) : "");
     }
     text += "\n";
   }
@@ -80,7 +80,8 @@ std::string ranking_table(const BlockReport& report, const Widths& widths) {
 }
 
 std::string output_table(const ClipGAdvice& advice) {
-  if (std::ranges::all_of(advice.outputs, [](const OutputRisk& row) { return row.risk == Risk::kLow; })) return "";
+  if (std::ranges::all_of(advice.outputs, [](const OutputRisk& row) { return row.risk == Risk::kLow; }))
+    return "";
   std::string text = fmt::format("\n{:>5} {:>16} {:<12} Note\n", "Block", "out_proj QError%", "Risk");
   for (const OutputRisk& row : advice.outputs) {
     const std::string_view note = row.risk == Risk::kHigh       ? "strongly discouraged <<"
@@ -93,8 +94,8 @@ std::string output_table(const ClipGAdvice& advice) {
 
 std::string qkv_table(const ClipGAdvice& advice) {
   if (std::ranges::all_of(advice.qkv, [](const QkvRisk& row) { return row.risk == Risk::kLow; })) return "";
-  std::string text =
-      fmt::format("\n{:>5} {:>10} {:>10} {:>10} {:<10}\n", "Block", "Q QError%", "K QError%", "V QError%", "Risk");
+  std::string text = fmt::format("\n{:>5} {:>10} {:>10} {:>10} {:<10}\n", "Block", "Q QError%", "K QError%",
+                                 "V QError%", "Risk");
   for (const QkvRisk& row : advice.qkv) {
     text += fmt::format("{:>5} {:>10} {:>10} {:>10} {}{}\n", row.block, percent(row.query), percent(row.key),
                         percent(row.value), risk_word(row.risk), row.risk == Risk::kLow ? "" : " <<");

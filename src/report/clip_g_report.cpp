@@ -76,8 +76,8 @@ std::string clip_g_intention(const ClipGPlan& plan, const plan::ClipGOptions& op
     const auto name = plan::parse_clip_g_name(tensor.source->name());
     return name && name->role == plan::ClipGRole::kFusedWeight;
   });
-  const std::string_view state = !fused             ? "q, k and v are tensors of their own already"
-                                 : options.split    ? "split into q, k and v in the blocks that are not kept"
+  const std::string_view state = !fused              ? "q, k and v are tensors of their own already"
+                                 : options.split     ? "split into q, k and v in the blocks that are not kept"
                                  : options.fused_fp8 ? "stays fused, as FP8"
                                                      : "stays fused, as it is";
   return fmt::format(
@@ -92,8 +92,9 @@ std::string clip_g_mapping(const ClipGPlan& plan) {
   for (const ClipGTensor& tensor : plan.tensors) {
     const std::string_view from = safetensors::dtype_name(tensor.source->info->dtype);
     for (const ClipGPart& part : tensor.parts) {
-      const std::string to = part.fp8 ? fmt::format("{} -> {}", from, safetensors::dtype_name(part.info.dtype))
-                                      : fmt::format("{} (unchanged)", from);
+      const std::string to = part.fp8
+                                 ? fmt::format("{} -> {}", from, safetensors::dtype_name(part.info.dtype))
+                                 : fmt::format("{} (unchanged)", from);
       text += fmt::format("  {}: {}, {}\n", printable(part.info.name), to, part.reason);
     }
   }
@@ -102,8 +103,8 @@ std::string clip_g_mapping(const ClipGPlan& plan) {
 
 std::string clip_g_summary(const ClipGPlan& plan) {
   const Totals totals = totals_of(plan);
-  const double saved =
-      100 * (1 - static_cast<double>(totals.bytes_out) / static_cast<double>(std::max<uint64_t>(1, totals.bytes_in)));
+  const double saved = 100 * (1 - static_cast<double>(totals.bytes_out) /
+                                      static_cast<double>(std::max<uint64_t>(1, totals.bytes_in)));
   std::string text = "=== Summary ===\n";
   const auto line = [&](std::string_view what, const std::string& value) {
     text += fmt::format("{:<27}{}\n", fmt::format("{}:", what), value);

@@ -27,7 +27,8 @@ struct Total {
   void add(const FormatError& format) {
     const double squares = format.error.mse * static_cast<double>(format.error.numel);
     ++layers, bytes += format.bytes, error_squares += squares;
-    if (format.error.weight_rel > 0) weight_squares += squares / (format.error.weight_rel * format.error.weight_rel);
+    if (format.error.weight_rel > 0)
+      weight_squares += squares / (format.error.weight_rel * format.error.weight_rel);
     max_error = std::max(max_error, format.error.max_error);
   }
   double sqnr_db() const { return 10 * std::log10(weight_squares / error_squares); }
@@ -37,16 +38,18 @@ struct Total {
 
 std::string format_errors_table(const std::vector<LayerFormatErrors>& layers) {
   const std::string rule = std::string(124, '-') + "\n";
-  std::string text = fmt::format("{:<50} | {:<32} | {:>12} | {:>8} | {:>10}\n{}", "Layer", "format", "MSE", "SQNR dB",
-                                 "max error", rule);
+  std::string text = fmt::format("{:<50} | {:<32} | {:>12} | {:>8} | {:>10}\n{}", "Layer", "format", "MSE",
+                                 "SQNR dB", "max error", rule);
   std::map<std::string, Total> totals;
   for (const LayerFormatErrors& layer : layers) {
     for (const FormatError& format : layer.formats) {
-      text += fmt::format("{:<50} | {:<32} | {:>12.4e} | {:>8.2f} | {:>10.6f}\n", printable(layer.name, 50),
-                          format.target.label(), format.error.mse, format.error.sqnr_db, format.error.max_error);
+      text +=
+          fmt::format("{:<50} | {:<32} | {:>12.4e} | {:>8.2f} | {:>10.6f}\n", printable(layer.name, 50),
+                      format.target.label(), format.error.mse, format.error.sqnr_db, format.error.max_error);
       totals[format.target.label()].add(format);
     }
-    if (layer.formats.empty()) text += fmt::format("{:<50} | none fits, or it is not finite\n", printable(layer.name, 50));
+    if (layer.formats.empty())
+      text += fmt::format("{:<50} | none fits, or it is not finite\n", printable(layer.name, 50));
   }
   text += rule;
   for (const auto& [format, total] : totals) {

@@ -53,17 +53,25 @@ TEST_CASE("analyze --template: the file that --dry-run create-template writes", 
 
 TEST_CASE("analyze --error: the errors of a conversion that rounds to nearest", "[end_to_end]") {
   const Folder files;
-  const json found = json::parse(files.analyze({"--error", "--formats", "fp8,int8_tensorwise,nvfp4", "--json"}).out);
+  const json found =
+      json::parse(files.analyze({"--error", "--formats", "fp8,int8_tensorwise,nvfp4", "--json"}).out);
   REQUIRE(found.at("layers").size() == 4);
   for (const Words& target : {Words{"--fp8"}, Words{"--int8", "--scaling_mode", "row"}, Words{"--nvfp4"}}) {
     CAPTURE(target);
-    Words words{"-i", files / "m.safetensors", "-o", files / "q.safetensors", "--simple", "--comfy_quant",
-                "--quality-json", files / "q.json"};
+    Words words{"-i",
+                files / "m.safetensors",
+                "-o",
+                files / "q.safetensors",
+                "--simple",
+                "--comfy_quant",
+                "--quality-json",
+                files / "q.json"};
     words.insert(words.end(), target.begin(), target.end());
     REQUIRE(run_binary(words).code == 0);
     std::map<std::pair<std::string, std::string>, double> converted;
     const json quality = json::parse(read_file(files / "q.json"));
-    for (const json& layer : quality.at("layers")) converted[{layer.at("name"), layer.at("format")}] = layer.at("mse");
+    for (const json& layer : quality.at("layers"))
+      converted[{layer.at("name"), layer.at("format")}] = layer.at("mse");
     size_t compared = 0;
     for (const json& layer : found.at("layers")) {
       for (const json& format : layer.at("formats")) {
@@ -80,7 +88,8 @@ TEST_CASE("analyze --error: the errors of a conversion that rounds to nearest", 
   CHECK(table.find("int8") == std::string::npos);
 }
 
-TEST_CASE("analyze --suggest: a layer configuration with the smallest formats that reach the goal", "[end_to_end]") {
+TEST_CASE("analyze --suggest: a layer configuration with the smallest formats that reach the goal",
+          "[end_to_end]") {
   const Folder files;
   const auto formats = [&](const std::string& goal) {
     const json config = json::parse(files.analyze({"--nvfp4", "--suggest", "--quality-threshold", goal}).out);
@@ -97,21 +106,22 @@ TEST_CASE("analyze --suggest: a layer configuration with the smallest formats th
   // What is printed is a file for --layer-config, and does what it says.
   const std::string config = files.analyze({"--nvfp4", "--suggest", "--quality-threshold", "25"}).out;
   safetensors::write_text_file(files / "layers.json", config);
-  const Outcome used = run_binary({"-i", files / "m.safetensors", "--nvfp4", "--layer-config", files / "layers.json",
-                                   "-o", files / "q.safetensors", "--simple", "--report-quality", "--quality-threshold",
-                                   "25"});
+  const Outcome used =
+      run_binary({"-i", files / "m.safetensors", "--nvfp4", "--layer-config", files / "layers.json", "-o",
+                  files / "q.safetensors", "--simple", "--report-quality", "--quality-threshold", "25"});
   CHECK(used.code == 0);
 }
 
 TEST_CASE("analyze --blocks: any transformer by block", "[end_to_end]") {
   const Folder files;
-  const json found = json::parse(
-      files.analyze({"--blocks", "--json", "--report", files / "b.html", files / "b.json"}).out);
+  const json found =
+      json::parse(files.analyze({"--blocks", "--json", "--report", files / "b.html", files / "b.json"}).out);
   CHECK(found == json::parse(read_file(files / "b.json")));
   CHECK_FALSE(found.contains("advice"));
   Words labels;
   for (const json& block : found.at("blocks")) {
-    labels.push_back(block.at("stack").get<std::string>() + "." + std::to_string(block.at("block").get<int64_t>()));
+    labels.push_back(block.at("stack").get<std::string>() + "." +
+                     std::to_string(block.at("block").get<int64_t>()));
   }
   CHECK(labels == Words{"double.0", "double.1", "single.0"});
   const std::string page = read_file(files / "b.html");
@@ -128,7 +138,8 @@ TEST_CASE("analyze: what is refused", "[end_to_end]") {
   CHECK(files.analyze({"--error", "--fp16"}, 2).err.find("--formats: is required") != std::string::npos);
   CHECK(files.analyze({"--suggest", "--json"}, 2).err.find("JSON already") != std::string::npos);
   CHECK(files.analyze({"--report", files / "x.html"}, 2).err.find("goes with --blocks") != std::string::npos);
-  CHECK(files.analyze({"--blocks", "--report", files / "m.safetensors"}, 2).err.find(".html") != std::string::npos);
+  CHECK(files.analyze({"--blocks", "--report", files / "m.safetensors"}, 2).err.find(".html") !=
+        std::string::npos);
   const Outcome conversion = run_binary({"-i", files / "m.safetensors", "--blocks"});
   CHECK(conversion.code == 2);
   CHECK(conversion.err.find("goes with the command analyze") != std::string::npos);

@@ -63,7 +63,8 @@ TEST_CASE("cast statistics: random weights of every type, with what is beyond an
   at::manual_seed(5);
   at::Tensor values = at::randn({37, 29}) * 0.03;
   values[3][4] = 900.0f, values[5][6] = -449.0f, values[7][8] = 448.0f;
-  values[9][1] = std::numeric_limits<float>::quiet_NaN(), values[36][28] = -std::numeric_limits<float>::infinity();
+  values[9][1] = std::numeric_limits<float>::quiet_NaN(),
+  values[36][28] = -std::numeric_limits<float>::infinity();
   values = values.to(type);
   const CastStatistics found = cast_statistics(values);
   check_same(found, by_libtorch(values));

@@ -15,7 +15,9 @@ using safetensors::Dtype;
 
 namespace {
 
-std::set<int64_t> blocks(const std::string& text, int64_t last = 31) { return BlockList::parse(text).among(last); }
+std::set<int64_t> blocks(const std::string& text, int64_t last = 31) {
+  return BlockList::parse(text).among(last);
+}
 
 bool is_fp8(const ClipGPlan& plan, const std::string& name) {
   for (const ClipGTensor& tensor : plan.tensors) {
@@ -60,8 +62,10 @@ TEST_CASE("clip-g: a weight that its values exclude stays, and so does a third",
   const TempDir dir;
   make_checkpoint(dir / "clip.safetensors", clip_g_tensors(4));
   const auto checkpoint = model::Checkpoint::open(dir / "clip.safetensors");
-  ClipGOptions options{.keep = BlockList::parse("1"), .split = QkvPrecision{}, .split_names = SplitNames::kOpenClip};
-  const std::string fc = "transformer.resblocks.1.mlp.c_fc.weight", key = "transformer.resblocks.2.attn.k_proj.weight";
+  ClipGOptions options{
+      .keep = BlockList::parse("1"), .split = QkvPrecision{}, .split_names = SplitNames::kOpenClip};
+  const std::string fc = "transformer.resblocks.1.mlp.c_fc.weight",
+                    key = "transformer.resblocks.2.attn.k_proj.weight";
   const ClipGPlan before = plan_clip_g(checkpoint, options);
   CHECK(is_fp8(before, fc));
   CHECK(is_fp8(before, key));
@@ -81,7 +85,9 @@ TEST_CASE("clip-g: files that are no plain text encoder of OpenCLIP are bad inpu
   SECTION("rows that three does not divide") {
     tensors[5] = f16("transformer.resblocks.0.attn.in_proj_weight", {25, 8});
   }
-  SECTION("a fused bias of two dimensions") { tensors[6] = f16("transformer.resblocks.0.attn.in_proj_bias", {24, 1}); }
+  SECTION("a fused bias of two dimensions") {
+    tensors[6] = f16("transformer.resblocks.0.attn.in_proj_bias", {24, 1});
+  }
   SECTION("quantized already") {
     tensors.push_back(
         tensor("transformer.resblocks.0.extra.weight", Dtype::kF8E4M3, {2, 2}, std::string(4, '\x38')));
@@ -93,11 +99,12 @@ TEST_CASE("clip-g: files that are no plain text encoder of OpenCLIP are bad inpu
 
 TEST_CASE("blocks: any transformer is grouped by the first number between dots", "[plan]") {
   const TempDir dir;
-  make_checkpoint(dir / "m.safetensors",
-                  {bf16_weight("m.double.10.img.qkv.weight", 4, 4), bf16_weight("m.double.2.img.qkv.weight", 4, 4),
-                   bf16_weight("m.double.2.img.1.weight", 4, 4), bf16_weight("m.single.0.proj.weight", 4, 4),
-                   bf16_weight("img_in.weight", 4, 4), bf16_vector("m.single.0.norm.weight", 4),
-                   tensor("m.single.0.table.weight", Dtype::kI64, {1, 1}, std::string(8, '\0'))});
+  make_checkpoint(
+      dir / "m.safetensors",
+      {bf16_weight("m.double.10.img.qkv.weight", 4, 4), bf16_weight("m.double.2.img.qkv.weight", 4, 4),
+       bf16_weight("m.double.2.img.1.weight", 4, 4), bf16_weight("m.single.0.proj.weight", 4, 4),
+       bf16_weight("img_in.weight", 4, 4), bf16_vector("m.single.0.norm.weight", 4),
+       tensor("m.single.0.table.weight", Dtype::kI64, {1, 1}, std::string(8, '\0'))});
   const auto checkpoint = model::Checkpoint::open(dir / "m.safetensors");
   std::string seen;
   for (const Block& block : find_blocks(checkpoint)) {
@@ -106,7 +113,8 @@ TEST_CASE("blocks: any transformer is grouped by the first number between dots",
     seen += "; ";
   }
   CHECK(seen == "m.double/2: img.1 img.qkv; m.double/10: img.qkv; m.single/0: proj; ");
-  make_checkpoint(dir / "flat.safetensors", {bf16_weight("a.weight", 4, 4), bf16_weight("mlp.0.weight", 4, 4)});
+  make_checkpoint(dir / "flat.safetensors",
+                  {bf16_weight("a.weight", 4, 4), bf16_weight("mlp.0.weight", 4, 4)});
   const auto flat = model::Checkpoint::open(dir / "flat.safetensors");
   CHECK_THROWS_MATCHES(find_blocks(flat), Error, HasCode(ErrorCode::kBadInput));
 }

@@ -32,17 +32,18 @@ inline TestTensor f16(std::string name, std::vector<int64_t> shape, float factor
 /// `blocks` blocks of 12 tensors, and five tensors outside, two of them not float16.
 inline std::vector<TestTensor> clip_g_tensors(int64_t blocks, const Planted& planted = {}) {
   constexpr int64_t kW = kClipWidth;
-  std::vector<TestTensor> tensors{
-      f16("token_embedding.weight", {16, kW}), f16("positional_embedding", {7, kW}), f16("text_projection", {kW, kW}),
-      f32_weight("ln_final.weight", 1, kW), tensor("logit_scale", safetensors::Dtype::kF32, {}, std::string(4, 'A'))};
+  std::vector<TestTensor> tensors{f16("token_embedding.weight", {16, kW}),
+                                  f16("positional_embedding", {7, kW}), f16("text_projection", {kW, kW}),
+                                  f32_weight("ln_final.weight", 1, kW),
+                                  tensor("logit_scale", safetensors::Dtype::kF32, {}, std::string(4, 'A'))};
   for (int64_t block = 0; block < blocks; ++block) {
     const std::string prefix = "transformer.resblocks." + std::to_string(block) + ".";
     const auto add = [&](const std::string& rest, std::vector<int64_t> shape) {
       const auto factor = planted.factors.find(prefix + rest);
       const auto first = planted.first_values.find(prefix + rest);
-      tensors.push_back(f16(prefix + rest, std::move(shape),
-                            factor == planted.factors.end() ? 1.0f : factor->second,
-                            first == planted.first_values.end() ? std::nullopt : std::optional(first->second)));
+      tensors.push_back(
+          f16(prefix + rest, std::move(shape), factor == planted.factors.end() ? 1.0f : factor->second,
+              first == planted.first_values.end() ? std::nullopt : std::optional(first->second)));
     };
     add("attn.in_proj_weight", {3 * kW, kW}), add("attn.in_proj_bias", {3 * kW});
     add("attn.out_proj.weight", {kW, kW}), add("attn.out_proj.bias", {kW});

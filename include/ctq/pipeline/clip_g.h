@@ -12,9 +12,9 @@ namespace ctq::pipeline {
 
 /// What only reading a weight that becomes FP8 shows.
 struct ClipGValues {
-  float max_abs = 0;       ///< of the finite values
+  float max_abs = 0;  ///< of the finite values
   int64_t numel = 0;
-  int64_t beyond = 0;      ///< magnitudes above 448, where that is what the cast can hold
+  int64_t beyond = 0;  ///< magnitudes above 448, where that is what the cast can hold
   int64_t non_finite = 0;
 };
 
@@ -26,8 +26,8 @@ struct ClipGSurvey {
 /// Reads all float tensors once.
 ClipGSurvey survey_clip_g(const plan::ClipGPlan& plan);
 
-/// Weights that cannot become FP8: those with NaN or infinities, and, with keep_beyond, those with magnitudes above
-/// 448.
+/// Weights that cannot become FP8: those with NaN or infinities, and, with keep_beyond, those with magnitudes
+/// above 448.
 plan::ValueFindings findings_of(const ClipGSurvey& survey, bool keep_beyond);
 
 /// Writes the file, a tensor at a time. Tensors that are neither split nor FP8 keep their bytes.

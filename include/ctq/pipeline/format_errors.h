@@ -25,12 +25,14 @@ struct LayerFormatErrors {
   std::vector<FormatError> formats;  ///< those that fit, in the order asked for
 };
 
-/// Measures every weight that the plan quantizes, whatever its own format, as a loader would decode it. Formats
-/// that its shape does not fit are left out; so is a weight with NaN or infinite values, in all of them. On the CPU.
+/// Measures every weight that the plan quantizes, whatever its own format, as a loader would decode it.
+/// Formats that its shape does not fit are left out; so is a weight with NaN or infinite values, in all of
+/// them. On the CPU.
 /// throws  Error(kInterrupted) after a signal
 std::vector<LayerFormatErrors> measure_formats(const plan::Plan& plan, std::span<const plan::Target> targets);
 
-/// The smallest format whose SQNR reaches the goal, for every layer; without target, and kept, where none does.
+/// The smallest format whose SQNR reaches the goal, for every layer; without target, and kept, where none
+/// does.
 plan::Measured smallest_formats(const std::vector<LayerFormatErrors>& layers, double sqnr_db);
 
 }  // namespace ctq::pipeline

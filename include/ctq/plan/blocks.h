@@ -16,7 +16,7 @@ struct BlockWeight {
   const model::Checkpoint::Entry* source = nullptr;
   int64_t first_row = 0;
   int64_t rows = 0;
-  std::string fused;  ///< of a part: the name of what the parts, which follow each other, are together; or empty
+  std::string fused;  ///< of a part: what the parts, which follow each other, are together; or empty
 };
 
 struct Block {
@@ -26,7 +26,8 @@ struct Block {
 };
 
 /// The 2-D float weights whose name has a block's number (the first ".<digits>."), weights by name, blocks by
-/// stack and number. Those of an OpenCLIP text encoder in its own order, with q, k and v apart (plan/clip_g.h).
+/// stack and number. Those of an OpenCLIP text encoder in its own order, with q, k and v apart
+/// (plan/clip_g.h).
 /// throws  Error(kBadInput): no such weight; see clip_g_blocks()
 std::vector<Block> find_blocks(const model::Checkpoint& checkpoint);
 

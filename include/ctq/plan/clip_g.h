@@ -41,8 +41,8 @@ std::optional<ClipGName> parse_clip_g_name(std::string_view name);
 bool is_clip_g(const model::Checkpoint& checkpoint);
 
 /// The weights that FP8 is possible for, in the order q, k, v, out, MLP in, MLP out; q, k and v as parts of
-/// "attn.in_proj_weight", also where the file has them apart. throws  Error(kBadInput): no block, rows of a fused
-/// tensor that three does not divide
+/// "attn.in_proj_weight", also where the file has them apart.
+/// throws  Error(kBadInput): no block, rows of a fused tensor that three does not divide
 std::vector<Block> clip_g_blocks(const model::Checkpoint& checkpoint);
 
 /// Blocks named on a command line: "7" for the first seven, or a list of numbers and ranges, "0-3,9".
@@ -67,7 +67,7 @@ struct QkvPrecision {
 /// Names of q, k and v after a split.
 enum class SplitNames : uint8_t {
   kTransformers,  ///< text_model.encoder.layers.<N>.self_attn.q_proj.*, which ComfyUI reads beside OpenCLIP's
-  kOpenClip,      ///< transformer.resblocks.<N>.attn.q_proj.*, as an older program writes them; no loader maps them
+  kOpenClip,      ///< transformer.resblocks.<N>.attn.q_proj.*, which an older program writes and nothing maps
 };
 
 struct ClipGOptions {
@@ -101,16 +101,17 @@ struct ClipGPlan {
 
   size_t fp8_count() const;
   size_t split_blocks() const;
-  /// Tensors that the output must have: those of the input, two more for each that is split, two more for each
-  /// scaled FP8 weight.
+  /// Tensors that the output must have: those of the input, two more for each that is split, two more for
+  /// each scaled FP8 weight.
   size_t expected_tensors() const;
 };
 
-/// Tensors outside blocks, in kept blocks, biases and norms keep type and bytes. MLP weights become FP8; q, k, v and
-/// the attention's output as the options say.
+/// Tensors outside blocks, in kept blocks, biases and norms keep type and bytes. MLP weights become FP8; q,
+/// k, v and the attention's output as the options say.
 ///
 /// findings  by output name: tensors that cannot become FP8 because of their values
-/// throws    Error(kBadInput): no block; quantized already; rows of a fused tensor that three does not divide.
+/// throws    Error(kBadInput): no block; quantized already; rows of a fused tensor that three does not
+///           divide.
 ///           Error(kUsage): a block of the list that is not there
 ClipGPlan plan_clip_g(const model::Checkpoint& checkpoint, const ClipGOptions& options,
                       const ValueFindings& findings = {});

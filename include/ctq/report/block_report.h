@@ -1,13 +1,14 @@
-// How sensitive the blocks of a transformer are to a plain FP8 cast, as text, JSON and a page (docs/clip_g.md).
+// How sensitive the blocks of a transformer are to a plain FP8 cast, as text, JSON and a page
+// (docs/clip_g.md).
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "ctq/pipeline/block_analysis.h"
-#include "ctq/plan/clip_g.h"
 
 namespace ctq::report {
 
@@ -31,7 +32,8 @@ struct QkvRisk {
   Risk risk = Risk::kLow;
 };
 
-/// What the figures say about the options of `clip-g`. The last block, which always stays, is left out of all.
+/// What the figures say about the options of `clip-g`. The last block, which always stays, is left out of
+/// all.
 struct ClipGAdvice {
   std::vector<int64_t> sensitive;  ///< blocks, ascending
   std::vector<OutputRisk> outputs;
@@ -52,10 +54,10 @@ struct BlockReport {
   bool is_sensitive(const pipeline::BlockStatistics& block) const { return block.error() > threshold; }
 };
 
-/// keep: the blocks of -k, for a text encoder of OpenCLIP; nothing: another transformer, for which there is no
-/// advice
+/// keep: blocks that stay anyway, for advice about a text encoder of OpenCLIP; nothing: another transformer,
+/// for which there is none
 BlockReport make_block_report(std::string path, std::vector<pipeline::BlockStatistics> blocks,
-                              const std::optional<plan::BlockList>& keep);
+                              const std::optional<std::set<int64_t>>& keep);
 
 /// Tables for people.
 std::string block_report_text(const BlockReport& report);
