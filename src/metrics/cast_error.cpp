@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <limits>
 #include <span>
 #include <vector>
 
@@ -14,14 +15,14 @@
 namespace ctq::metrics {
 namespace {
 
-/// The E4M3 value nearest to a finite x. Adding a power of two so large that its last bit is worth one E4M3
-/// step rounds x to such a step, ties to even.
+/// The E4M3 value nearest to a finite x >= 0. Adding a power of two so large that its last bit is worth one
+/// E4M3 step rounds x to such a step, ties to even.
 float nearest_e4m3(float x) {
   constexpr float kSmallestNormal = 0x1p-6f;
-  const float magnitude = std::min(std::fabs(x), kLargestE4M3);
+  const float magnitude = std::min(x, kLargestE4M3);
   const float power = std::bit_cast<float>(std::bit_cast<uint32_t>(magnitude) & 0x7F800000u);
   const float anchor = std::max(power, kSmallestNormal) * 0x1p20f;
-  return std::copysign((magnitude + anchor) - anchor, x);
+  return (magnitude + anchor) - anchor;
 }
 
 /// All values of a 16-bit type, and the square of each one's error.
@@ -38,7 +39,7 @@ const Levels& levels() {
       const float value = static_cast<float>(Float16(static_cast<uint16_t>(bits), Float16::from_bits()));
       all.value[bits] = value;
       if (!std::isfinite(value)) continue;
-      const double error = static_cast<double>(nearest_e4m3(value)) - value;
+      const double error = static_cast<double>(nearest_e4m3(std::fabs(value))) - std::fabs(value);
       all.error_square[bits] = error * error;
     }
     return all;
@@ -68,36 +69,57 @@ CastStatistics by_counting(std::span<const uint16_t> bits, const Levels& levels)
   return found;
 }
 
-/// Sums in lanes, which the compiler may keep in one register each.
+/// Figures of values that come in runs of kLanes, each lane on its own, so that plain loops become vector
+/// code.
+class Lanes {
+ public:
+  static constexpr size_t kLanes = 256;
+
+  /// count: at most kLanes
+  void add(const float* values, size_t count) {
+    std::array<float, kLanes> value{}, error{};
+    for (size_t i = 0; i < count; ++i) {
+      const float magnitude = std::fabs(values[i]);
+      const bool finite = magnitude < std::numeric_limits<float>::infinity();
+      value[i] = finite ? values[i] : 0.0f;
+      non_finite_[i] += finite ? 0 : 1;
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const float magnitude = std::fabs(value[i]);
+      error[i] = nearest_e4m3(magnitude) - magnitude;
+      beyond_[i] += magnitude > kLargestE4M3 ? 1 : 0;
+      max_abs_[i] = std::max(max_abs_[i], magnitude);
+    }
+    for (size_t i = 0; i < count; ++i) {
+      const double x = value[i], e = error[i];
+      sum_[i] += x;
+      squares_[i] += x * x;
+      error_squares_[i] += e * e;
+    }
+  }
+
+  CastStatistics total(size_t numel) const {
+    CastStatistics found;
+    found.numel = static_cast<int64_t>(numel);
+    for (size_t i = 0; i < kLanes; ++i) {
+      found.sum += sum_[i], found.sum_squares += squares_[i], found.sum_error_squares += error_squares_[i];
+      found.max_abs = std::max<double>(found.max_abs, max_abs_[i]);
+      found.beyond += beyond_[i], found.non_finite += non_finite_[i];
+    }
+    return found;
+  }
+
+ private:
+  std::array<double, kLanes> sum_{}, squares_{}, error_squares_{};
+  std::array<float, kLanes> max_abs_{};
+  std::array<int32_t, kLanes> beyond_{}, non_finite_{};
+};
+
 CastStatistics by_value(std::span<const float> values) {
-  constexpr size_t kLanes = 8;
-  std::array<double, kLanes> sum{}, squares{}, errors{};
-  std::array<float, kLanes> most{};
-  std::array<int64_t, kLanes> beyond{}, non_finite{};
-  const auto take = [&](size_t lane, float x) {
-    const bool finite = std::fabs(x) < std::numeric_limits<float>::infinity();
-    const float value = finite ? x : 0.0f;
-    const double error = static_cast<double>(nearest_e4m3(value)) - value;
-    sum[lane] += value;
-    squares[lane] += static_cast<double>(value) * value;
-    errors[lane] += error * error;
-    most[lane] = std::max(most[lane], std::fabs(value));
-    beyond[lane] += std::fabs(value) > kLargestE4M3 ? 1 : 0;
-    non_finite[lane] += finite ? 0 : 1;
-  };
-  size_t at = 0;
-  for (; at + kLanes <= values.size(); at += kLanes) {
-    for (size_t lane = 0; lane < kLanes; ++lane) take(lane, values[at + lane]);
-  }
-  for (; at < values.size(); ++at) take(at % kLanes, values[at]);
-  CastStatistics found;
-  found.numel = static_cast<int64_t>(values.size());
-  for (size_t lane = 0; lane < kLanes; ++lane) {
-    found.sum += sum[lane], found.sum_squares += squares[lane], found.sum_error_squares += errors[lane];
-    found.max_abs = std::max<double>(found.max_abs, most[lane]);
-    found.beyond += beyond[lane], found.non_finite += non_finite[lane];
-  }
-  return found;
+  Lanes lanes;
+  for (size_t at = 0; at < values.size(); at += Lanes::kLanes)
+    lanes.add(values.data() + at, std::min(Lanes::kLanes, values.size() - at));
+  return lanes.total(values.size());
 }
 
 template <typename Element>

@@ -35,7 +35,7 @@ h1 { font-size: 1.3rem; overflow-wrap: anywhere; }
 h2 { font-size: 1.05rem; margin-top: 2rem; }
 p, li { max-width: 42rem; }
 .chart { overflow-x: auto; }
-svg { display: block; width: 100%; max-width: 38rem; height: auto; }
+svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
 svg .quiet { fill: var(--quiet); }
 svg .cell { stroke: var(--line); stroke-width: .5; fill: var(--heat); }
@@ -48,6 +48,9 @@ pre { padding: .75rem; border: 1px solid var(--line); border-radius: .4rem; whit
 
 /// Sizes of the chart in its own units, which are pixels on a wide screen.
 constexpr double kRow = 18, kCell = 46, kHead = 78, kNumber = 34, kBar = 64, kMargin = 6;
+constexpr double kLargestZoom = 1.4;
+/// More columns are scrolled rather than made too small to read.
+constexpr size_t kFitOnPhone = 7;
 /// Relative error of a cell in full colour.
 constexpr double kFullHeat = kHighOut;
 
@@ -59,24 +62,24 @@ class Chart {
     size_t longest = 2;
     for (const BlockStatistics& block : blocks) {
       longest = std::max(longest, fmt::to_string(block.index).size());
-      largest_ = std::max(largest_, block.error());
       for (const pipeline::WeightStatistics& weight : block.weights) {
         if (std::ranges::find(columns_, weight.name) == columns_.end()) columns_.push_back(weight.name);
       }
     }
     left_ = kMargin + 7.0 * static_cast<double>(longest) + 6;
     bars_ = left_ + kCell * static_cast<double>(columns_.size()) + kNumber + 6;
-    scale_ = kBar / std::max({largest_, report.threshold, 1e-9});
+    const double largest = report.blocks[report.ranking.front()].error();
+    scale_ = largest > 0 ? kBar / std::max(largest, report.threshold) : 0;
   }
 
   std::string svg() const {
     const double width = bars_ + kBar + kMargin,
                  height = kHead + kRow * static_cast<double>(blocks_.size()) + kMargin;
     std::string text = fmt::format(
-        "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" style=\"{}\" role=\"img\" "
+        "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" "
+        "style=\"min-width:{:.0f}px;max-width:{:.0f}px\" role=\"img\" "
         "aria-label=\"Relative error of a plain FP8 cast by block and weight\">\n",
-        width, height,
-        columns_.size() > 7 ? fmt::format("min-width:{0:.0f}px;max-width:{0:.0f}px", width) : "");
+        width, height, columns_.size() > kFitOnPhone ? width : 0, kLargestZoom * width);
     for (size_t column = 0; column < columns_.size(); ++column) {
       text += fmt::format("<text transform=\"translate({:.1f} {:.1f}) rotate(-40)\">{}</text>\n",
                           x_of(column) + kCell / 2 - 4, kHead - 6, escaped(columns_[column]));
@@ -130,7 +133,6 @@ class Chart {
   const BlockReport& report_;
   std::span<const BlockStatistics> blocks_;
   std::vector<std::string> columns_;
-  double largest_ = 0;
   double left_ = 0;   ///< where the cells begin
   double bars_ = 0;   ///< where the bars begin
   double scale_ = 0;  ///< units per error of 1
