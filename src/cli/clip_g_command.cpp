@@ -101,6 +101,19 @@ void refuse_non_finite(const pipeline::ClipGSurvey& survey) {
        printable(non_finite != survey.fp8.end() ? non_finite->first : survey.non_finite_kept.front()));
 }
 
+/// What is going to happen, and what it means for a loader.
+void say_intention(const plan::ClipGPlan& plan, const plan::ClipGOptions& options, bool bare_split) {
+  if (bare_split)
+    spdlog::info("note: --split-attn-qkv is q{},kv{}", options.split->query_fp8 ? 8 : 16,
+                 options.split->key_value_fp8 ? 8 : 16);
+  if (plan.split_blocks() > 0 && options.split_names == plan::SplitNames::kOpenClip)
+    spdlog::info("note: stock ComfyUI maps no split q, k and v under these names; --split-names comfyui");
+  if (options.scaled)
+    spdlog::info(
+        "note: stock ComfyUI reads no scales in a CLIP text encoder; --fp8-scale none is what it loads");
+  spdlog::info("{}", report::clip_g_intention(plan, options));
+}
+
 void check_count(const plan::ClipGPlan& plan, const std::string& output) {
   const size_t expected = plan.expected_tensors(),
                written = safetensors::Reader(output).header().tensors.size();
@@ -118,24 +131,20 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
                     &json = arguments.text("json");
   if (!output.empty()) check_output_path(output, input, arguments.flag("no_clobber"));
   if (!json.empty()) check_output_path(json, input, /*no_clobber=*/false);
+  if (!json.empty() && json == output)
+    fail(ErrorCode::kUsage, "argument --json: is the output file (got '{}')", printable(json));
   spdlog::info("Loading: {}", input);
   const model::Checkpoint checkpoint = model::Checkpoint::open(input);
-  if (!output.empty()) check_output_is_no_input(output, checkpoint);
+  for (const std::string& path : {output, json}) {
+    if (!path.empty()) check_output_is_no_input(path, checkpoint);
+  }
 
   const plan::ClipGPlan wanted = plan::plan_clip_g(checkpoint, options);
   if (wanted.fp8_count() == 0) {
     fail(ErrorCode::kFailure, "{}: nothing becomes FP8: all {} blocks are kept; keep fewer with -k", input,
          wanted.last_block + 1);
   }
-  if (arguments.text("split_attn_qkv") == "auto" && arguments.given("split_attn_qkv"))
-    spdlog::info("note: --split-attn-qkv is q{},kv{}", options.split->query_fp8 ? 8 : 16,
-                 options.split->key_value_fp8 ? 8 : 16);
-  if (wanted.split_blocks() > 0 && options.split_names == plan::SplitNames::kOpenClip)
-    spdlog::info("note: stock ComfyUI maps no split q, k and v under these names; --split-names comfyui");
-  if (options.scaled)
-    spdlog::info(
-        "note: stock ComfyUI reads no scales in a CLIP text encoder; --fp8-scale none is what it loads");
-  spdlog::info("{}", report::clip_g_intention(wanted, options));
+  say_intention(wanted, options, /*bare_split=*/arguments.text("split_attn_qkv") == "auto");
   const pipeline::ClipGSurvey survey = pipeline::survey_clip_g(wanted);
   const plan::ValueFindings findings =
       pipeline::findings_of(survey, /*keep_beyond=*/arguments.text("clip") == "keep-fp16");

@@ -125,9 +125,9 @@ class Chart {
         "x=\"{:.1f}\" y=\"{:.1f}\" width=\"{:.1f}\" height=\"{:.1f}\" fill-opacity=\"{:.3f}\"/><text "
         "x=\"{:.1f}\" "
         "y=\"{:.1f}\" text-anchor=\"middle\">{:.2f}</text></g>\n",
-        label_of(block), escaped(name), 100 * error, values.max_abs, values.beyond, values.non_finite,
-        flagged ? " flag" : "", x + 1, y + 1, kCell - 2, kRow - 2, std::min(1.0, error / kFullHeat),
-        x + kCell / 2, y + kRow - 5, 100 * error);
+        escaped(label_of(block)), escaped(name), 100 * error, values.max_abs, values.beyond,
+        values.non_finite, flagged ? " flag" : "", x + 1, y + 1, kCell - 2, kRow - 2,
+        std::min(1.0, error / kFullHeat), x + kCell / 2, y + kRow - 5, 100 * error);
   }
 
   const BlockReport& report_;

@@ -314,6 +314,8 @@ TEST_CASE("clip-g: files that are refused", "[end_to_end]") {
   const std::string model = files / "clip.safetensors", output = files / "out.safetensors";
   CHECK(files.run({model}, 2).err.find("--output") != std::string::npos);
   files.run({model, "-o", model}, 2);
+  files.run({model, "-o", output, "--json", output}, 2);
+  files.run({model, "-o", output, "--json", model}, 2);
   files.run({model, "--analyze", "--json", model}, 2);
   files.run({files / "absent.safetensors", "-o", output}, 4);
   make_checkpoint(files / "other.safetensors", {bf16_weight("blocks.0.q.weight", 8, 8)});
