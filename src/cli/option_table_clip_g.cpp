@@ -27,10 +27,12 @@ std::vector<Option> make_table() {
           choice(
               "--split-attn-qkv",
               "Split the fused attn.in_proj of other blocks into q, k and v, of these precisions; bare, or "
-              "auto: q16,kv8 unless the next two say otherwise")
+              "auto: q16,kv8 unless the next two switches say otherwise")
               .choose({"auto", "q16,kv8", "q8,kv8", "q8,kv16", "q16,kv16"})
               .value_optional()
               .built(),
+          toggle("--keep-attn-kv-fp16", "After the split, leave k and v as they are").built(),
+          toggle("--attn-q-fp8", "After the split, q too").built(),
           choice("--split-names",
                  "Names of q, k and v after the split. comfyui: text_model.encoder.layers.<N>.self_attn.*, "
                  "which "
@@ -38,8 +40,6 @@ std::vector<Option> make_table() {
               .choose({"comfyui", "seed"})
               .standard("comfyui")
               .built(),
-          toggle("--keep-attn-kv-fp16", "After the split, leave k and v as they are").built(),
-          toggle("--attn-q-fp8", "After the split, q too").built(),
           toggle("--attn-out-fp8", "attn.out_proj too").built(),
           toggle("--in-proj-fp8", "The fused attn.in_proj too, or q, k and v where they are apart").built(),
       });
