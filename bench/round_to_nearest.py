@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
 """Speed and memory of round-to-nearest conversion, beside `cp` of the same file.
 
-    bench/round_to_nearest.py [--gigabytes 2] [--runs 5] [--folder DIR] [--binary build/release/convert_to_quant]
+    bench/round_to_nearest.py [--gigabytes 2] [--runs 5] [--only NAME]... [--folder DIR] [--binary build/release/convert_to_quant]
 
-Makes a BF16 checkpoint with the layer shapes of a Flux-like model, reads it once so that it lies in the page cache, then runs `cp`, FP8 per
-tensor and INT8 per row in turn, and prints the median of each, its ratio to `cp`, and the largest resident memory (mapped input included).
+Makes a BF16 checkpoint with the layer shapes of a Flux-like model, reads it once so that it lies in the page cache, then runs `cp` and a
+conversion to each format in turn, and prints the median of each, its ratio to `cp`, and the largest resident memory (mapped input included).
 Needs Python's standard library only, and about twice the file's size of free disk.
 """
 import argparse
@@ -20,6 +20,17 @@ import time
 from pathlib import Path
 
 SHAPES = {"img_attn.qkv": (9216, 3072), "img_attn.proj": (3072, 3072), "img_mlp.0": (12288, 3072), "img_mlp.2": (3072, 12288)}
+FORMATS = {
+    "FP8 per tensor": ["--fp8"],
+    "INT8 per row": ["--int8", "--scaling_mode", "row"],
+    "INT8 block 128": ["--int8"],
+    "INT8 ConvRot": ["--int8", "--scaling_mode", "row", "--convrot"],
+    "MXFP8": ["--mxfp8"],
+    "NVFP4": ["--nvfp4"],
+    "W4A4 ConvRot": ["--format", "convrot_w4a4"],
+    "W4A8": ["--format", "asym_w4a8_int8"],
+    "W4A16": ["--format", "awq_w4a16"],
+}
 LARGEST = 2 * max(rows * columns for rows, columns in SHAPES.values())
 
 
@@ -58,6 +69,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--gigabytes", type=float, default=2)
     parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--only", action="append", help="a format's name or the beginning of it; all without")
     parser.add_argument("--folder", type=Path, default=Path("build/bench"))
     parser.add_argument("--binary", default="build/release/convert_to_quant")
     args = parser.parse_args()
@@ -67,8 +79,10 @@ def main() -> None:
     shutil.copyfile(source, target)
 
     convert = [args.binary, "-i", str(source), "-o", str(target), "--comfy_quant", "-q", "--simple"]
-    commands = {"cp": ["cp", str(source), str(target)], "FP8 per tensor": [*convert, "--fp8"],
-                "INT8 per row": [*convert, "--int8", "--scaling_mode", "row"], "INT8 block 128": [*convert, "--int8"]}
+    commands = {"cp": ["cp", str(source), str(target)]}
+    for name, options in FORMATS.items():
+        if not args.only or any(name.startswith(wanted) for wanted in args.only):
+            commands[name] = [*convert, *options]
     results = {name: [] for name in commands}
     for _ in range(args.runs):
         for name, command in commands.items():

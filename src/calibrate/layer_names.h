@@ -9,10 +9,6 @@
 
 namespace ctq::calibrate {
 
-/// A layer's name without the prefix that a model's files or programs put in front ("model.diffusion_model.",
-/// "diffusion_model.", "transformer." ...).
-std::string_view without_model_prefix(std::string_view layer);
-
 /// Layers with a 2-D weight.
 class LayerNames {
  public:

@@ -1,7 +1,6 @@
 #include "ctq/calibrate/lora_rows.h"
 
 #include <algorithm>
-#include <span>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
@@ -10,22 +9,11 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/linalg/cholesky.h"
+#include "ctq/lora/adapter.h"
+#include "ctq/model/layer_names.h"
 
 namespace ctq::calibrate {
 namespace {
-
-constexpr std::string_view kModelPrefixes[] = {"model.diffusion_model.", "diffusion_model.", "transformer.",
-                                               "base_model.model.", "unet."};
-constexpr std::string_view kLoraPrefixes[] = {"lora_unet_", "lora_transformer_", "lora_te_",
-                                              "lora_te1_",  "lora_te2_",         "lycoris_"};
-constexpr std::string_view kSuffixes[] = {".lora_A.weight", ".lora_down.weight"};
-
-std::string_view without_prefix(std::string_view name, std::span<const std::string_view> prefixes) {
-  for (const std::string_view prefix : prefixes) {
-    if (name.starts_with(prefix)) return name.substr(prefix.size());
-  }
-  return name;
-}
 
 /// Whether `whole` is `end` with further components in front.
 bool ends_with_component(std::string_view whole, std::string_view end) {
@@ -35,7 +23,9 @@ bool ends_with_component(std::string_view whole, std::string_view end) {
 }  // namespace
 
 std::string lora_name(std::string_view layer) {
-  std::string name(without_prefix(without_prefix(layer, kModelPrefixes), kLoraPrefixes));
+  layer = model::without_model_prefixes(layer);
+  layer.remove_prefix(model::adapter_prefix(layer).size());
+  std::string name(layer);
   std::ranges::transform(name, name.begin(), [](char c) {
     if (c == '_') return '.';
     return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
@@ -48,14 +38,11 @@ LoraRows::LoraRows(const std::string& path, uint64_t seed)
   for (const model::Checkpoint::Entry& entry : file_.entries()) {
     const safetensors::TensorInfo& info = *entry.info;
     if (info.shape.size() != 2 || info.numel() == 0 || !safetensors::is_float(info.dtype)) continue;
-    for (const std::string_view suffix : kSuffixes) {
-      const std::string_view name = info.name;
-      if (name.ends_with(suffix))
-        matrices_.emplace(lora_name(name.substr(0, name.size() - suffix.size())), &entry);
-    }
+    const auto part = lora::part_of(info.name);
+    if (part && part->part == lora::Part::kDown) matrices_.emplace(lora_name(part->layer), &entry);
   }
   if (matrices_.empty())
-    fail(ErrorCode::kBadInput, "{}: has no matrix named .lora_A.weight or .lora_down.weight; is it a LoRA?",
+    fail(ErrorCode::kBadInput, "{}: has no matrix named as .lora_A.weight or .lora_down.weight; is it a LoRA?",
          path);
 }
 

@@ -10,6 +10,7 @@
 #include "calibrate_list.h"
 #include "calibrate_patch.h"
 #include "cli/option_spelling.h"
+#include "command_input.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
@@ -19,7 +20,6 @@
 #include "ctq/calibrate/statistics_file.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/cli/option_table.h"
-#include "ctq/linalg/device.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/safetensors/writer.h"
 #include "output_path.h"
@@ -133,12 +133,6 @@ std::optional<int64_t> rows_to_keep(const Arguments& arguments) {
   return arguments.integer("rows");
 }
 
-/// `auto` stays where the rows are.
-at::Device device_for(const Arguments& arguments) {
-  const std::string& name = arguments.text("device");
-  return linalg::open_device(name == "auto" ? "cpu" : name);
-}
-
 void write_results(const std::vector<StatisticsEntry>& entries, const safetensors::Metadata& metadata,
                    const std::string& output, const std::string& scales) {
   if (!output.empty()) {
@@ -171,7 +165,7 @@ int gather_from_rows(const Arguments& arguments, const model::Checkpoint& checkp
                                            .rows = rows_to_keep(arguments),
                                            .seed = static_cast<uint64_t>(arguments.integer("seed")),
                                            .hessian = arguments.flag("hessian"),
-                                           .device = device_for(arguments)};
+                                           .device = device_of(arguments)};
   const auto entries = calibrate::gather_measured(activations, checkpoint, matched, options);
   safetensors::Metadata metadata{{"source", file_name(path)},
                                  {"model", file_name(checkpoint.path())},

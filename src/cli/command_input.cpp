@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
+#include "ctq/linalg/device.h"
 #include "ctq/plan/pattern.h"
 #include "output_path.h"
 
@@ -11,6 +12,11 @@ namespace ctq::cli {
 const std::string& required(const Arguments& arguments, std::string_view option) {
   if (!arguments.given(option)) fail(ErrorCode::kUsage, "argument --{}: is required", option);
   return arguments.text(option);
+}
+
+at::Device device_of(const Arguments& arguments) {
+  const std::string& name = arguments.text("device");
+  return linalg::open_device(name == "auto" ? "cpu" : name);
 }
 
 std::function<bool(const std::string&)> name_filter(const Arguments& arguments, std::string_view option) {

@@ -1,9 +1,11 @@
-// What the commands around a finished file share: their input, and a name filter.
+// What commands share: their input, the device, and a name filter.
 #pragma once
 
 #include <functional>
 #include <string>
 #include <string_view>
+
+#include <c10/core/Device.h>
 
 #include "ctq/cli/arguments.h"
 #include "ctq/model/checkpoint.h"
@@ -24,6 +26,10 @@ struct OpenedFile {
 
 /// The text of an option; throws Error(kUsage) where it was not given.
 const std::string& required(const Arguments& arguments, std::string_view option);
+
+/// That of --device; `auto` stays on the CPU, where the data are.
+/// throws  Error(kFailure) when it is not there
+at::Device device_of(const Arguments& arguments);
 
 /// True for names that the option's pattern is found in; null where it was not given.
 /// throws  Error(kUsage) naming the option when the pattern does not compile

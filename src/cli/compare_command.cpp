@@ -63,6 +63,7 @@ int run_compare(const std::vector<std::string>& args) {
   const double threshold = arguments.given("quality_threshold") ? arguments.number("quality_threshold")
                                                                 : -std::numeric_limits<double>::infinity();
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
+  const at::Device device = device_of(arguments);
   install_signal_handlers();
   const OpenedFile original(files.original);
   if (!report_path.empty()) {
@@ -74,7 +75,7 @@ int run_compare(const std::vector<std::string>& args) {
   size_t below = 0, layers = 0;
   for (const std::string& path : files.quantized) {
     const OpenedFile file(path);
-    comparisons.push_back({path, verify::compare(original.quantized, file.quantized, wanted)});
+    comparisons.push_back({path, verify::compare(original.quantized, file.quantized, wanted, device)});
     const size_t measured = comparisons.back().differences.layers.size();
     if (measured == 0) fail(ErrorCode::kBadInput, "{}: holds no quantized layer to compare", path);
     below += report::count_below(comparisons.back().differences, threshold);

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <exception>
 #include <map>
-#include <memory>
+#include <optional>
 
 #include <fmt/format.h>
 
@@ -22,10 +22,12 @@
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
+#include "ctq/rewrite/plain.h"
 #include "ctq/safetensors/writer.h"
 #include "decoded_input.h"
 #include "file_commands.h"
 #include "lora_extraction.h"
+#include "lora_merging.h"
 #include "measured_formats.h"
 #include "mode_switches.h"
 #include "output_path.h"
@@ -54,6 +56,32 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
   if (settings.strict && !plan.unused.empty())
     fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
 }
+
+/// The model that is converted: as it is stored, decoded with --requantize, with the LoRAs merged.
+class Input {
+ public:
+  explicit Input(const Settings& settings) : stored_(model::Checkpoint::open(settings.input)) {
+    check_output_is_no_input(settings.output, stored_);
+    if (settings.requantize) decoded_.emplace(stored_);
+    if (settings.merging.files.empty()) return;
+    const bool verbose = settings.dry_run != DryRun::kNo || settings.verbosity >= Verbosity::kVerbose;
+    merged_.emplace(decoded_ ? decoded_->view.checkpoint() : stored_, settings.merging, settings.strict,
+                    verbose);
+  }
+  Input(const Input&) = delete;
+  Input& operator=(const Input&) = delete;
+
+  const model::Checkpoint& checkpoint() const {
+    return merged_ ? merged_->view().checkpoint() : decoded_ ? decoded_->view.checkpoint() : stored_;
+  }
+  /// Null where there are no LoRAs.
+  const lora::MergedView* merged() const { return merged_ ? &merged_->view() : nullptr; }
+
+ private:
+  const model::Checkpoint stored_;
+  std::optional<const DecodedInput> decoded_;
+  std::optional<const MergedInput> merged_;
+};
 
 /// Says what the plan decided before the work begins, then follows the work.
 class Followed final : public pipeline::Events {
@@ -104,7 +132,8 @@ void print_formats(const plan::Plan& plan, const model::Checkpoint& checkpoint, 
   fmt::print("{}", plan::template_json(plan::make_plan(checkpoint, options, ""), options));
 }
 
-int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
+int dry_run(const Input& input, const Settings& settings) {
+  const model::Checkpoint& checkpoint = input.checkpoint();
   if (settings.analysis.blocks) {
     report_blocks(checkpoint, plan::find_blocks(checkpoint), /*keep=*/std::nullopt,
                   {.reports = settings.analysis.reports, .json = "", .print_json = settings.json});
@@ -120,13 +149,31 @@ int dry_run(const model::Checkpoint& checkpoint, const Settings& settings) {
     print_formats(plan, checkpoint, settings);
     return 0;
   }
-  const report::PlanNames names{
-      .input = settings.input, .output = settings.output, .fingerprint = model::fingerprint(checkpoint)};
+  const report::PlanNames names{.input = settings.input,
+                                .output = settings.output,
+                                .fingerprint = model::fingerprint(checkpoint),
+                                .merged = input.merged() ? &input.merged()->changed() : nullptr};
   const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording,
                                        settings.run.lora);
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
                                  : report::plan_table(plan, names, methods));
   return 0;
+}
+
+/// --lora-only-to.
+int write_merged(const model::Checkpoint& checkpoint, const Settings& settings) {
+  for (const std::string& note : settings.notes) spdlog::info("note: {}", note);
+  const rewrite::Written written = rewrite::write_plain(checkpoint, settings.output);
+  fmt::print("Merged, not quantized: {} ({} tensors changed, {} copied)\n", settings.output, written.computed,
+             written.copied);
+  return 0;
+}
+
+void check_output_paths(const Settings& settings) {
+  check_output_path(settings.output, settings.input, settings.no_clobber);
+  for (const MergeOptions::File& file : settings.merging.files)
+    check_output_path(settings.output, file.path, settings.no_clobber);
+  if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
 }
 
 int report_quality(const pipeline::Result& result, const Settings& settings) {
@@ -155,13 +202,11 @@ int run(const std::vector<std::string>& words) {
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json || settings.analysis.suggest);
   install_signal_handlers();
 
-  check_output_path(settings.output, settings.input, settings.no_clobber);
-  if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
+  check_output_paths(settings);
   spdlog::info("Processing: {}", settings.input);
-  const model::Checkpoint stored = model::Checkpoint::open(settings.input);
-  check_output_is_no_input(settings.output, stored);
-  const auto decoded = settings.requantize ? std::make_unique<const DecodedInput>(stored) : nullptr;
-  const model::Checkpoint& checkpoint = decoded ? decoded->view.checkpoint() : stored;
+  const Input input(settings);
+  const model::Checkpoint& checkpoint = input.checkpoint();
+  if (!settings.merging.only_to.empty()) return write_merged(checkpoint, settings);
   const auto recording = open_recording(checkpoint, settings);
   settings.run.recording = recording ? &*recording : nullptr;
   const auto lora = open_lora(checkpoint, settings);
@@ -169,7 +214,7 @@ int run(const std::vector<std::string>& words) {
   settings.plan.input_scales =
       find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
   if (settings.goal) choose_by_measurement(checkpoint, settings);
-  if (settings.dry_run != DryRun::kNo) return dry_run(checkpoint, settings);
+  if (settings.dry_run != DryRun::kNo) return dry_run(input, settings);
 
   spdlog::info("Output will be saved to: {}", settings.output);
   spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());

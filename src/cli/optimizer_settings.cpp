@@ -18,6 +18,7 @@ using optimize::Schedule;
 
 constexpr int64_t kAutoSweeps = 2;
 constexpr int64_t kBestSweeps = 4;
+constexpr int64_t kTpecIterations = 500;
 
 [[noreturn]] void refuse(std::string_view option, std::string_view fact, std::string_view value) {
   fail(ErrorCode::kUsage, "argument --{}: {} (got '{}')", option, fact, value);
@@ -60,12 +61,20 @@ class InUse {
   bool has(Method method) const { return methods_.contains(method); }
   bool learned() const { return std::ranges::any_of(methods_, optimize::is_learned); }
   bool implied() const { return std::ranges::any_of(methods_, optimize::wants_implied); }
-  bool one_pass() const { return implied() || has(Method::kDirect); }
+  /// Takes a second moment in one pass.
+  bool one_pass() const { return has(Method::kAdaRound) ? count_moment() > 1 : count_moment() > 0; }
   bool gptq() const { return has(Method::kGptq); }
   bool recorded() const { return std::ranges::any_of(methods_, optimize::wants_recorded); }
-  bool only_nearest() const { return !learned() && !one_pass(); }
+  bool only_nearest() const { return !learned() && count_moment() == 0; }
+  /// Learned rounding that follows --lr_schedule.
+  bool scheduled() const {
+    return std::ranges::any_of(methods_,
+                               [](Method m) { return optimize::is_learned(m) && m != Method::kTpec; });
+  }
 
  private:
+  int64_t count_moment() const { return std::ranges::count_if(methods_, optimize::takes_moment); }
+
   std::set<Method> methods_;
 };
 
@@ -93,6 +102,7 @@ Scales read_scales(const Arguments& arguments) {
 int64_t read_sweeps(const Arguments& arguments, Method method) {
   if (arguments.given("sweeps")) return arguments.integer("sweeps");
   if (arguments.text("quality") == "best") return kBestSweeps;
+  if (method == Method::kAdaRound) return 0;
   return method == Method::kAuto || arguments.given("calibration_data") ? kAutoSweeps : 0;
 }
 
@@ -180,12 +190,16 @@ void note_unused(const Arguments& arguments, const InUse& in_use, const optimize
                  "full_matrix", "num_iter", "lr", "use_speed", "lr_schedule", "early_stop_loss",
                  "early_stop_lr", "early_stop_stall", "lr_threshold", "lr_threshold_mode"},
                 "when rounding to nearest");
-  if (!in_use.learned()) {
-    unused.note({"num_iter", "lr", "use_speed", "lr_schedule", "lr_gamma", "lr_patience", "lr_factor",
-                 "lr_min", "lr_cooldown", "lr_threshold", "lr_threshold_mode", "lr_adaptive_mode",
-                 "lr_shape_influence", "early_stop_loss", "early_stop_lr", "early_stop_stall"},
+  if (!in_use.learned() && !in_use.has(Method::kAdaRound))
+    unused.note({"num_iter", "lr"}, "without an optimizer that learns (see --optimizer)");
+  if (!in_use.scheduled()) {
+    unused.note({"use_speed", "lr_schedule", "lr_gamma", "lr_patience", "lr_factor", "lr_min", "lr_cooldown",
+                 "lr_threshold", "lr_threshold_mode", "lr_adaptive_mode", "lr_shape_influence",
+                 "early_stop_loss", "early_stop_lr", "early_stop_stall"},
                 "without learned rounding (--optimizer original, adamw, radam or prodigy)");
-    if (!subspace) unused.note({"top_p", "min_k", "max_k", "full_matrix"}, "without --objective subspace");
+    if (in_use.has(Method::kTpec)) unused.note({"lr"}, "with --optimizer tpec, which searches it");
+    if (!subspace && !in_use.learned())
+      unused.note({"top_p", "min_k", "max_k", "full_matrix"}, "without --objective subspace");
   } else {
     note_unused_schedule(unused, settings.learned.schedule.kind);
     if (!in_use.has(Method::kProdigy)) unused.note({"use_speed"}, "without --optimizer prodigy");
@@ -200,10 +214,13 @@ void note_unused(const Arguments& arguments, const InUse& in_use, const optimize
   if (subspace) unused.note({"direct_damping"}, "with --objective subspace");
   if (!in_use.has(Method::kQuip))
     unused.note({"quip_actorder", "quip_hadamard", "quip_seed", "quip_store_transformed",
-                 "quip_requant_scheme", "quip_requant_tensor_per_row"},
+                 "quip_requant_scheme", "quip_requant_tensor_per_row", "quip_checkpointed",
+                 "quip_checkpoint_threshold", "quip_checkpoint_segments"},
                 "without --optimizer quip");
   else if (arguments.flag("quip_store_transformed"))
     unused.note({"quip_requant_scheme", "quip_requant_tensor_per_row"}, "with --quip-store-transformed");
+  if (in_use.has(Method::kQuip) && !arguments.flag("quip_checkpointed"))
+    unused.note({"quip_checkpoint_threshold", "quip_checkpoint_segments"}, "without --quip-checkpointed");
   if (!in_use.gptq()) unused.note({"gptq_actorder", "gptq_fast", "gptq_turbo"}, "without --optimizer gptq");
   if (!in_use.one_pass()) unused.note({"calibration_lora"}, "without an optimizer that rounds in one pass");
   if (!in_use.recorded() && !reads_means(arguments))
@@ -246,6 +263,10 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
     notes.emplace_back("--num_iter 0 rounds to nearest");
     settings.method = Method::kNearest;
   }
+  if (settings.method == Method::kTpec && !arguments.given("num_iter"))
+    settings.learned.iterations = kTpecIterations;
+  if (arguments.given("num_iter")) settings.adaround.iterations = arguments.integer("num_iter");
+  if (arguments.given("lr")) settings.adaround.lr = arguments.number("lr");
   settings.direct.damping = arguments.number("direct_damping");
   settings.direct.objective =
       arguments.text("objective") == "subspace" ? DirectObjective::kSubspace : DirectObjective::kMixed;
@@ -255,6 +276,10 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
     settings.recursion = linalg::Recursion::kColumns;
   if (!arguments.flag("quip_actorder")) settings.quip_order = linalg::ColumnOrder::kNatural;
   settings.quip_hadamard = arguments.flag("quip_hadamard");
+  if (arguments.flag("quip_checkpointed")) {
+    settings.quip_segments = arguments.integer("quip_checkpoint_segments");
+    settings.quip_segments_from = arguments.integer("quip_checkpoint_threshold");
+  }
   settings.sweeps = read_sweeps(arguments, settings.method);
   // Where nothing is known of the input, sweeps cost as much as elsewhere and gain nothing that shows.
   const bool asked = arguments.given("sweeps") || arguments.text("quality") == "best";

@@ -24,8 +24,8 @@ std::vector<Option> make_table() {
       });
   add(table, Page::kStandard, "Running",
       {
-          device("--device", "Where to calculate: auto, cpu, cuda or cuda:N").standard("auto"),
-          toggle("--low-memory", "Hold one layer at a time").alias("-lm"),
+          device("--device", "Where to calculate: auto, cpu, cuda or cuda:N").standard("auto").built(),
+          toggle("--low-memory", "Hold one layer at a time; always so").alias("-lm").built(),
       });
   add(table, Page::kStandard, "Help", {toggle("--help", "Print this page and exit").alias("-h").built()});
   return table;

@@ -98,11 +98,12 @@ void add_hessian_methods(std::vector<Option>& table) {
           toggle("--quip-requant-tensor-per-row", "With the tensor layout, one scale per row")
               .standard("on")
               .built(),
-          toggle("--quip-checkpointed", "Work through wide layers in segments of columns"),
+          toggle("--quip-checkpointed", "Work through wide layers in segments of columns").built(),
           integer("--quip-checkpoint-threshold", "Width from which segments are used")
               .at_least(1)
-              .standard("8192"),
-          integer("--quip-checkpoint-segments", "Number of segments").at_least(1).standard("4"),
+              .standard("8192")
+              .built(),
+          integer("--quip-checkpoint-segments", "Number of segments").at_least(1).standard("4").built(),
           number("--outlier-percentile", "Share of the values that the scale must reach")
               .at_least(0.5)
               .at_most(1)

@@ -94,7 +94,7 @@ void add_quantization(std::vector<Option>& table) {
           pattern("--exclude-layers", "Leave out layers whose name matches this regular expression").built(),
           choice("--optimizer", "How the code of each value is chosen")
               .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
-                       "direct"})
+                       "direct", "adaround", "tpec"})
               .standard("auto")
               .built(),
           choice("--quality",
@@ -169,13 +169,14 @@ void add_calibration(std::vector<Option>& table) {
 void add_loras(std::vector<Option>& table) {
   add(table, kPage, "LoRA merging",
       {
-          path("--merge-lora", "Add one LoRA to the weights first"),
-          paths("--merge-loras", "Add several LoRAs, in the order given"),
+          path("--merge-lora", "Add one LoRA to the weights first").built(),
+          paths("--merge-loras", "Add several LoRAs, in the order given").built(),
           text("--merge-lora-scale", "Strength of the LoRAs: one number, or a comma list with one per file")
-              .standard("1.0"),
-          toggle("--merge-lora-dampen", "With several LoRAs, let the n-th count 0.9^n").standard("on"),
-          path("--lora-map", "JSON that names base layers for LoRA keys no rule finds"),
-          path("--lora-only-to", "Write the merged model unquantized to this file and stop"),
+              .standard("1.0")
+              .built(),
+          toggle("--merge-lora-dampen", "With several LoRAs, let the n-th count 0.9^n").standard("on").built(),
+          path("--lora-map", "JSON that names base layers for LoRA keys no rule finds").built(),
+          path("--lora-only-to", "Write the merged model unquantized to this file and stop").built(),
       });
 }
 

@@ -8,6 +8,7 @@
 #include <system_error>
 
 #include "cli/option_spelling.h"
+#include "command_input.h"
 #include "ctq/base/error.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
@@ -228,10 +229,7 @@ pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<st
   const bool low_memory = arguments.flag("low_memory");
   if (low_memory) run.byte_budget = 0;
   linalg::use_huge_pages();
-  // Rounding to nearest is bound by memory: `auto` stays on the CPU, where the data are. Optimizers will
-  // choose otherwise.
-  const std::string& device = arguments.text("device");
-  run.device = linalg::open_device(device == "auto" ? "cpu" : device);
+  run.device = device_of(arguments);
   linalg::set_threads(arguments.given("threads") ? static_cast<int>(arguments.integer("threads"))
                                                  : linalg::available_cores());
   if (low_memory && run.device.is_cuda())
@@ -313,6 +311,10 @@ void read_lora(const Arguments& arguments, Settings& settings) {
     }
     return;
   }
+  if (!settings.merging.files.empty())
+    refuse("extract-lora",
+           "compares with the model as it was; write the merged one first (--lora-only-to), then convert that",
+           "true");
   settings.extraction = read_extraction(arguments);
   settings.lora_output =
       arguments.given("lora_output") ? arguments.text("lora_output") : lora_output_name(settings.output);
@@ -322,6 +324,7 @@ void read_lora(const Arguments& arguments, Settings& settings) {
 
 /// Where no --output is given.
 std::string output_name(const Arguments& arguments, const Settings& settings) {
+  if (!settings.merging.only_to.empty()) return settings.merging.only_to;
   const std::string& named = arguments.text("template");
   if (settings.dry_run == DryRun::kTemplate && !named.empty()) return named;
   return settings.dry_run == DryRun::kTemplate
@@ -396,6 +399,7 @@ Settings make_settings(const Arguments& arguments) {
   read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.goal = read_goal(arguments, settings.plan);
+  settings.merging = read_merging(arguments, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(arguments, settings);
   read_lora(arguments, settings);
   settings.run.output = settings.output;

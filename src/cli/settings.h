@@ -12,6 +12,7 @@
 #include "ctq/pipeline/format_choice.h"
 #include "ctq/plan/plan.h"
 #include "input_scales.h"
+#include "lora_merging.h"
 
 namespace ctq::cli {
 
@@ -26,7 +27,8 @@ enum class DryRun : unsigned char {
 /// Everything a conversion needs to know, checked against each other, before the model is opened.
 struct Settings {
   std::string input;
-  std::string output;  ///< given, or derived from the input's name; of a template run the template
+  std::string output;  ///< given, or derived from the input's name; of a template run the template, and of
+                       ///< --lora-only-to the merged model
   plan::Options plan;
   pipeline::RunOptions run;
   DryRun dry_run = DryRun::kNo;
@@ -42,6 +44,7 @@ struct Settings {
   std::string calibration_data;
   std::string calibration_lora;
   InputScaleOptions input_scales;
+  MergeOptions merging;
   std::optional<pipeline::FormatGoal> goal;  ///< formats are chosen by measurement
   std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
   std::string lora_output;

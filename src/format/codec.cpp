@@ -11,6 +11,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/format/quip.h"
+#include "ctq/linalg/conjugate.h"
 #include "ctq/linalg/hadamard.h"
 #include "packing.h"
 #include "scaling.h"
@@ -258,11 +259,12 @@ at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like) {
 }
 
 at::Tensor moment_in_code_space(const at::Tensor& h, const Encoded& like) {
-  if (like.sign_col.defined()) return incoherent(h, like.sign_col, like.sign_col);
+  if (like.sign_col.defined())
+    return linalg::conjugate(
+        h, [&](const at::Tensor& x) { return linalg::walsh_hadamard(x * like.sign_col, 1); });
   if (like.rotation_group == 0) return h;
-  // The rotation R and H are symmetric: (H R)^T = R H.
-  return linalg::rotate_columns(linalg::rotate_columns(h, like.rotation_group).t().contiguous(),
-                                like.rotation_group);
+  return linalg::conjugate(
+      h, [&](const at::Tensor& x) { return linalg::rotate_columns(x, like.rotation_group); });
 }
 
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& original, int64_t block_size,

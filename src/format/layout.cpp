@@ -28,13 +28,6 @@ std::string side_name(std::string_view layer, std::string_view role, Layout layo
   return fmt::format("{}.{}", layer, layout == Layout::kLegacy ? legacy_role(role) : role);
 }
 
-std::string_view model_prefix(std::string_view tensor_name) {
-  for (const std::string_view prefix : {"model.diffusion_model.", "model.model.", "net."}) {
-    if (tensor_name.starts_with(prefix)) return prefix;
-  }
-  return "";
-}
-
 std::string marker_json(const Codec& codec, int64_t block_size, MarkerOptions options) {
   std::string json = fmt::format("{{\"format\": {}", json_string(codec.format));
   if (options.full_precision_matrix_mult) json += ", \"full_precision_matrix_mult\": true";

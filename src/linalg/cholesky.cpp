@@ -62,9 +62,17 @@ double mean_of(const at::Tensor& values) {
 
 /// H + shift I in the factor's order, dead columns with a one.
 at::Tensor damp(const at::Tensor& h, double shift, const FeedbackFactor& factor) {
-  at::Tensor damped = factor.order.defined() ? h.index_select(0, factor.order).index_select(1, factor.order)
-                                             : h.clone(at::MemoryFormat::Contiguous);
-  at::Tensor dead = factor.order.defined() ? factor.dead.index_select(0, factor.order) : factor.dead;
+  at::Tensor damped = at::empty_like(h, at::MemoryFormat::Contiguous), dead = factor.dead;
+  if (factor.order.defined()) {
+    dead = dead.index_select(0, factor.order);
+    for (int64_t row = 0; row < h.size(0); row += kBlock) {
+      const int64_t rows = std::min(kBlock, h.size(0) - row);
+      damped.narrow(0, row, rows)
+          .copy_(h.index_select(0, factor.order.narrow(0, row, rows)).index_select(1, factor.order));
+    }
+  } else {
+    damped.copy_(h);
+  }
   damped.diagonal().add_(dead.to(h.scalar_type())).add_(shift);
   return damped;
 }
@@ -108,6 +116,29 @@ FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder ord
     if (factor.lambda >= kStrongestLambda) return factor;
     factor.lambda = factor.lambda > 0 ? std::min(10 * factor.lambda, kStrongestLambda) : kFirstLambda;
   }
+}
+
+at::Tensor solve(const FeedbackFactor& factor, const at::Tensor& x) {
+  TORCH_INTERNAL_ASSERT(factor.ok);
+  at::Tensor result = at::empty_like(x, at::MemoryFormat::Contiguous);
+  const auto solve_panel = [&](int64_t row, int64_t rows) {
+    const at::Tensor panel = x.narrow(0, row, rows), &order = factor.order;
+    const at::Tensor ordered = order.defined() ? panel.index_select(1, order) : panel;
+    const at::Tensor half =
+        at::linalg_solve_triangular(factor.feedback.t(), ordered, /*upper=*/false, /*left=*/false,
+                                    /*unitriangular=*/true);
+    const at::Tensor whole =
+        at::linalg_solve_triangular(factor.feedback, half / factor.pivots, /*upper=*/true,
+                                    /*left=*/false, /*unitriangular=*/true);
+    at::Tensor out = result.narrow(0, row, rows);
+    order.defined() ? out.index_copy_(1, order, whole) : out.copy_(whole);
+  };
+  if (x.is_cpu()) {
+    for_panels(x.size(0), solve_panel);
+  } else if (x.size(0) > 0) {
+    solve_panel(0, x.size(0));
+  }
+  return result;
 }
 
 }  // namespace ctq::linalg

@@ -10,8 +10,8 @@
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/format/layout.h"
 #include "ctq/linalg/svd.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/quantized/decode.h"
 #include "ctq/rewrite/output.h"
 
@@ -85,7 +85,7 @@ bool wants(const ExtractOptions& options, const std::string& tensor, int64_t out
 
 std::string adapter_name(std::string_view layer) {
   constexpr std::string_view kPrefix = "diffusion_model.";
-  layer.remove_prefix(format::model_prefix(layer).size());
+  layer.remove_prefix(model::model_prefix(layer).size());
   if (layer.starts_with(kPrefix)) return std::string(layer);
   return std::string(kPrefix) + std::string(layer);
 }

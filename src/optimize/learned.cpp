@@ -7,6 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "optimize/learned_relaxation.h"
+#include "optimize/tpec.h"
 
 namespace ctq::optimize {
 namespace {
@@ -97,11 +98,13 @@ at::Tensor iterate(Relaxation& relaxation, const LearnedSettings& settings, Roun
 }  // namespace
 
 std::string_view method_name(LearnedMethod method) {
-  constexpr std::array<std::string_view, 4> kNames = {"original", "adamw", "radam", "prodigy"};
+  constexpr std::array<std::string_view, 5> kNames = {"original", "adamw", "radam", "tpec", "prodigy"};
   return kNames.at(static_cast<size_t>(method));
 }
 
-double usual_lr(LearnedMethod method) { return method == LearnedMethod::kProdigy ? 1.0 : 8.0773e-3; }
+double usual_lr(LearnedMethod method) {
+  return method == LearnedMethod::kProdigy || method == LearnedMethod::kTpec ? 1.0 : 8.0773e-3;
+}
 
 Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings) {
   Rounding result;
@@ -117,7 +120,10 @@ Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings) {
   if (!relaxation.any_choice()) return result;
   result.nearest_objective = result.objective_value = relaxation.loss_of(layer, layer.nearest);
   result.stopped_by.clear();
-  const at::Tensor values = relaxation.values(iterate(relaxation, settings, result));
+  const at::Tensor sides = settings.method == LearnedMethod::kTpec
+                               ? search_lines(relaxation, settings, lr_of(settings), result)
+                               : iterate(relaxation, settings, result);
+  const at::Tensor values = relaxation.values(sides);
   const double loss = relaxation.loss_of(layer, values);
   result.guarded = result.iterations > 0 && !(loss < result.nearest_objective);
   if (loss < result.nearest_objective) {

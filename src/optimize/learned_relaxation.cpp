@@ -37,27 +37,37 @@ at::Tensor frobenius(const at::Tensor& matrix) { return ordered_sum(matrix.squar
 
 }  // namespace
 
-Relaxation::Relaxation(const Layer& layer, at::Tensor u, at::Tensor v)
-    : u_(std::move(u)), v_(std::move(v)), u_t_(u_.t().contiguous()), v_t_(v_.t().contiguous()) {
+Neighbours neighbours_of(const Layer& layer) {
+  Neighbours found;
   const at::Tensor scale = expanded_scale(layer, layer.scale), ideal = scaled(layer.weight, scale);
-  below_ = layer.grid->below(ideal);
-  above_ = layer.grid->above(ideal);
-  lower_error_ = error_of(layer, below_);
-  weight_norm_ = frobenius(layer.weight).item<double>();
-
-  const at::Tensor gap = above_ - below_, open = gap > 0;
-  at::Tensor h = at::where(open, (ideal - below_) / gap, 0);
+  found.below = layer.grid->below(ideal);
+  found.above = layer.grid->above(ideal);
+  found.lower_error = error_of(layer, found.below);
+  const at::Tensor gap = found.above - found.below, open = gap > 0;
+  at::Tensor h = at::where(open, (ideal - found.below) / gap, 0);
   // The codec may have rounded w * (1 / scale) where this divides: its side counts, ties included.
   constexpr double kJustAboveHalf = 0.5 + 1e-6;
-  h = at::where(layer.nearest == above_, h.clamp_min(kJustAboveHalf), h.clamp_max(0.5));
-  positions_.h = h.contiguous();
-  positions_.start = positions_.h.clone();
-  positions_.height = (gap * scale).contiguous();
-  positions_.spacing =
-      frobenius(positions_.height).item<double>() / std::sqrt(static_cast<double>(positions_.height.numel()));
+  h = at::where(layer.nearest == found.above, h.clamp_min(kJustAboveHalf), h.clamp_max(0.5));
+  Positions& positions = found.positions;
+  positions.h = h.contiguous();
+  positions.start = positions.h.clone();
+  positions.height = (gap * scale).contiguous();
+  positions.spacing =
+      frobenius(positions.height).item<double>() / std::sqrt(static_cast<double>(positions.height.numel()));
+  positions.codes_per_x =
+      at::where(positions.height > 0, positions.spacing / positions.height, 0).contiguous();
+  return found;
+}
+
+Relaxation::Relaxation(const Layer& layer, at::Tensor u, at::Tensor v)
+    : u_(std::move(u)), v_(std::move(v)), u_t_(u_.t().contiguous()), v_t_(v_.t().contiguous()) {
+  Neighbours neighbours = neighbours_of(layer);
+  below_ = neighbours.below;
+  above_ = neighbours.above;
+  lower_error_ = neighbours.lower_error;
+  positions_ = std::move(neighbours.positions);
+  weight_norm_ = frobenius(layer.weight).item<double>();
   any_choice_ = positions_.spacing > 0 && weight_norm_ > 0;
-  positions_.codes_per_x =
-      at::where(positions_.height > 0, positions_.spacing / positions_.height, 0).contiguous();
 
   sides_ = at::empty_like(positions_.h);
   error_ = at::empty_like(positions_.h);

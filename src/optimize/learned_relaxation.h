@@ -7,6 +7,14 @@
 
 namespace ctq::optimize {
 
+/// Where each weight lies between the two values of its grid around it.
+struct Neighbours {
+  at::Tensor below, above;  ///< values of the grid
+  at::Tensor lower_error;   ///< below * scale - W, as the format decodes it
+  Positions positions;      ///< rounded at one half they are round to nearest
+};
+Neighbours neighbours_of(const Layer& layer);
+
 /// ||U^T E V||_F / ||W||_F as a function of the side each weight is rounded to.
 ///
 /// U [M, k] and V [N, k] hold W's leading singular vectors. With B the lower neighbours and H the distances

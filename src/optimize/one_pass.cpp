@@ -1,13 +1,13 @@
 #include "ctq/optimize/one_pass.h"
 
 #include <algorithm>
+#include <memory>
 #include <utility>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/coordinate_descent.h"
-#include "ctq/linalg/ldlq.h"
-#include "ctq/linalg/objective.h"
+#include "ctq/linalg/cholesky.h"
+#include "optimize/minimizer.h"
 
 namespace ctq::optimize {
 namespace {
@@ -29,7 +29,7 @@ struct Choice {
 /// What is best under tr(E H' E^T) so far.
 class Search {
  public:
-  Search(const Layer& layer, const linalg::FeedbackFactor& factor) : layer_(layer), factor_(factor) {
+  Search(const Layer& layer, const Minimizer& minimizer) : layer_(layer), minimizer_(minimizer) {
     best_ = measured({layer.nearest, layer.scale, {}});
     nearest_ = total();
   }
@@ -38,7 +38,7 @@ class Search {
   double total() const { return best_.cost.sum().item<double>(); }
 
   Choice measured(Choice choice) const {
-    choice.cost = linalg::objective_rows(error_of(layer_, choice.values, choice.scale), factor_);
+    choice.cost = minimizer_.costs(error_of(layer_, choice.values, choice.scale));
     return choice;
   }
   void offer(const Choice& choice, bool same_scales) { best_ = better(best_, choice, same_scales); }
@@ -53,36 +53,31 @@ class Search {
 
  private:
   const Layer& layer_;
-  const linalg::FeedbackFactor& factor_;
+  const Minimizer& minimizer_;
   Choice best_;
   double nearest_ = 0;
 };
 
-/// H' and its factor; H' undefined where nothing reads it.
-struct Damped {
-  linalg::FeedbackFactor factor;
-  at::Tensor h;
-};
-
 /// layer: with the scales to use.
-Choice solve(const Layer& layer, const Search& search, const Damped& damped,
+Choice solve(const Layer& layer, const Search& search, const Minimizer& minimizer,
              const OnePassSettings& settings) {
-  const linalg::Code code = layer.grid->code();
   const auto swept = [&](Choice choice) {
-    if (settings.sweeps > 0)
-      choice.values = linalg::coordinate_descent(choice.values, layer.weight, damped.h, layer.tiling, code,
-                                                 choice.scale, settings.sweeps);
+    if (settings.sweeps > 0) {
+      Layer scaled = layer;
+      scaled.scale = choice.scale;
+      choice.values = minimizer.sweep(scaled, choice.values, settings.sweeps);
+    }
     return search.measured(std::move(choice));
   };
   Choice fed_back;
   fed_back.scale = layer.scale;
-  fed_back.values = linalg::ldlq_round(layer.weight, damped.factor, layer.tiling, code, layer.scale,
-                                       &fed_back.cost, settings.recursion);
-  if (settings.sweeps > 0 || !is_linear(layer)) fed_back = swept(std::move(fed_back));
+  fed_back.values = minimizer.round(layer, layer.weight, &fed_back.cost);
+  if (settings.sweeps > 0 || !is_linear(layer) || !fed_back.cost.defined())
+    fed_back = swept(std::move(fed_back));
   if (settings.scales != Scales::kRefit) return fed_back;
   // Other codes are best for other scales.
   const Choice refitted =
-      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, damped.h), {}});
+      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, minimizer.h()), {}});
   return search.better(fed_back, refitted, /*same_scales=*/false);
 }
 
@@ -96,26 +91,26 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
   rounding.method = std::move(method);
   rounding.objective = "trace";
   rounding.guarded = true;
-  Damped damped{.factor = linalg::damped_factor(h, settings.lambda, settings.order), .h = {}};
-  if (!damped.factor.ok) return rounding;
   const bool fixed_scales = settings.scales == Scales::kAbsmax;
-  if (settings.sweeps > 0 || !fixed_scales) {
-    damped.h = h.clone();
-    damped.h.diagonal().add_(h.diagonal().mean().mul(damped.factor.lambda));
-  }
-  Search search(layer, damped.factor);
-  search.offer(solve(layer, search, damped, settings),
+  const auto minimizer = settings.adaround       ? minimize_by_adaround(h, settings)
+                            : settings.segments > 1
+                            ? minimize_in_segments(layer, h, settings)
+                            : minimize_at_once(h, settings, /*with_h=*/settings.sweeps > 0 || !fixed_scales);
+  if (!minimizer) return rounding;
+  Search search(layer, *minimizer);
+  search.offer(solve(layer, search, *minimizer, settings),
                /*same_scales=*/fixed_scales || settings.scales == Scales::kSearch);
-  if (!fixed_scales) search.offer(solve(search_scales(layer, damped.h), search, damped, settings), false);
+  if (!fixed_scales)
+    search.offer(solve(search_scales(layer, minimizer->h()), search, *minimizer, settings), false);
 
   if (settings.also.defined()) {
-    const at::Tensor scale = search.best().scale;
-    at::Tensor values = linalg::ldlq_round(settings.also, damped.factor, layer.tiling, layer.grid->code(),
-                                           scale, nullptr, settings.recursion);
-    search.offer(search.measured({std::move(values), scale, {}}), /*same_scales=*/true);
+    Layer best = layer;
+    best.scale = search.best().scale;
+    at::Tensor values = minimizer->round(best, settings.also, nullptr);
+    search.offer(search.measured({std::move(values), best.scale, {}}), /*same_scales=*/true);
   }
 
-  const double mean = h.diagonal().mean().item<double>() * (1 + damped.factor.lambda);
+  const double mean = h.diagonal().mean().item<double>() * (1 + minimizer->lambda());
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;
   rounding.nearest_objective = search.nearest() / unit;

@@ -4,22 +4,30 @@
 #include <array>
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include "ctq/optimize/quip.h"
 
 namespace ctq::optimize {
 namespace {
 
-constexpr std::array<std::string_view, 10> kNames = {"rtn",    "original", "adamw", "radam", "prodigy",
-                                                     "direct", "implied",  "gptq",  "quip",  "auto"};
+constexpr std::array<std::string_view, 12> kNames = {"rtn",     "original", "adamw",  "radam",
+                                                     "prodigy", "tpec",     "direct", "implied",
+                                                     "gptq",    "quip",     "auto",   "adaround"};
 
 LearnedMethod learned_method(Method method) {
   switch (method) {
     case Method::kAdamW: return LearnedMethod::kAdamW;
     case Method::kRAdam: return LearnedMethod::kRAdam;
     case Method::kProdigy: return LearnedMethod::kProdigy;
+    case Method::kTpec: return LearnedMethod::kTpec;
     default: return LearnedMethod::kOriginal;
   }
+}
+
+at::Tensor standard_normal_rows(int64_t rows, int64_t in_features, uint64_t seed) {
+  const auto random = at::make_generator<at::CPUGeneratorImpl>(seed);
+  return at::randn({rows, in_features}, random, at::TensorOptions(at::kFloat));
 }
 
 /// Nearest codes are known by their absmax scales, unless others are asked for.
@@ -62,9 +70,9 @@ std::optional<Method> method_of(std::string_view name) {
   return static_cast<Method>(found - kNames.begin());
 }
 
-bool is_learned(Method method) { return method >= Method::kOriginal && method <= Method::kProdigy; }
+bool is_learned(Method method) { return method >= Method::kOriginal && method <= Method::kTpec; }
 
-bool is_one_pass(Method method) { return method >= Method::kDirect; }
+bool takes_moment(Method method) { return method >= Method::kDirect; }
 
 bool wants_implied(Method method) { return method == Method::kImplied || wants_recorded(method); }
 
@@ -83,6 +91,11 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
   }
   if (known && !known->recorded && wants_implied(settings.method))
     return {.h = known->h, .lambda = settings.implied_lambda, .sweeps = settings.sweeps, .method = "implied"};
+  if (settings.drawn_rows > 0 && settings.method == Method::kAdaRound) {
+    const at::Tensor rows = standard_normal_rows(settings.drawn_rows, weight.size(1), settings.seed);
+    const at::Tensor h = linalg::gram(rows.to(weight.device())).div_(settings.drawn_rows);
+    return {.h = h, .lambda = settings.implied_lambda, .sweeps = settings.sweeps, .method = "drawn"};
+  }
   // Damped already.
   return {.h = direct_second_moment(weight, settings.direct),
           .lambda = 0,
@@ -95,12 +108,22 @@ SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like) {
   return moment;
 }
 
+int64_t segments_of(const Settings& settings, int64_t in_features) {
+  const bool wide = settings.method == Method::kQuip && in_features >= settings.quip_segments_from;
+  return wide ? std::min(settings.quip_segments, in_features) : 1;
+}
+
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment) {
-  const OnePassSettings one_pass{.lambda = moment.lambda,
-                                 .sweeps = moment.sweeps,
-                                 .scales = scales_for(layer, settings.scales),
-                                 .order = moment.order,
-                                 .recursion = settings.recursion};
+  OnePassSettings one_pass{.lambda = moment.lambda,
+                           .sweeps = moment.sweeps,
+                           .scales = scales_for(layer, settings.scales),
+                           .order = moment.order,
+                           .recursion = settings.recursion,
+                           .segments = segments_of(settings, layer.weight.size(1))};
+  if (settings.method == Method::kAdaRound) {
+    one_pass.adaround = settings.adaround;
+    return round_with_second_moment(layer, moment.h, one_pass, "adaround");
+  }
   const bool stays_transformed = layer.form.codec && layer.form.codec->incoherent;
   if (settings.method == Method::kQuip && stays_transformed)
     return round_with_second_moment(layer, moment.h, one_pass, "quip");

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "ctq/linalg/conjugate.h"
 #include "ctq/linalg/hadamard.h"
 #include "ctq/linalg/panels.h"
 
@@ -69,11 +70,11 @@ Rounding round_with_incoherence(const Layer& layer, const at::Tensor& h, const Q
   const at::Device device = layer.weight.device();
   const Incoherence out(layer.weight.size(0), settings.seed, settings.hadamard, device);
   const Incoherence in(layer.weight.size(1), settings.seed + 1, settings.hadamard, device);
-  const at::Tensor rotated_h = in.forward(in.forward(h).t().contiguous());
-
   OnePassSettings inside = settings.one_pass;
   inside.scales = Scales::kAbsmax;
-  const Rounding rotated = round_with_second_moment(rotated_layer(layer, out, in), rotated_h, inside, "quip");
+  const Rounding rotated = round_with_second_moment(
+      rotated_layer(layer, out, in), linalg::conjugate(h, [&](const at::Tensor& x) { return in.forward(x); }),
+      inside, "quip");
   const at::Tensor decoded = rotated.values * rotated.scale;
 
   OnePassSettings stored = settings.one_pass;

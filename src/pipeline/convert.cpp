@@ -15,6 +15,7 @@
 #include "ctq/base/text.h"
 #include "ctq/format/codec.h"
 #include "ctq/linalg/tiles.h"
+#include "ctq/model/stored_type.h"
 #include "ctq/transform/smoothing.h"
 #include "layer_rounding.h"
 #include "memory.h"
@@ -183,9 +184,9 @@ class Run {
     return true;
   }
 
-  /// A decoded weight that stays unquantized, in the type that it had.
+  /// A decoded or merged tensor that stays unquantized, in the type that it had.
   bool keep_computed(const TensorPlan& tensor) {
-    write_kept(tensor, model::load(*tensor.source).to(model::scalar_type(*tensor.source->info)));
+    write_kept(tensor, model::in_stored_type(*tensor.source, model::load(*tensor.source)));
     return true;
   }
 

@@ -23,9 +23,11 @@ std::string_view kind_of(std::string_view source) {
 std::string LayerMethods::Choice::label() const {
   if (!optimize::wants_implied(settings.method)) return std::string(optimize::method_name(settings.method));
   const std::string_view directions = lora ? " and LoRA" : "";
-  if (settings.method == Method::kQuip)
-    return source.empty() ? fmt::format("quip{}", directions)
-                          : fmt::format("quip ({}){}", source, directions);
+  if (settings.method == Method::kQuip || settings.method == Method::kAdaRound) {
+    const std::string_view name = optimize::method_name(settings.method);
+    return source.empty() ? fmt::format("{}{}", name, directions)
+                          : fmt::format("{} ({}){}", name, source, directions);
+  }
   if (recorded) return "gptq";
   return source.empty() ? fmt::format("direct{}", directions)
                         : fmt::format("implied ({}){}", source, directions);
@@ -36,14 +38,14 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   const plan::Target& target = tensor.target;
   optimize::Settings& settings = choice.settings;
   if (target.optimizer) settings.method = *target.optimizer;
-  if (target.num_iter) settings.learned.iterations = *target.num_iter;
+  if (target.num_iter) settings.learned.iterations = settings.adaround.iterations = *target.num_iter;
   if (optimize::is_learned(settings.method) && settings.learned.iterations == 0)
     settings.method = Method::kNearest;
   const std::string_view layer = tensor.source->layer();
   choice.recorded =
       optimize::wants_recorded(settings.method) && recording_ && recording_->has_second_moment(layer);
   if (!choice.recorded && optimize::wants_implied(settings.method)) choice.source = implied_.source(layer);
-  choice.lora = !choice.recorded && lora_ && optimize::is_one_pass(settings.method) &&
+  choice.lora = !choice.recorded && lora_ && optimize::takes_moment(settings.method) &&
                 lora_->has(layer, tensor.source->info->shape[1]);
   return choice;
 }
@@ -54,7 +56,9 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
     if (tensor.decision != plan::Decision::kQuantize) continue;
     const Choice found = choice(tensor);
     const bool quip = found.settings.method == Method::kQuip;
-    ++methods[quip                   ? "quip"
+    const int64_t segments = optimize::segments_of(found.settings, tensor.source->info->shape[1]);
+    ++methods[segments > 1           ? fmt::format("quip in {} segments of columns", segments)
+              : quip                 ? "quip"
               : found.source.empty() ? found.label()
               : found.lora           ? "implied and LoRA"
                                      : "implied"];

@@ -115,9 +115,12 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
 
   const std::string name(tensor.source->layer());
   std::optional<optimize::SecondMoment> moment;
-  if (optimize::is_one_pass(choice.settings.method)) moment = moment_of(name, weight, choice, *nearest);
+  if (optimize::takes_moment(choice.settings.method)) moment = moment_of(name, weight, choice, *nearest);
   std::string source = moment && moment->method == "implied" ? choice.source : "";
-  if (choice.lora) source += source.empty() ? "LoRA" : ", LoRA";
+  const auto add_source = [&](const std::string& what) { source += source.empty() ? what : ", " + what; };
+  if (choice.lora) add_source("LoRA");
+  if (const int64_t segments = optimize::segments_of(choice.settings, weight.size(1)); segments > 1)
+    add_source(fmt::format("{} segments", segments));
   if (large) {
     Optimized optimized = round_rows(*nearest, weight, choice.settings, *moment, options_.elements_at_once);
     optimized.source = source;

@@ -4,6 +4,7 @@
 #include <set>
 
 #include "ctq/base/error.h"
+#include "ctq/model/layer_names.h"
 
 namespace ctq::plan {
 namespace {
@@ -45,7 +46,7 @@ std::set<std::string_view> prefixes_in_use(const Plan& plan) {
   std::set<std::string_view> prefixes;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
-    prefixes.insert(format::model_prefix(tensor.source->name()));
+    prefixes.insert(model::model_prefix(tensor.source->name()));
   }
   return prefixes;
 }

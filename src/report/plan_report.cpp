@@ -121,7 +121,11 @@ std::string plan_json(const plan::Plan& plan, const PlanNames& names, const pipe
                        {"notes", plan.notes},
                        {"unused", plan.unused},
                        {"suggested_preset", plan.suggested_preset}};
-  for (const TensorPlan& tensor : plan.tensors) json["tensors"].push_back(tensor_json(tensor, methods));
+  for (const TensorPlan& tensor : plan.tensors) {
+    ordered_json& row = json["tensors"].emplace_back(tensor_json(tensor, methods));
+    if (names.merged && names.merged->contains(tensor.source->name()))
+      row["lora"] = names.merged->at(tensor.source->name());
+  }
   for (const plan::OutputFile& file : plan.files) {
     json["files"].push_back({{"name", file.name}, {"tensors", file.tensors.size()}, {"bytes", file.bytes}});
   }

@@ -8,7 +8,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/format/layout.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/format/marker_json.h"
 #include "ctq/quantized/scale_tiles.h"
 #include "ctq/rewrite/migrate.h"
@@ -144,7 +144,7 @@ Migrated comfy_to_fp8(const QuantizedFile& file, const MigrationOptions&, const 
     mover.rename(scale, layer.name + ".scale_weight");
     mover.rename(layer.side("input_scale"), layer.name + ".scale_input");
     mover.drop(layer.name + ".comfy_quant");
-    tokens.insert(fmt::format("{}scaled_fp8", format::model_prefix(layer.name)));
+    tokens.insert(fmt::format("{}scaled_fp8", model::model_prefix(layer.name)));
     ++done.layers;
   }
   if (done.layers == 0) refuse(file, "has no FP8 layer with a marker");
@@ -185,7 +185,7 @@ Migrated clean_fp8(const QuantizedFile& file, const MigrationOptions& options, c
       continue;
     }
     ++done.layers;
-    if (file.scaled_fp8.empty()) tokens.insert(fmt::format("{}scaled_fp8", format::model_prefix(layer.name)));
+    if (file.scaled_fp8.empty()) tokens.insert(fmt::format("{}scaled_fp8", model::model_prefix(layer.name)));
     if (options.unit_input_scales && !layer.side("scale_input"))
       mover.output().put_scalar(layer.name + ".scale_input", 1), ++done.added;
   }

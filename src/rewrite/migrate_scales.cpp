@@ -8,7 +8,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/format/layout.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/format/marker_json.h"
 #include "ctq/quantized/decode.h"
 #include "ctq/rewrite/migrate.h"
@@ -67,7 +67,7 @@ Migrated log_scales_to_f32(const QuantizedFile& file, const MigrationOptions& op
     if (!options.comfy_layout) {
       mover.output().put_scalar(layer.name + ".scale_weight", scale);
       if (file.scaled_fp8.empty())
-        tokens.insert(fmt::format("{}scaled_fp8", format::model_prefix(layer.name)));
+        tokens.insert(fmt::format("{}scaled_fp8", model::model_prefix(layer.name)));
       continue;
     }
     mover.output().put_scalar(layer.name + ".weight_scale", scale);

@@ -42,7 +42,7 @@ at::Tensor power_of_two(const at::Tensor& factors) { return at::exp2(at::log2(fa
 at::Tensor exact_for(const FoldedRows& maker, const at::Tensor& factors) {
   const at::Tensor stored = model::load(*maker.entry).narrow(0, maker.first, maker.rows);
   const at::Tensor before = stored.to(at::kDouble) + maker.offset;
-  const at::Tensor rounded = (before / factors.to(at::kDouble) - maker.offset).to(stored.scalar_type());
+  const at::Tensor rounded = (before / factors.to(at::kDouble) - maker.offset).to(model::scalar_type(*maker.entry->info));
   const at::Tensor exact = (before / (rounded.to(at::kDouble) + maker.offset)).to(at::kFloat);
   const at::Tensor usable = exact.isfinite().logical_and(exact > 0);
   return at::where(usable, exact, at::ones_like(exact));

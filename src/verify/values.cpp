@@ -121,7 +121,7 @@ std::vector<Finding> check_values(const QuantizedFile& file) {
 }
 
 Differences compare(const QuantizedFile& original, const QuantizedFile& file,
-                    const std::function<bool(const std::string& layer)>& wanted) {
+                    const std::function<bool(const std::string& layer)>& wanted, at::Device device) {
   Differences found;
   for (const Layer& layer : file.layers) {
     throw_if_cancelled();
@@ -136,7 +136,7 @@ Differences compare(const QuantizedFile& original, const QuantizedFile& file,
       if (decoded.sizes() != weight.sizes())
         fail(ErrorCode::kBadInput, "it decodes to {}, the original has {}", shape_text(decoded.sizes()),
              shape_text(weight.sizes()));
-      found.layers.push_back({layer.name, layer.format, metrics::weight_error(weight, decoded)});
+      found.layers.push_back({layer.name, layer.format, metrics::weight_error(weight.to(device), decoded.to(device))});
     } catch (const Error& error) {
       found.findings.push_back({layer.name, error.what(), is_fault(error)});
     }

@@ -147,6 +147,8 @@ TEST_CASE("gather: LoRA names match without prefixes, as a whole or at the end",
   CHECK(longer.rows("a", 8).defined());
   CHECK(longer.rows("other.encoder.a", 8).defined() == false);
   CHECK_FALSE(longer.rows("a", 6).defined());
+  const LoraRows older(model.write({stored("unet.a.lora.down.weight", normal(2, 8))}), 1);
+  CHECK(older.rows("a", 8).defined());
 }
 
 TEST_CASE("gather: LoRAs that cannot be used are refused", "[calibrate]") {

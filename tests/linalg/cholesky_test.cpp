@@ -120,6 +120,16 @@ TEST_CASE("damped_factor: rank-deficient and ill-conditioned moments in float32"
   }
 }
 
+TEST_CASE("solve: undoes a product with the moment that was factored", "[linalg]") {
+  const ColumnOrder order = GENERATE(ColumnOrder::kNatural, ColumnOrder::kActOrder);
+  const at::Tensor h = test::second_moment(130, 300, 9), x = test::normal({300, 130}, 10, at::kDouble);
+  const FeedbackFactor factor = damped_factor(h, 0.03, order);
+  const at::Tensor damped = h + 0.03 * h.diagonal().mean() * at::eye(130, at::kDouble);
+  CHECK(largest(solve(factor, x.mm(damped)) - x) < 1e-10);
+  const auto solved = test::with_threads([&] { return solve(factor, x); });
+  for (size_t i = 1; i < solved.size(); ++i) CHECK(test::same_bits(solved[0], solved[i]));
+}
+
 TEST_CASE("gram and damped_factor: same bits for any number of threads", "[linalg]") {
   const at::Tensor x = test::normal({300, 1300}, 8, at::kFloat);
   const auto grams = test::with_threads([&] { return gram(x); });

@@ -3,6 +3,8 @@
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
+#include "ctq/linalg/device.h"
+#include "ctq/linalg/objective.h"
 #include "ctq/optimize/optimizer.h"
 #include "optimize/layers.h"
 
@@ -25,6 +27,53 @@ TEST_CASE("one pass: never worse than round to nearest in its own objective, on 
       CHECK(at::equal(layer.grid->nearest(rounding.values), rounding.values));
     }
   }
+}
+
+TEST_CASE("one pass: in segments of columns, on every codec", "[optimize]") {
+  const at::Tensor weight = seeded_weight(64, 128), h = correlated(128);
+  at::Tensor damped = h.clone();
+  damped.diagonal().add_(0.03 * h.diagonal().mean());
+  const int64_t sweeps = GENERATE(0, 3), segments = GENERATE(2, 3, 500);
+  for (const format::Codec& codec : format::registry()) {
+    INFO(codec.label() << " " << sweeps << " sweeps " << segments << " segments");
+    const Layer layer = make_layer(codec, weight, codec.has_blocks() ? 32 : 0);
+    const OnePassSettings whole{.lambda = 0.03, .sweeps = sweeps, .order = linalg::ColumnOrder::kActOrder};
+    OnePassSettings settings = whole;
+    settings.segments = segments;
+    const Rounding rounding = round_with_second_moment(layer, h, settings, "test");
+    const Rounding at_once = round_with_second_moment(layer, h, whole, "test");
+    CHECK_FALSE(rounding.guarded);
+    CHECK(at::equal(layer.grid->nearest(rounding.values), rounding.values));
+    // Half of what the whole pass gains, with sweeps nearly all.
+    const double share = sweeps > 0 ? 0.9 : 0.5;
+    CHECK(rounding.nearest_objective - rounding.objective_value >
+          share * (at_once.nearest_objective - at_once.objective_value));
+    // The figure is that of what is returned, under all of H.
+    const double cost =
+        linalg::objective_rows(error_of(layer, rounding.values, rounding.scale), damped).sum().item<double>();
+    CHECK(rounding.objective_value == Approx(cost / (layer.weight.square().sum().item<double>() *
+                                                     damped.diagonal().mean().item<double>()))
+                                          .epsilon(1e-3));
+  }
+}
+
+TEST_CASE("one pass: segments whose inputs are independent are the whole pass", "[optimize]") {
+  const at::Tensor h = at::zeros({96, 96});
+  for (int64_t i = 0; i < 96; i += 32) h.narrow(0, i, 32).narrow(1, i, 32).copy_(correlated(32));
+  const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
+  const Layer layer = make_layer(codec, seeded_weight(600, 96), 0);
+  OnePassSettings settings{.lambda = 0.03, .sweeps = GENERATE(0, 1)};
+  const at::Tensor whole = round_with_second_moment(layer, h, settings, "test").values;
+  settings.segments = 3;
+  const auto in_segments = [&](int threads) {
+    linalg::set_threads(threads);
+    return round_with_second_moment(layer, h, settings, "test").values;
+  };
+  const at::Tensor one = in_segments(1);
+  // A value that lies half way may fall to either side.
+  CHECK((one != whole).sum().item<int64_t>() < 10);
+  for (const int threads : {2, 7}) CHECK(at::equal(in_segments(threads), one));
+  linalg::set_threads(linalg::available_cores());
 }
 
 TEST_CASE("one pass: the codes that are stored decode to the values that were chosen", "[optimize]") {

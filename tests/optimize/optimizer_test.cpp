@@ -14,14 +14,14 @@ namespace {
 using test::correlated;
 using test::seeded_weight;
 
-constexpr std::array kMethods = {Method::kNearest, Method::kOriginal, Method::kAdamW,
-                                 Method::kRAdam,   Method::kProdigy,  Method::kDirect,
-                                 Method::kImplied, Method::kGptq,     Method::kAuto};
+constexpr std::array kMethods = {Method::kNearest, Method::kOriginal, Method::kAdamW, Method::kRAdam,
+                                 Method::kProdigy, Method::kTpec,     Method::kDirect, Method::kImplied,
+                                 Method::kGptq,    Method::kAuto,     Method::kAdaRound};
 
 Settings quick(Method method) {
   Settings settings;
   settings.method = method;
-  settings.learned.iterations = 40;
+  settings.learned.iterations = settings.adaround.iterations = 40;
   settings.learned.subspace.min_k = settings.direct.subspace.min_k = 8;
   return settings;
 }

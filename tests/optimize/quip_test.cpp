@@ -6,6 +6,7 @@
 
 #include "ctq/linalg/device.h"
 #include "ctq/linalg/objective.h"
+#include "ctq/optimize/optimizer.h"
 #include "optimize/layers.h"
 
 namespace ctq::optimize {
@@ -30,6 +31,21 @@ TEST_CASE("incoherence: a value that stands out is spread", "[optimize]") {
   at::Tensor x = at::zeros({1, 384});
   x[0][17] = 1;
   CHECK(Incoherence(384, 0, true, at::kCPU).forward(x).abs().max().item<float>() < 0.15f);
+}
+
+TEST_CASE("quip: in segments of columns no worse than round to nearest", "[optimize]") {
+  const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
+  const Layer layer = make_layer(codec, seeded_weight(64, 128), 0);
+  Settings settings;
+  settings.method = Method::kQuip;
+  settings.quip_segments = 4;
+  settings.quip_segments_from = GENERATE(128, 129);
+  const SecondMoment moment{.h = correlated(128), .lambda = 0.03, .sweeps = 0, .method = "gptq"};
+  const Rounding rounding = round_one_pass(layer, settings, moment);
+  CHECK(rounding.objective_value < 0.7 * rounding.nearest_objective);
+  settings.quip_segments = 1;
+  const bool same = at::equal(round_one_pass(layer, settings, moment).values, rounding.values);
+  CHECK(same == (settings.quip_segments_from > 128));  // narrower than the threshold
 }
 
 TEST_CASE("quip: never worse than the same pass without it, on every format", "[optimize]") {

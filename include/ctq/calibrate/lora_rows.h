@@ -19,7 +19,7 @@ std::string lora_name(std::string_view layer);
 /// Safe to use from several threads.
 class LoraRows {
  public:
-  /// Finds the `.lora_A.weight` and `.lora_down.weight` matrices of a file.
+  /// Finds the A matrices of a file, in every dialect of lora::part_of().
   /// throws  Error(kBadInput): unreadable, or there are none
   LoraRows(const std::string& path, uint64_t seed);
 

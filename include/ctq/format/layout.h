@@ -22,10 +22,6 @@ std::string layer_of(std::string_view weight_name);
 /// "blocks.0.to_q.scale_weight".
 std::string side_name(std::string_view layer, std::string_view role, Layout layout);
 
-/// The prefix under which ComfyUI looks for a diffusion model inside a checkpoint ("model.diffusion_model."),
-/// where the name has one, else empty. It stands before `scaled_fp8` too.
-std::string_view model_prefix(std::string_view tensor_name);
-
 /// What a layer's marker says beyond its format.
 struct MarkerOptions {
   bool full_precision_matrix_mult = false;

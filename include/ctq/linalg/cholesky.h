@@ -46,4 +46,11 @@ struct FeedbackFactor {
 /// returns  factors of h's type and device; on the CPU the same bits for any number of threads
 FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder order = ColumnOrder::kNatural);
 
+/// X H^-1 for the H that was factored.
+///
+/// factor   ok
+/// x        [M, N], columns in H's order; type and device of the factor
+/// returns  [M, N], columns in H's order; on the CPU the same bits for any number of threads
+at::Tensor solve(const FeedbackFactor& factor, const at::Tensor& x);
+
 }  // namespace ctq::linalg

@@ -16,13 +16,14 @@ enum class LearnedMethod : uint8_t {
   kOriginal,  ///< along the normalised gradient
   kAdamW,     ///< Loshchilov & Hutter, arXiv:1711.05101
   kRAdam,     ///< Liu et al., arXiv:1908.03265
+  kTpec,      ///< along the normalised gradient, by line search (tpec.cpp)
   kProdigy,   ///< Mishchenko & Defazio, arXiv:2306.06101; `lr` multiplies the distance it estimates
 };
 
-/// "original", "adamw", "radam", "prodigy".
+/// "original", "adamw", "radam", "tpec", "prodigy".
 std::string_view method_name(LearnedMethod method);
 
-/// The learning rate to use where none is given: 8.0773e-3, for prodigy 1.
+/// The learning rate to use where none is given: 8.0773e-3, for prodigy and tpec 1.
 double usual_lr(LearnedMethod method);
 
 struct LearnedSettings {

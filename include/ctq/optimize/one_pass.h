@@ -1,12 +1,14 @@
-// Rounding in one pass with error feedback, for a second moment of the layer's input that is given or made
-// up.
+// Rounding for a second moment of the layer's input, given or made up: in one pass with error feedback, or by
+// AdaRound.
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 
 #include "ctq/linalg/cholesky.h"
 #include "ctq/linalg/ldlq.h"
+#include "ctq/optimize/adaround.h"
 #include "ctq/optimize/rounding.h"
 #include "ctq/optimize/scales.h"
 #include "ctq/optimize/subspace.h"
@@ -19,13 +21,16 @@ struct OnePassSettings {
   Scales scales = Scales::kAbsmax;
   linalg::ColumnOrder order = linalg::ColumnOrder::kNatural;
   linalg::Recursion recursion = linalg::Recursion::kBlocks;
+  int64_t segments = 1;  ///< of columns, each with its own factor: less memory than one of all (1)
+  std::optional<AdaRoundSettings> adaround = {};  ///< in place of error feedback
   at::Tensor also = {};  ///< another weight of the layer's shape: what it rounds to is taken where it is
                          ///< closer to the layer's own; undefined: none
 };
 
 /// Minimises tr(E H' E^T), E = values * scale - W, H' = H + lambda mean(diag H) I, by linalg::ldlq_round and
 /// coordinate descent. Searched scales are taken where they end lower than absmax; rows that share no scale
-/// are chosen one by one, so none is worse than rounded to nearest.
+/// are chosen one by one, so none is worse than rounded to nearest. Beside h, at most three matrices of its
+/// size are held at a time; with segments one of a segment's share, by as many as there are.
 ///
 /// h        [in_features, in_features] float32, the layer's device
 /// returns  objective "trace", divided by ||W||^2 mean(diag H'); round to nearest with absmax scales,

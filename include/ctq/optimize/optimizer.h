@@ -19,25 +19,28 @@ enum class Method : uint8_t {
   kAdamW,
   kRAdam,
   kProdigy,
+  kTpec,     ///< learned rounding by line searches along few directions
   kDirect,   ///< one pass, second moment made from the weight
   kImplied,  ///< one pass, second moment that the checkpoint implies; `direct` where it implies none
   kGptq,     ///< one pass, second moment of recorded rows; as `implied` where none are
   kQuip,     ///< the same, also tried in a basis where no weight stands out
   kAuto,     ///< the same, columns in act order
+  kAdaRound, ///< by gradients, under the same second moment as gptq
 };
 
-/// "rtn", "original", "adamw", "radam", "prodigy", "direct", "implied", "gptq", "quip",
-/// "auto".
+/// "rtn", "original", "adamw", "radam", "prodigy", "tpec", "direct", "implied", "gptq", "quip", "auto",
+/// "adaround".
 std::string_view method_name(Method method);
 std::optional<Method> method_of(std::string_view name);
 
-/// original, adamw, radam, prodigy.
+/// original, adamw, radam, prodigy, tpec.
 bool is_learned(Method method);
-/// direct, implied, gptq, quip, auto.
-bool is_one_pass(Method method);
-/// Whether the method asks for a second moment that the checkpoint implies: implied, gptq, quip, auto.
+/// Whether the method minimises under a second moment of the input: direct, implied, gptq, quip, auto,
+/// adaround.
+bool takes_moment(Method method);
+/// Whether that may be one that the checkpoint implies: all of these but direct.
 bool wants_implied(Method method);
-/// Whether it prefers one of recorded rows: gptq, quip, auto.
+/// Whether it prefers one of recorded rows: gptq, quip, auto, adaround.
 bool wants_recorded(Method method);
 
 struct Settings {
@@ -51,6 +54,11 @@ struct Settings {
   linalg::ColumnOrder quip_order = linalg::ColumnOrder::kActOrder;
   bool quip_hadamard = true;
   uint64_t quip_seed = 0;
+  int64_t quip_segments = 1;       ///< of columns, of layers as wide as the threshold
+  int64_t quip_segments_from = 0;  ///< in_features
+  AdaRoundSettings adaround = {};
+  int64_t drawn_rows = 0;  ///< adaround: without a recorded moment that of so many standard normal rows; 0:
+                           ///< what the checkpoint implies
   int64_t sweeps = 0;
   int64_t direct_sweeps = 0;  ///< with a second moment made from the weight, where they gain least
   Scales scales = Scales::kAbsmax;
@@ -81,6 +89,9 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
 
 /// The same in the space in which `like` has its codes.
 SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like);
+
+/// In how many segments of columns a layer is rounded.
+int64_t segments_of(const Settings& settings, int64_t in_features);
 
 /// One pass over a layer, or over some rows of one, whose scales then must not be shared with other rows
 /// unless settings.scales keeps them.

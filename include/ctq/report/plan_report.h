@@ -1,7 +1,9 @@
 // A plan for people and for programs: what a dry run prints.
 #pragma once
 
+#include <map>
 #include <string>
+#include <vector>
 
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/plan.h"
@@ -12,6 +14,8 @@ struct PlanNames {
   std::string input;
   std::string output;
   std::string fingerprint;  ///< of the input, model::fingerprint()
+  const std::map<std::string, std::vector<std::string>>* merged =
+      nullptr;  ///< tensors that LoRAs change, and by which of their layers; null: none
 };
 
 /// One line per 2-D weight with decision, format, scale shape, bytes before and after, reason and optimizer;

@@ -33,8 +33,10 @@ struct Differences {
 /// changed bias of a quantized layer is a remark: bias correction changes it.
 ///
 /// wanted  by layer; null: all. Other tensors are only compared when all layers are.
+/// device  where errors are summed up; files are decoded on the CPU
 /// throws  Error(kInterrupted) after a signal
 Differences compare(const quantized::QuantizedFile& original, const quantized::QuantizedFile& file,
-                    const std::function<bool(const std::string& layer)>& wanted = nullptr);
+                    const std::function<bool(const std::string& layer)>& wanted = nullptr,
+                    at::Device device = at::kCPU);
 
 }  // namespace ctq::verify

@@ -22,7 +22,8 @@ std::unique_ptr<Solver> make_original() { return std::make_unique<Original>(); }
 
 std::unique_ptr<Solver> make_solver(const LearnedSettings& settings) {
   switch (settings.method) {
-    case LearnedMethod::kOriginal: return make_original();
+    case LearnedMethod::kOriginal:
+    case LearnedMethod::kTpec: return make_original();
     case LearnedMethod::kAdamW: return make_adamw();
     case LearnedMethod::kRAdam: return make_radam();
     case LearnedMethod::kProdigy: return make_prodigy(settings.use_speed);

@@ -1,0 +1,57 @@
+#include "ctq/model/layer_names.h"
+
+#include <algorithm>
+
+namespace ctq::model {
+namespace {
+
+struct Prefix {
+  std::string_view text;
+  bool of_checkpoint;  ///< ComfyUI's loader looks for it
+};
+
+constexpr Prefix kModelPrefixes[] = {
+    {"model.diffusion_model.", true},
+    {"model.model.", true},
+    {"net.", true},
+    {"diffusion_model.", false},
+    {"base_model.model.", false},
+    {"transformer.", false},
+    {"unet.", false},
+    {"model.", false},
+    {"cond_stage_model.transformer.", false},
+    {"conditioner.embedders.0.transformer.", false},
+};
+
+constexpr std::string_view kAdapterPrefixes[] = {
+    "lora_unet_",     "lora_transformer_", "lora_te_",        "lora_te1_",
+    "lora_te2_",      "lora_te3_",         "lycoris_",        "lora_prior_unet_",
+    "lora_prior_te_", "text_encoder.",     "text_encoder_2.", "text_encoder_3.",
+};
+
+}  // namespace
+
+std::string_view model_prefix(std::string_view tensor_name) {
+  for (const Prefix& prefix : kModelPrefixes) {
+    if (prefix.of_checkpoint && tensor_name.starts_with(prefix.text)) return prefix.text;
+  }
+  return "";
+}
+
+std::string_view without_model_prefixes(std::string_view name) {
+  const auto* prefix = std::begin(kModelPrefixes);
+  while (prefix != std::end(kModelPrefixes)) {
+    prefix = std::ranges::find_if(kModelPrefixes,
+                                  [&](const Prefix& candidate) { return name.starts_with(candidate.text); });
+    if (prefix != std::end(kModelPrefixes)) name.remove_prefix(prefix->text.size());
+  }
+  return name;
+}
+
+std::string_view adapter_prefix(std::string_view name) {
+  const auto* prefix = std::ranges::find_if(
+      kAdapterPrefixes, [&](std::string_view candidate) { return name.starts_with(candidate); });
+  return prefix == std::end(kAdapterPrefixes) ? std::string_view() : *prefix;
+}
+
+}  // namespace ctq::model

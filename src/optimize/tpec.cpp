@@ -1,0 +1,49 @@
+#include "optimize/tpec.h"
+
+#include <ATen/ATen.h>
+
+namespace ctq::optimize {
+namespace {
+
+constexpr int64_t kVainSteps = 40;
+constexpr double kNegligible = 1e-8;  // a loss, in units of subspace_rel, or a step, in codes
+
+}  // namespace
+
+at::Tensor search_lines(Relaxation& relaxation, const LearnedSettings& settings, double lr,
+                        Rounding& result) {
+  Positions& positions = relaxation.positions();
+  double best_loss = relaxation.measure().item<double>();
+  at::Tensor best_sides = relaxation.sides().clone(), best = positions.h.clone();
+  at::Tensor direction = relaxation.gradient().clone();
+  int64_t vain = 0;
+  result.stopped_by = "iterations";
+  for (; result.iterations < settings.iterations; ++result.iterations) {
+    if (best_loss < kNegligible) {
+      result.stopped_by = "loss";
+      break;
+    }
+    if (vain == kVainSteps || lr < kNegligible) {
+      result.stopped_by = vain == kVainSteps ? "stall" : "learning rate";
+      break;
+    }
+    positions.move(direction, lr);
+    positions.h.clamp_(0, 1);
+    const double loss = relaxation.measure().item<double>();
+    if (loss < best_loss) {
+      best_loss = loss;
+      best_sides.copy_(relaxation.sides());
+      best.copy_(positions.h);
+      direction.copy_(relaxation.gradient());
+      lr *= 2;
+      vain = 0;
+    } else {
+      positions.h.copy_(best);
+      lr /= 2;
+      ++vain;
+    }
+  }
+  return best_sides;
+}
+
+}  // namespace ctq::optimize

@@ -1,0 +1,25 @@
+#include "ctq/rewrite/plain.h"
+
+#include "ctq/model/stored_type.h"
+#include "ctq/rewrite/output.h"
+
+namespace ctq::rewrite {
+
+Written write_plain(const model::Checkpoint& checkpoint, const std::string& path) {
+  Written written;
+  Output output;
+  for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
+    if (!entry.computed) {
+      output.copy(entry);
+      ++written.copied;
+      continue;
+    }
+    output.make(entry.name(), entry.info->dtype, entry.info->shape, entry,
+                [&entry] { return model::in_stored_type(entry, model::load(entry)); });
+    ++written.computed;
+  }
+  output.write(path, checkpoint.metadata());
+  return written;
+}
+
+}  // namespace ctq::rewrite

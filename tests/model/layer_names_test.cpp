@@ -1,0 +1,30 @@
+// Prefixes of layers' names.
+#include "ctq/model/layer_names.h"
+
+#include <catch2/catch.hpp>
+
+namespace ctq::model {
+
+TEST_CASE("prefixes: of models, one after the other", "[model]") {
+  CHECK(without_model_prefixes("model.diffusion_model.blocks.0") == "blocks.0");
+  CHECK(without_model_prefixes("base_model.model.transformer.blocks.0") == "blocks.0");
+  CHECK(without_model_prefixes("net.blocks.0") == "blocks.0");
+  CHECK(without_model_prefixes("blocks.0.model.x") == "blocks.0.model.x");
+  CHECK(without_model_prefixes("transformer_blocks.0") == "transformer_blocks.0");
+}
+
+TEST_CASE("prefixes: only ComfyUI's stand before scaled_fp8", "[model]") {
+  CHECK(model_prefix("model.diffusion_model.blocks.0.weight") == "model.diffusion_model.");
+  CHECK(model_prefix("net.blocks.0.weight") == "net.");
+  CHECK(model_prefix("diffusion_model.blocks.0.weight").empty());
+  CHECK(model_prefix("model.layers.0.weight").empty());
+}
+
+TEST_CASE("prefixes: of adapters", "[model]") {
+  CHECK(adapter_prefix("lora_unet_blocks_0") == "lora_unet_");
+  CHECK(adapter_prefix("lora_te1_text_model") == "lora_te1_");
+  CHECK(adapter_prefix("text_encoder_2.text_model") == "text_encoder_2.");
+  CHECK(adapter_prefix("blocks_0").empty());
+}
+
+}  // namespace ctq::model
