@@ -7,14 +7,18 @@
 
 #include <fmt/format.h>
 
+#include "block_analysis.h"
 #include "calibrate_command.h"
 #include "calibration_inputs.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/arguments.h"
+#include "ctq/pipeline/format_errors.h"
 #include "ctq/pipeline/layer_methods.h"
+#include "ctq/plan/blocks.h"
 #include "ctq/plan/template.h"
+#include "ctq/report/format_errors_report.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
@@ -28,6 +32,7 @@
 #include "mode_switches.h"
 #include "output_path.h"
 #include "progress.h"
+#include "run_conversion.h"
 #include "settings.h"
 
 namespace ctq::cli {
@@ -35,9 +40,11 @@ namespace {
 
 /// Commands other than the conversion.
 const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
-    {"calibrate", run_calibrate}, {"inspect", run_inspect},           {"verify", run_verify},
-    {"compare", run_compare},     {"dequantize", run_dequantize},     {"edit", run_edit},
-    {"migrate", run_migrate},     {"extract-lora", run_extract_lora},
+    {"calibrate", run_calibrate},   {"inspect", run_inspect},
+    {"verify", run_verify},         {"compare", run_compare},
+    {"dequantize", run_dequantize}, {"edit", run_edit},
+    {"migrate", run_migrate},       {"extract-lora", run_extract_lora},
+    {"clip-g", run_clip_g},         {"fp8", run_fp8},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
@@ -114,14 +121,37 @@ int write_template(const plan::Plan& plan, const Settings& settings) {
   return 0;
 }
 
+/// What --error and --suggest print.
+void print_formats(const plan::Plan& plan, const model::Checkpoint& checkpoint, const Settings& settings) {
+  const auto layers = pipeline::measure_formats(plan, settings.analysis.formats);
+  if (settings.analysis.errors) {
+    fmt::print("{}",
+               settings.json ? report::format_errors_json(layers) : report::format_errors_table(layers));
+    return;
+  }
+  plan::Options options = settings.plan;
+  options.allow_empty = true;
+  options.measured = pipeline::smallest_formats(layers, settings.quality_threshold_db);
+  fmt::print("{}", plan::template_json(plan::make_plan(checkpoint, options, ""), options));
+}
+
 int dry_run(const Input& input, const Settings& settings) {
   const model::Checkpoint& checkpoint = input.checkpoint();
+  if (settings.analysis.blocks) {
+    report_blocks(checkpoint, plan::find_blocks(checkpoint), /*keep=*/std::nullopt,
+                  {.reports = settings.analysis.reports, .json = "", .print_json = settings.json});
+    return 0;
+  }
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
   const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
   print_remarks(plan, settings);
   if (const std::string smoothed = smoothing_words(checkpoint, plan, settings); !smoothed.empty())
     spdlog::info("note: {}", smoothed);
   if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
+  if (settings.analysis.errors || settings.analysis.suggest) {
+    print_formats(plan, checkpoint, settings);
+    return 0;
+  }
   const report::PlanNames names{.input = settings.input,
                                 .output = settings.output,
                                 .fingerprint = model::fingerprint(checkpoint),
@@ -163,16 +193,8 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
 
 }  // namespace
 
-int run(const std::vector<std::string>& words) {
-  if (print_requested_page(words)) return 0;
-  check_command(words);
-  const std::vector<std::string> args =
-      kCommands.contains(words.empty() ? "" : words[0]) ? words : without_mode_switch(words);
-  if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
-      command != kCommands.end())
-    return command->second({args.begin() + 1, args.end()});
-  Settings settings = make_settings(Arguments::parse(args));
-  start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
+int run_conversion(Settings settings) {
+  start_log(settings.verbosity, /*notes_to_stderr=*/settings.json || settings.analysis.suggest);
   install_signal_handlers();
 
   check_output_paths(settings);
@@ -200,6 +222,17 @@ int run(const std::vector<std::string>& words) {
   if (settings.extraction)
     extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
   return settings.report_quality ? report_quality(result, settings) : 0;
+}
+
+int run(const std::vector<std::string>& words) {
+  if (print_requested_page(words)) return 0;
+  check_command(words);
+  const std::vector<std::string> args =
+      kCommands.contains(words.empty() ? "" : words[0]) ? words : without_mode_switch(words);
+  if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
+      command != kCommands.end())
+    return command->second({args.begin() + 1, args.end()});
+  return run_conversion(make_settings(Arguments::parse(args)));
 }
 
 }  // namespace ctq::cli

@@ -1,4 +1,4 @@
-// The commands around a finished file (docs/files.md).
+// The commands around a finished file (docs/files.md), and those for one kind of model.
 #pragma once
 
 #include <string>
@@ -15,5 +15,7 @@ int run_dequantize(const std::vector<std::string>& args);
 int run_edit(const std::vector<std::string>& args);
 int run_migrate(const std::vector<std::string>& args);
 int run_extract_lora(const std::vector<std::string>& args);
+int run_clip_g(const std::vector<std::string>& args);
+int run_fp8(const std::vector<std::string>& args);
 
 }  // namespace ctq::cli

@@ -18,6 +18,9 @@ class Row {
     option_.help = std::move(help);
   }
 
+  /// An option of another table.
+  explicit Row(Option option) : option_(std::move(option)) {}
+
   Row&& alias(std::string spelling) && {
     return option_.aliases.push_back(std::move(spelling)), std::move(*this);
   }
@@ -101,6 +104,8 @@ std::vector<Row> lora_rows();
 
 // One function per command with a table of its own.
 const CommandOptions& calibrate_options();
+const CommandOptions& clip_g_options();
+const CommandOptions& fp8_options();
 const CommandOptions& inspect_options();
 const CommandOptions& verify_options();
 const CommandOptions& compare_options();

@@ -22,9 +22,11 @@ const std::vector<Option>& option_table() {
 
 const CommandOptions* command_options(std::string_view command) {
   static const std::map<std::string_view, const CommandOptions& (*)()> kTables{
-      {"calibrate", calibrate_options}, {"inspect", inspect_options},           {"verify", verify_options},
-      {"compare", compare_options},     {"dequantize", dequantize_options},     {"edit", edit_options},
-      {"migrate", migrate_options},     {"extract-lora", extract_lora_options},
+      {"calibrate", calibrate_options},   {"inspect", inspect_options},
+      {"verify", verify_options},         {"compare", compare_options},
+      {"dequantize", dequantize_options}, {"edit", edit_options},
+      {"migrate", migrate_options},       {"extract-lora", extract_lora_options},
+      {"clip-g", clip_g_options},         {"fp8", fp8_options},
   };
   const auto found = kTables.find(command);
   return found == kTables.end() ? nullptr : &found->second();
@@ -33,8 +35,8 @@ const CommandOptions* command_options(std::string_view command) {
 std::span<const Command> commands() {
   static constexpr std::array kCommands{
       Command{"convert", "Quantize a checkpoint; the command when no word is given", true},
-      Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", false},
-      Command{"fp8", "Scaled FP8 with learned rounding", false},
+      Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", true},
+      Command{"fp8", "Scaled FP8 with learned rounding", true},
       Command{"calibrate", "Gather, join and inspect statistics of each layer's input", true},
       Command{"batch", "Convert many files", false},
       Command{"inspect", "List tensors, formats and metadata of a file", true},

@@ -160,7 +160,8 @@ void add_calibration(std::vector<Option>& table) {
               .standard("30.0")
               .built(),
           path("--quality-json", "Write the quality report to this JSON file as well").built(),
-          paths("--report", "Write a full report in the form of the suffix (.html, .json, .csv)"),
+          paths("--report", "With analyze --blocks: also write that in the form of the suffix (.html, .json)")
+              .built(),
           toggle("--no-normalize-scales", "Keep one-element scales as shape [1]"),
       });
 }
@@ -189,6 +190,19 @@ void add_running(std::vector<Option>& table) {
               .value_optional()
               .built(),
           toggle("--json", "Print the dry run as JSON").built(),
+          path("--template", "With analyze: the same as --dry-run create-template; =PATH names the file")
+              .value_optional()
+              .built(),
+          toggle("--blocks", "With analyze: show what a plain FP8 cast costs each block, for any transformer")
+              .built(),
+          toggle("--error", "With analyze: show each layer's error in --formats, rounded to nearest").built(),
+          text("--formats", "With --error or --suggest: comma list of formats (--list-formats)")
+              .otherwise("the target, and larger ones for --suggest")
+              .built(),
+          toggle("--suggest",
+                 "With analyze: print a --layer-config that gives each layer the smallest of --formats that "
+                 "reaches --quality-threshold")
+              .built(),
           choice("--verbose", "How much is logged; -v is VERBOSE, -vv DEBUG, -q MINIMAL")
               .choose({"DEBUG", "VERBOSE", "NORMAL", "MINIMAL"})
               .shortcut("-v", "VERBOSE")

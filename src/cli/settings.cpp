@@ -276,8 +276,10 @@ std::optional<pipeline::FormatGoal> read_goal(const Arguments& arguments, const 
 
 DryRun read_dry_run(const Arguments& arguments) {
   if (!arguments.given("dry_run")) return DryRun::kNo;
-  if (arguments.text("dry_run") != "create-template") return DryRun::kAnalyze;
-  const std::string& output = arguments.text("output");
+  if (arguments.text("dry_run") != "create-template" && !arguments.given("template")) return DryRun::kAnalyze;
+  if (!arguments.text("template").empty() && arguments.given("output"))
+    refuse("template", "--output names the file already", arguments.text("template"));
+  const std::string& output = arguments.text(arguments.given("output") ? "output" : "template");
   if (output.ends_with(".safetensors") || output.ends_with(".safetensors.index.json"))
     refuse("output", "names the template of --dry-run create-template, not a model", output);
   std::error_code absent;
@@ -320,8 +322,11 @@ void read_lora(const Arguments& arguments, Settings& settings) {
     refuse("lora-output", "is the output file; choose another name", settings.lora_output);
 }
 
-std::string output_name(const Settings& settings) {
+/// Where no --output is given.
+std::string output_name(const Arguments& arguments, const Settings& settings) {
   if (!settings.merging.only_to.empty()) return settings.merging.only_to;
+  const std::string& named = arguments.text("template");
+  if (settings.dry_run == DryRun::kTemplate && !named.empty()) return named;
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
              : derived_output(settings.input, settings.plan,
@@ -364,6 +369,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.input = arguments.text("input");
   settings.plan = read_plan_options(arguments, settings.notes, settings.warnings);
   settings.dry_run = read_dry_run(arguments);
+  settings.analysis = read_analyze_options(arguments, settings.plan.target);
   settings.json = arguments.flag("json");
   if (settings.json && settings.dry_run != DryRun::kAnalyze)
     refuse("json", "goes with --dry-run analyze; for the quality figures use --quality-json", "true");
@@ -377,7 +383,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.report_quality = arguments.flag("report_quality") || !settings.quality_json.empty();
   settings.quality_threshold_db = arguments.number("quality_threshold");
   settings.threshold_is_binding = settings.report_quality && arguments.given("quality_threshold");
-  if (arguments.given("quality_threshold") && !settings.report_quality) {
+  if (arguments.given("quality_threshold") && !settings.report_quality && !settings.analysis.suggest) {
     settings.notes.push_back("--quality-threshold has no effect without --report-quality");
   }
   if (settings.report_quality && !settings.plan.target.codec && !has_other_targets(arguments)) {
@@ -394,7 +400,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);
   settings.goal = read_goal(arguments, settings.plan);
   settings.merging = read_merging(arguments, settings.notes);
-  settings.output = arguments.given("output") ? arguments.text("output") : output_name(settings);
+  settings.output = arguments.given("output") ? arguments.text("output") : output_name(arguments, settings);
   read_lora(arguments, settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;

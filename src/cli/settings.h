@@ -2,9 +2,9 @@
 #pragma once
 
 #include <optional>
-#include <optional>
 #include <string>
 
+#include "analyze_options.h"
 #include "ctq/base/log.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/lora/extract.h"
@@ -32,6 +32,7 @@ struct Settings {
   plan::Options plan;
   pipeline::RunOptions run;
   DryRun dry_run = DryRun::kNo;
+  AnalyzeOptions analysis;
   bool json = false;
   bool no_clobber = false;
   bool strict = false;

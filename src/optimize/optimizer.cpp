@@ -25,9 +25,17 @@ LearnedMethod learned_method(Method method) {
   }
 }
 
-at::Tensor standard_normal_rows(int64_t rows, int64_t in_features, uint64_t seed) {
-  const auto random = at::make_generator<at::CPUGeneratorImpl>(seed);
-  return at::randn({rows, in_features}, random, at::TensorOptions(at::kFloat));
+/// X^T X / n of n standard normal rows.
+at::Tensor drawn_moment(const Settings& settings, int64_t in_features, at::Device device) {
+  const auto random = at::make_generator<at::CPUGeneratorImpl>(settings.seed);
+  const at::TensorOptions options(at::kFloat);
+  at::Tensor h = at::zeros({in_features, in_features}, options.device(device));
+  const int64_t at_once = settings.drawn_at_once > 0 ? settings.drawn_at_once : settings.drawn_rows;
+  for (int64_t row = 0; row < settings.drawn_rows; row += at_once) {
+    const int64_t rows = std::min(at_once, settings.drawn_rows - row);
+    h.add_(linalg::gram(at::randn({rows, in_features}, random, options).to(device)));
+  }
+  return h.div_(settings.drawn_rows);
 }
 
 /// Nearest codes are known by their absmax scales, unless others are asked for.
@@ -92,9 +100,10 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
   if (known && !known->recorded && wants_implied(settings.method))
     return {.h = known->h, .lambda = settings.implied_lambda, .sweeps = settings.sweeps, .method = "implied"};
   if (settings.drawn_rows > 0 && settings.method == Method::kAdaRound) {
-    const at::Tensor rows = standard_normal_rows(settings.drawn_rows, weight.size(1), settings.seed);
-    const at::Tensor h = linalg::gram(rows.to(weight.device())).div_(settings.drawn_rows);
-    return {.h = h, .lambda = settings.implied_lambda, .sweeps = settings.sweeps, .method = "drawn"};
+    return {.h = drawn_moment(settings, weight.size(1), weight.device()),
+            .lambda = settings.implied_lambda,
+            .sweeps = settings.sweeps,
+            .method = "drawn"};
   }
   // Damped already.
   return {.h = direct_second_moment(weight, settings.direct),

@@ -8,24 +8,14 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/format/log_scale.h"
-#include "ctq/model/quantized.h"
 #include "ctq/safetensors/writer.h"
 #include "layout_choice.h"
+#include "refusal.h"
 #include "router.h"
 #include "shards.h"
 
 namespace ctq::plan {
 namespace {
-
-void refuse_quantized(const model::Checkpoint& checkpoint) {
-  const auto quantized = model::find_quantized(checkpoint);
-  if (quantized.empty()) return;
-  const auto& [layer, evidence] = *quantized.begin();
-  fail(ErrorCode::kBadInput,
-       "{}: already quantized: '{}' {}{}; start from the original, unquantized file, or add --requantize",
-       checkpoint.path(), printable(layer), evidence,
-       quantized.size() > 1 ? fmt::format(", and {} more", quantized.size() - 1) : "");
-}
 
 /// What the file will hold in place of a tensor; markers come apart, as Generated.
 std::vector<safetensors::TensorInfo> outputs_of(const TensorPlan& plan, format::Layout layout) {
@@ -137,7 +127,7 @@ bool Plan::quantizes(std::string_view layer) const {
 
 Plan make_plan(const model::Checkpoint& checkpoint, const Options& asked, const std::string& output_name,
                const ValueFindings& findings) {
-  refuse_quantized(checkpoint);
+  refuse_quantized(checkpoint, "start from the original, unquantized file, or add --requantize");
   const std::vector<std::string> names = checkpoint.names();
   const std::string_view recognised = recognise_preset(names);
   Options options = asked;

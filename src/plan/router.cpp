@@ -48,6 +48,13 @@ std::string not_a_candidate(const model::Checkpoint::Entry& entry) {
   return "";
 }
 
+/// The first of the words that the name holds; nothing when it holds none.
+std::optional<std::string_view> held_by(std::string_view name, std::span<const std::string> words) {
+  const auto found = std::ranges::find_if(
+      words, [&](const std::string& word) { return name.find(word) != std::string_view::npos; });
+  return found == words.end() ? std::nullopt : std::optional<std::string_view>(*found);
+}
+
 /// Why --heur leaves a layer out; empty when it does not.
 std::string unsuitable(const TensorPlan& plan) {
   const int64_t rows = plan.source->info->shape[0], columns = plan.source->info->shape[1];
@@ -91,8 +98,8 @@ TensorPlan Router::keep(const model::Checkpoint::Entry& entry, std::string reaso
 }
 
 TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
-  if (options_.remove_tensors && options_.remove_tensors->search(entry.name())) {
-    TensorPlan plan = keep(entry, "left out");
+  if (const auto word = held_by(entry.name(), options_.remove_containing)) {
+    TensorPlan plan = keep(entry, fmt::format("its name holds '{}'", *word));
     plan.decision = Decision::kRemove;
     return plan;
   }
@@ -102,6 +109,8 @@ TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
     return plan;
   }
   if (std::string reason = not_a_candidate(entry); !reason.empty()) return keep(entry, std::move(reason));
+  if (const auto word = held_by(entry.name(), options_.keep_containing))
+    return keep(entry, fmt::format("its name holds '{}'", *word));
   if (std::string reason = too_small(entry); !reason.empty()) return keep(entry, std::move(reason));
   TensorPlan plan = route_candidate(entry);
   plan.candidate = true;

@@ -93,7 +93,7 @@ TEST_CASE("option table: rows are whole and agree with themselves", "[cli]") {
     CHECK((option.kind == Kind::kChoice) == !option.choices.empty());
     if (!option.default_text.empty()) CHECK(value_fault(option, option.default_text) == std::nullopt);
     if (option.kind == Kind::kSwitch) CHECK_FALSE(option.default_text.empty());
-    if (option.optional_value) CHECK(option.kind == Kind::kChoice);
+    if (option.optional_value) CHECK((option.kind == Kind::kChoice || option.kind == Kind::kPath));
     for (const Shortcut& shortcut : option.shortcuts)
       CHECK(value_fault(option, shortcut.value) == std::nullopt);
     for (const std::string& word : option.unbuilt_choices) {
@@ -268,6 +268,12 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--make-hybrid-mxfp8",
                                     "--tensor-scales",
                                     "--help-modes",
+                                    "--template",
+                                    "--blocks",
+                                    "--report",
+                                    "--error",
+                                    "--formats",
+                                    "--suggest",
                                     "--help-lora"};
   for (const Option& option : option_table()) {
     INFO(option.name);

@@ -59,6 +59,7 @@ struct Settings {
   AdaRoundSettings adaround = {};
   int64_t drawn_rows = 0;  ///< adaround: without a recorded moment that of so many standard normal rows; 0:
                            ///< what the checkpoint implies
+  int64_t drawn_at_once = 0;  ///< of these rows, in memory; 0: all
   int64_t sweeps = 0;
   int64_t direct_sweeps = 0;  ///< with a second moment made from the weight, where they gain least
   Scales scales = Scales::kAbsmax;

@@ -76,7 +76,8 @@ struct Options {
   bool use_recognised_preset = false;  ///< the preset that the names suit is active too
   FilterSet filter_set = FilterSet::kSeed;
   std::optional<Pattern> exclude_layers;
-  std::optional<Pattern> remove_tensors;  ///< left out of the output, whatever they are
+  std::vector<std::string> keep_containing;    ///< weights whose name holds one of these stay as they are
+  std::vector<std::string> remove_containing;  ///< tensors whose name holds one of these are left out
   int64_t min_elements = 0;               ///< of a weight that is quantized
   int64_t min_side = 0;                   ///< shorter side of one
   std::optional<format::Layout> layout;  ///< nothing: legacy, unless the content needs the comfy layout

@@ -1,0 +1,31 @@
+// The analysis by block, of `clip-g --analyze` and `analyze --blocks`.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ctq/cli/arguments.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/plan/blocks.h"
+#include "ctq/plan/clip_g.h"
+
+namespace ctq::cli {
+
+/// Where the analysis goes besides standard output; empty: not there.
+struct AnalysisFiles {
+  std::vector<std::string> reports;  ///< in the form of their suffix
+  std::string json;
+  bool print_json = false;  ///< JSON on standard output instead of tables
+};
+
+/// The paths of --report. throws  Error(kUsage): another suffix than .html and .json
+std::vector<std::string> read_reports(const Arguments& arguments);
+
+/// Measures, prints and writes; for a text encoder of OpenCLIP with advice. keep: the blocks of its -k;
+/// nothing: the usual first seven.
+/// throws  Error(kUsage): a file that is the input, a block that is not there
+void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::Block>& blocks,
+                   const std::optional<plan::BlockList>& keep, const AnalysisFiles& files);
+
+}  // namespace ctq::cli
