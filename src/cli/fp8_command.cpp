@@ -46,7 +46,7 @@ std::vector<std::string> conversion_words(const Arguments& arguments, const std:
                                     "--fp8",
                                     "--scaling_mode=tensor",
                                     "--optimizer=" + method,
-                                    "--scales=absmax",
+                                    
                                     arguments.flag("legacy") ? "--no-comfy_quant" : "--comfy_quant"};
   if (arguments.given("output")) words.push_back("--output=" + arguments.text("output"));
   if (arguments.flag("verbose")) words.emplace_back("--verbose=VERBOSE");
@@ -185,6 +185,7 @@ Settings make_fp8_settings(const Arguments& arguments) {
   Settings settings = make_settings(Arguments::parse(conversion_words(arguments, word)));
   settings.notes.insert(settings.notes.begin(), notes.begin(), notes.end());
   note_unused(arguments, method, settings.notes);
+  settings.run.optimizer.scales = optimize::Scales::kAbsmax;
   if (method == Method::kAdaRound) read_adaround(arguments, settings);
   if (method == Method::kTpec) {
     optimize::LearnedSettings& learned = settings.run.optimizer.learned;

@@ -1,8 +1,10 @@
 // The program: everything that is thrown ends here, as one message and an exit code.
+#include <algorithm>
 #include <cstdio>
 #include <exception>
 #include <new>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <c10/util/Exception.h>
@@ -25,10 +27,22 @@ void point_to_help(const std::vector<std::string>& args) {
   fmt::print(stderr, "Try 'convert_to_quant {}{}--help'.\n", own_page ? args[0] : "", own_page ? " " : "");
 }
 
+/// Links to the program under these names start from the defaults of the program that had them.
+std::vector<std::string> with_profile_of(std::string_view called, std::vector<std::string> args) {
+  called.remove_prefix(called.rfind('/') + 1);
+  const bool peer = called == "ctq" || called == "convert-to-quant";
+  const bool other_command = !args.empty() && args[0] != "convert" &&
+                             std::ranges::count(ctq::cli::commands(), args[0], &ctq::cli::Command::name) > 0;
+  if (peer && !other_command)
+    args.insert(args.begin() + (!args.empty() && args[0] == "convert" ? 1 : 0), "--profile=peer");
+  return args;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  const std::vector<std::string> args(argv + 1, argv + argc);
+  const std::vector<std::string> args =
+      with_profile_of(argc > 0 ? argv[0] : "", {argv + std::min(argc, 1), argv + argc});
   try {
     const int code = ctq::cli::run(args);
     if (std::fflush(stdout) != 0)

@@ -1,5 +1,7 @@
 // The command `fp8`, from the shell.
+#include <cstdlib>
 #include <cstring>
+#include <filesystem>
 #include <string>
 
 #include <catch2/catch.hpp>
@@ -129,4 +131,21 @@ TEST_CASE("fp8: names without a folder, and refusals", "[end_to_end]") {
   const Outcome marked = run_binary({"fp8", "t5.safetensors", "--no-legacy", "-o", "m.safetensors"}, here);
   CHECK(marked.code == 0);
   CHECK(Reader(dir / "m.safetensors").find("encoder.0.attn.q.comfy_quant") != nullptr);
+}
+
+TEST_CASE("links: ctq starts from the peer's defaults", "[end_to_end]") {
+  const TempDir dir;
+  make_encoder(dir);
+  std::filesystem::create_symlink(CTQ_BINARY, dir / "ctq");
+  const auto plans_fp8 = [&](const std::string& program, const std::string& options) {
+    const std::string command = shell_quoted(program) + " -i " + shell_quoted(dir / "t5.safetensors") +
+                                " --dry-run --json " + options + " >" + shell_quoted(dir / "plan.json") +
+                                " 2>/dev/null";
+    REQUIRE(std::system(command.c_str()) == 0);
+    const std::string plan = read_file(dir / "plan.json");
+    return plan.find("float8_e4m3fn") != std::string::npos;
+  };
+  CHECK(plans_fp8(dir / "ctq", ""));
+  CHECK_FALSE(plans_fp8(dir / "ctq", "--profile seed"));
+  CHECK_FALSE(plans_fp8(CTQ_BINARY, ""));
 }
