@@ -44,7 +44,7 @@ std::vector<plan::Target> read_formats(const Arguments& arguments, const plan::T
 
 AnalyzeOptions read_analyze_options(const Arguments& arguments, const plan::Target& target) {
   AnalyzeOptions options{.blocks = arguments.flag("blocks"),
-                         .reports = read_reports(arguments),
+                         .reports = read_reports(arguments, /*csv=*/!arguments.flag("blocks")),
                          .errors = arguments.flag("error"),
                          .suggest = arguments.flag("suggest"),
                          .formats = {}};
@@ -64,8 +64,8 @@ AnalyzeOptions read_analyze_options(const Arguments& arguments, const plan::Targ
     if (chosen) fail(ErrorCode::kUsage, "argument {}: does not go with {}", asked.option, chosen->option);
     chosen = &asked;
   }
-  if (!options.reports.empty() && !options.blocks)
-    fail(ErrorCode::kUsage, "argument --report: goes with --blocks");
+  if (!options.reports.empty() && !options.blocks && arguments.given("dry_run"))
+    fail(ErrorCode::kUsage, "argument --report: goes with a conversion, or with --blocks");
   if (arguments.given("formats") && !options.errors && !options.suggest)
     fail(ErrorCode::kUsage, "argument --formats: goes with --error or --suggest");
   if (options.suggest && arguments.flag("json"))

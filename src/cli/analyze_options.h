@@ -11,7 +11,7 @@ namespace ctq::cli {
 
 struct AnalyzeOptions {
   bool blocks = false;                ///< errors of a plain FP8 cast by block
-  std::vector<std::string> reports;   ///< files for them
+  std::vector<std::string> reports;   ///< files for them, or for the conversion
   bool errors = false;                ///< errors by layer and format
   bool suggest = false;               ///< a layer configuration
   std::vector<plan::Target> formats;  ///< for both

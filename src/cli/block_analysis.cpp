@@ -19,11 +19,12 @@ constexpr int64_t kUsualFirstBlocks = 7;  // the default of clip-g's -k
 
 }  // namespace
 
-std::vector<std::string> read_reports(const Arguments& arguments) {
+std::vector<std::string> read_reports(const Arguments& arguments, bool csv) {
   for (const std::string& path : arguments.list("report")) {
-    if (!path.ends_with(".html") && !path.ends_with(".json"))
-      fail(ErrorCode::kUsage, "argument --report: the name must end in .html or .json (got '{}')",
-           printable(path));
+    const bool table = csv && path.ends_with(".csv");
+    if (!path.ends_with(".html") && !path.ends_with(".json") && !table)
+      fail(ErrorCode::kUsage, "argument --report: the name must end in .html{} or .json (got '{}')",
+           csv ? ", .csv" : "", printable(path));
   }
   return arguments.list("report");
 }

@@ -18,6 +18,7 @@
 #include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/blocks.h"
 #include "ctq/plan/template.h"
+#include "ctq/report/conversion_report.h"
 #include "ctq/report/format_errors_report.h"
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
@@ -176,7 +177,21 @@ void check_output_paths(const Settings& settings) {
   check_output_path(settings.output, settings.input, settings.no_clobber);
   for (const MergeOptions::File& file : settings.merging.files)
     check_output_path(settings.output, file.path, settings.no_clobber);
+  for (const std::string& path : settings.analysis.reports) {
+    check_output_path(path, settings.input, /*no_clobber=*/false);
+    if (path == settings.output)
+      fail(ErrorCode::kUsage, "argument --report: is the output file (got '{}')", path);
+  }
   if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
+}
+
+void write_reports(const pipeline::Result& result, const Settings& settings) {
+  for (const std::string& path : settings.analysis.reports) {
+    safetensors::write_text_file(path, path.ends_with(".csv") ? report::conversion_csv(result)
+                                       : path.ends_with(".html")
+                                           ? report::conversion_html(result, settings.input)
+                                           : report::conversion_json(result, settings.input));
+  }
 }
 
 int report_quality(const pipeline::Result& result, const Settings& settings) {
@@ -221,6 +236,7 @@ int run_conversion(Settings settings) {
   fmt::print("{}", report::run_summary(result));
   if (settings.extraction)
     extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
+  write_reports(result, settings);
   return settings.report_quality ? report_quality(result, settings) : 0;
 }
 

@@ -160,7 +160,9 @@ void add_calibration(std::vector<Option>& table) {
               .standard("30.0")
               .built(),
           path("--quality-json", "Write the quality report to this JSON file as well").built(),
-          paths("--report", "With analyze --blocks: also write that in the form of the suffix (.html, .json)")
+          paths("--report",
+                "Write everything about the conversion, in the form of the suffix (.html, .json, .csv); with "
+                "analyze --blocks that analysis (.html, .json)")
               .built(),
           toggle("--no-normalize-scales", "Keep one-element scales as shape [1]"),
       });
@@ -174,7 +176,9 @@ void add_loras(std::vector<Option>& table) {
           text("--merge-lora-scale", "Strength of the LoRAs: one number, or a comma list with one per file")
               .standard("1.0")
               .built(),
-          toggle("--merge-lora-dampen", "With several LoRAs, let the n-th count 0.9^n").standard("on").built(),
+          toggle("--merge-lora-dampen", "With several LoRAs, let the n-th count 0.9^n")
+              .standard("on")
+              .built(),
           path("--lora-map", "JSON that names base layers for LoRA keys no rule finds").built(),
           path("--lora-only-to", "Write the merged model unquantized to this file and stop").built(),
       });

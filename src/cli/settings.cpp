@@ -404,7 +404,7 @@ Settings make_settings(const Arguments& arguments) {
   read_lora(arguments, settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;
-  settings.run.measure_quality = settings.report_quality;
+  settings.run.measure_quality = settings.report_quality || !settings.analysis.reports.empty();
   return settings;
 }
 

@@ -5,46 +5,12 @@
 
 #include "block_rows.h"
 #include "ctq/base/text.h"
+#include "html.h"
 
 namespace ctq::report {
 namespace {
 
 using pipeline::BlockStatistics;
-
-std::string escaped(std::string_view text) {
-  std::string safe;
-  for (const char c : printable(text)) {
-    switch (c) {
-      case '&': safe += "&amp;"; break;
-      case '<': safe += "&lt;"; break;
-      case '>': safe += "&gt;"; break;
-      case '"': safe += "&quot;"; break;
-      default: safe += c;
-    }
-  }
-  return safe;
-}
-
-constexpr std::string_view kStyle = R"(
-:root { color-scheme: light dark; --ink: #1b1f24; --quiet: #5d6670; --paper: #ffffff; --line: #d8dde3; --heat: #e0602a; --bar: #3b76c4; }
-@media (prefers-color-scheme: dark) {
-  :root { --ink: #e8eaed; --quiet: #9aa4af; --paper: #15181c; --line: #343b43; --heat: #d9581f; --bar: #5b93dd; }
-}
-body { margin: 0 auto; padding: 1rem; max-width: 52rem; font: 16px/1.5 system-ui, sans-serif; color: var(--ink); background: var(--paper); }
-h1 { font-size: 1.3rem; overflow-wrap: anywhere; }
-h2 { font-size: 1.05rem; margin-top: 2rem; }
-p, li { max-width: 42rem; }
-.chart { overflow-x: auto; }
-svg { display: block; width: 100%; height: auto; }
-svg text { fill: var(--ink); font: 11px system-ui, sans-serif; }
-svg .quiet { fill: var(--quiet); }
-svg .cell { stroke: var(--line); stroke-width: .5; fill: var(--heat); }
-svg .flag { stroke: var(--ink); stroke-width: 1.5; }
-svg .bar { fill: var(--bar); }
-svg .threshold { stroke: var(--ink); stroke-dasharray: 3 3; }
-pre { padding: .75rem; border: 1px solid var(--line); border-radius: .4rem; white-space: pre-wrap; overflow-wrap: anywhere; }
-.quiet { color: var(--quiet); }
-)";
 
 /// Sizes of the chart in its own units, which are pixels on a wide screen.
 constexpr double kRow = 18, kCell = 46, kHead = 78, kNumber = 34, kBar = 64, kMargin = 6;
@@ -163,12 +129,7 @@ std::string sensitive_blocks(const BlockReport& report) {
 }  // namespace
 
 std::string block_report_html(const BlockReport& report) {
-  std::string page = fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n<meta name=\"viewport\" "
-      "content=\"width=device-width, initial-scale=1\">\n<title>FP8 by "
-      "block</title>\n<style>{}</style>\n</head>\n"
-      "<body>\n<h1>FP8 by block: {}</h1>\n",
-      kStyle, escaped(report.path));
+  std::string page;
   page += fmt::format(
       "<p>Error of a plain cast to float8_e4m3fn in percent, relative to the weight: root of mean squares. "
       "Full colour "
@@ -185,7 +146,7 @@ std::string block_report_html(const BlockReport& report) {
       page += fmt::format("<li>{}</li>\n", escaped(sentence));
     page += fmt::format("</ul>\n<pre>{}</pre>\n", escaped(report.advice->command));
   }
-  return page + "</body>\n</html>\n";
+  return html_page("FP8 by block", fmt::format("FP8 by block: {}", report.path), page);
 }
 
 }  // namespace ctq::report

@@ -27,4 +27,28 @@ ordered_json error_json(const std::string& name, const std::string& format,
           {"non_finite", error.non_finite}};
 }
 
+ordered_json layer_json(const pipeline::LayerError& layer) {
+  ordered_json json = error_json(layer.name, layer.format, layer.error);
+  if (!layer.optimized) return json;
+  const pipeline::Optimized& optimized = *layer.optimized;
+  ordered_json& optimizer = json["optimizer"] = {{"method", optimized.method},
+                                                 {"source", optimized.source},
+                                                 {"objective_name", optimized.objective_name},
+                                                 {"objective_nearest", number(optimized.nearest_objective)},
+                                                 {"objective", number(optimized.objective)},
+                                                 {"iterations", optimized.iterations},
+                                                 {"stopped_by", optimized.stopped_by},
+                                                 {"guarded", optimized.guarded},
+                                                 {"seconds", layer.seconds}};
+  if (optimized.subspace) {
+    optimizer["subspace_rel_nearest"] = number(optimized.subspace->nearest);
+    optimizer["subspace_rel"] = number(optimized.subspace->stored);
+  }
+  if (optimized.output) {
+    optimizer["output_rel_nearest"] = number(optimized.output->nearest);
+    optimizer["output_rel"] = number(optimized.output->stored);
+  }
+  return json;
+}
+
 }  // namespace ctq::report

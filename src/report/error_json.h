@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ctq/metrics/error.h"
+#include "ctq/pipeline/convert.h"
 
 namespace ctq::report {
 
@@ -18,5 +19,8 @@ nlohmann::ordered_json number(double value);
 /// name: of the weight; format: its label.
 nlohmann::ordered_json error_json(const std::string& name, const std::string& format,
                                   const metrics::WeightError& error);
+
+/// The same with what an optimizer did.
+nlohmann::ordered_json layer_json(const pipeline::LayerError& layer);
 
 }  // namespace ctq::report

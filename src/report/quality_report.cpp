@@ -127,27 +127,7 @@ std::string quality_table(const pipeline::Result& result, double threshold_db) {
 std::string quality_json(const pipeline::Result& result, double threshold_db) {
   ordered_json json = {
       {"threshold_db", threshold_db}, {"layers", ordered_json::array()}, {"kept", ordered_json::array()}};
-  for (const LayerError& layer : result.quality) {
-    json["layers"].push_back(error_json(layer.name, layer.format, layer.error));
-    if (!layer.optimized) continue;
-    json["layers"].back()["optimizer"] = {{"method", layer.optimized->method},
-                                          {"source", layer.optimized->source},
-                                          {"objective_name", layer.optimized->objective_name},
-                                          {"objective_nearest", number(layer.optimized->nearest_objective)},
-                                          {"objective", number(layer.optimized->objective)},
-                                          {"iterations", layer.optimized->iterations},
-                                          {"stopped_by", layer.optimized->stopped_by},
-                                          {"guarded", layer.optimized->guarded},
-                                          {"seconds", layer.seconds}};
-    if (const auto& subspace = layer.optimized->subspace) {
-      json["layers"].back()["optimizer"]["subspace_rel_nearest"] = number(subspace->nearest);
-      json["layers"].back()["optimizer"]["subspace_rel"] = number(subspace->stored);
-    }
-    if (const auto& output = layer.optimized->output) {
-      json["layers"].back()["optimizer"]["output_rel_nearest"] = number(output->nearest);
-      json["layers"].back()["optimizer"]["output_rel"] = number(output->stored);
-    }
-  }
+  for (const LayerError& layer : result.quality) json["layers"].push_back(layer_json(layer));
   for (const auto& [name, reason] : result.findings)
     json["kept"].push_back({{"name", name}, {"reason", reason}});
   const QualitySummary summary = summarize(result.quality, result.findings.size(), threshold_db);

@@ -1,0 +1,220 @@
+#include "ctq/report/conversion_report.h"
+
+#include <algorithm>
+#include <cctype>
+#include <cmath>
+#include <map>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <nlohmann/json.hpp>
+
+#include "ctq/base/text.h"
+#include "error_json.h"
+#include "html.h"
+
+namespace ctq::report {
+namespace {
+
+using nlohmann::ordered_json;
+using pipeline::LayerError;
+using pipeline::Result;
+using plan::Decision;
+using plan::TensorPlan;
+
+constexpr size_t kWorstLayers = 25;
+
+using ErrorsByName = std::map<std::string_view, const LayerError*>;
+
+ErrorsByName errors_of(const Result& result) {
+  ErrorsByName errors;
+  for (const LayerError& layer : result.quality) errors[layer.name] = &layer;
+  return errors;
+}
+
+std::string format_of(const TensorPlan& tensor) {
+  const bool changed = tensor.decision == Decision::kQuantize || tensor.decision == Decision::kCast;
+  return changed ? tensor.target.label() : "";
+}
+
+std::string quoted(const std::string& field) {
+  if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
+  std::string text = "\"";
+  for (const char c : field) text += c == '"' ? std::string("\"\"") : std::string(1, c);
+  return text + "\"";
+}
+
+std::string figure(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : ""; }
+
+/// "blocks 3" of "blocks.3.attn.to_q.weight"; empty where no part of the name is a number.
+std::string block_of(std::string_view name) {
+  for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1)) {
+    const size_t end = name.find('.', dot + 1);
+    const std::string_view part = name.substr(dot + 1, end - dot - 1);
+    if (end != std::string_view::npos && !part.empty() &&
+        std::ranges::all_of(part, [](unsigned char c) { return std::isdigit(c) != 0; }))
+      return fmt::format("{} {}", name.substr(0, dot), part);
+  }
+  return "";
+}
+
+/// Of the weights of each block taken together, in the order of the file's names, numbers as numbers.
+std::vector<Bar> blocks_of(const Result& result) {
+  struct Sums {
+    double error = 0, weight = 0;
+    size_t layers = 0;
+  };
+  std::map<std::pair<std::string, long>, Sums> blocks;
+  for (const LayerError& layer : result.quality) {
+    const std::string block = block_of(layer.name);
+    if (block.empty() || !std::isfinite(layer.error.weight_rel) || !(layer.error.weight_rel > 0)) continue;
+    const size_t blank = block.rfind(' ');
+    Sums& sums = blocks[{block.substr(0, blank), std::stol(block.substr(blank + 1))}];
+    const double error = layer.error.mse * static_cast<double>(layer.error.numel);
+    sums.error += error;
+    sums.weight += error / (layer.error.weight_rel * layer.error.weight_rel);
+    ++sums.layers;
+  }
+  std::vector<Bar> bars;
+  for (const auto& [block, sums] : blocks) {
+    const double rel = std::sqrt(sums.error / sums.weight);
+    const std::string label = fmt::format("{} {}", block.first, block.second);
+    bars.push_back(
+        {label, rel, fmt::format("{:.5f}", rel), fmt::format("{}: {} layers", label, sums.layers)});
+  }
+  return bars;
+}
+
+std::vector<Bar> worst_layers(const Result& result) {
+  std::vector<const LayerError*> layers;
+  for (const LayerError& layer : result.quality) layers.push_back(&layer);
+  std::ranges::stable_sort(layers, std::greater{}, [](const LayerError* layer) {
+    return std::isnan(layer->error.weight_rel) ? INFINITY : layer->error.weight_rel;
+  });
+  if (layers.size() > kWorstLayers) layers.resize(kWorstLayers);
+  std::vector<Bar> bars;
+  for (const LayerError* layer : layers) {
+    const metrics::WeightError& error = layer->error;
+    bars.push_back(
+        {layer->name, std::isfinite(error.weight_rel) ? error.weight_rel : 0,
+         fmt::format("{:.5f}, {:.1f} dB", error.weight_rel, error.sqnr_db),
+         fmt::format("{} ({}): largest error {:.4g}", layer->name, layer->format, error.max_error)});
+  }
+  return bars;
+}
+
+std::string formats_table(const Result& result) {
+  struct Sums {
+    size_t tensors = 0;
+    uint64_t in = 0, out = 0;
+  };
+  std::map<std::string, Sums> rows;
+  for (const TensorPlan& tensor : result.plan.tensors) {
+    const std::string format = format_of(tensor);
+    Sums& sums = rows[format.empty() ? std::string(decision_name(tensor.decision)) : format];
+    ++sums.tensors, sums.in += tensor.bytes_in(), sums.out += tensor.bytes_out();
+  }
+  std::string table =
+      "<table><tr><th>Format</th><th class=\"number\">Tensors</th><th class=\"number\">Before</th><th "
+      "class=\"number\">After</th></tr>\n";
+  for (const auto& [format, sums] : rows) {
+    table += fmt::format(
+        "<tr><td>{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td "
+        "class=\"number\">{}</td></tr>\n",
+        escaped(format), sums.tensors, human_bytes(sums.in), human_bytes(sums.out));
+  }
+  return table + "</table>\n";
+}
+
+std::string kept_table(const Result& result) {
+  std::map<std::string, size_t> reasons;
+  for (const TensorPlan& tensor : result.plan.tensors) {
+    if (tensor.candidate && (tensor.decision == Decision::kKeep || tensor.decision == Decision::kRemove))
+      ++reasons[tensor.reason];
+  }
+  if (reasons.empty()) return "<p>Every weight that can be quantized was.</p>\n";
+  std::string table = "<table><tr><th>Reason</th><th class=\"number\">Weights</th></tr>\n";
+  for (const auto& [reason, count] : reasons)
+    table += fmt::format("<tr><td>{}</td><td class=\"number\">{}</td></tr>\n", escaped(reason), count);
+  return table + "</table>\n";
+}
+
+}  // namespace
+
+std::string conversion_json(const Result& result, const std::string& input) {
+  const ErrorsByName errors = errors_of(result);
+  ordered_json json = {{"report", "convert_to_quant"},
+                       {"version", 1},
+                       {"input", input},
+                       {"output", result.written},
+                       {"seconds", number(result.seconds)},
+                       {"peak_memory_bytes", result.peak_memory_bytes},
+                       {"bytes_in", result.plan.bytes_in},
+                       {"bytes_out", result.plan.bytes_out},
+                       {"optimized", result.optimized},
+                       {"guarded", result.guarded},
+                       {"biases_corrected", result.biases_corrected},
+                       {"tensors", ordered_json::array()}};
+  for (const TensorPlan& tensor : result.plan.tensors) {
+    const auto error = errors.find(tensor.source->name());
+    const std::string format = format_of(tensor);
+    json["tensors"].push_back(
+        {{"name", tensor.source->name()},
+         {"decision", decision_name(tensor.decision)},
+         {"reason", tensor.reason},
+         {"format", format.empty() ? ordered_json() : ordered_json(format)},
+         {"dtype", safetensors::dtype_name(tensor.source->info->dtype)},
+         {"shape", tensor.source->info->shape},
+         {"bytes_in", tensor.bytes_in()},
+         {"bytes_out", tensor.bytes_out()},
+         {"error", error == errors.end() ? ordered_json() : layer_json(*error->second)}});
+  }
+  return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string conversion_csv(const Result& result) {
+  const ErrorsByName errors = errors_of(result);
+  std::string text =
+      "name,decision,reason,format,dtype,shape,bytes_in,bytes_out,weight_rel,sqnr_db,max_error,output_rel,"
+      "optimizer,seconds\r\n";
+  for (const TensorPlan& tensor : result.plan.tensors) {
+    text += fmt::format("{},{},{},{},{},{},{},{},", quoted(tensor.source->name()),
+                        decision_name(tensor.decision), quoted(tensor.reason), quoted(format_of(tensor)),
+                        safetensors::dtype_name(tensor.source->info->dtype),
+                        fmt::join(tensor.source->info->shape, "x"), tensor.bytes_in(), tensor.bytes_out());
+    const auto found = errors.find(tensor.source->name());
+    if (found == errors.end()) {
+      text += ",,,,,\r\n";
+      continue;
+    }
+    const LayerError& layer = *found->second;
+    const bool output = layer.optimized && layer.optimized->output;
+    text +=
+        fmt::format("{},{},{},{},{},{:.3f}\r\n", figure(layer.error.weight_rel), figure(layer.error.sqnr_db),
+                    figure(layer.error.max_error), output ? figure(layer.optimized->output->stored) : "",
+                    layer.optimized ? layer.optimized->method : "", layer.seconds);
+  }
+  return text;
+}
+
+std::string conversion_html(const Result& result, const std::string& input) {
+  std::string body = fmt::format(
+      "<p>{} to {}, {:.1f} %. {}, peak memory {}. {} weights quantized, {} of them by an optimizer.</p>\n",
+      human_bytes(result.plan.bytes_in), human_bytes(result.plan.bytes_out),
+      100.0 * static_cast<double>(result.plan.bytes_out) /
+          static_cast<double>(std::max<uint64_t>(result.plan.bytes_in, 1)),
+      human_duration(result.seconds), human_bytes(result.peak_memory_bytes),
+      result.plan.count(Decision::kQuantize), result.optimized);
+  body += formats_table(result);
+  if (const std::vector<Bar> bars = blocks_of(result); !bars.empty())
+    body +=
+        "<h2>Error by block</h2>\n<p class=\"quiet\">Norm of the error over the norm of the weights.</p>\n" +
+        bar_chart("Relative error by block", bars);
+  if (const std::vector<Bar> bars = worst_layers(result); !bars.empty())
+    body += "<h2>Worst layers</h2>\n" + bar_chart("Relative error of the worst layers", bars);
+  body += "<h2>Weights that stay</h2>\n" + kept_table(result);
+  return html_page("Conversion report", fmt::format("{} to {}", input, result.written), body);
+}
+
+}  // namespace ctq::report
