@@ -7,6 +7,7 @@
 
 #include <fmt/format.h>
 
+#include "batch/batch_command.h"
 #include "calibrate_command.h"
 #include "calibration_inputs.h"
 #include "ctq/base/cancel.h"
@@ -37,7 +38,7 @@ namespace {
 const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
     {"calibrate", run_calibrate}, {"inspect", run_inspect},           {"verify", run_verify},
     {"compare", run_compare},     {"dequantize", run_dequantize},     {"edit", run_edit},
-    {"migrate", run_migrate},     {"extract-lora", run_extract_lora},
+    {"migrate", run_migrate},     {"extract-lora", run_extract_lora}, {"batch", run_batch},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {

@@ -108,5 +108,6 @@ const CommandOptions& dequantize_options();
 const CommandOptions& edit_options();
 const CommandOptions& migrate_options();
 const CommandOptions& extract_lora_options();
+const CommandOptions& batch_options();
 
 }  // namespace ctq::cli

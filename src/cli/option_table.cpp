@@ -24,7 +24,7 @@ const CommandOptions* command_options(std::string_view command) {
   static const std::map<std::string_view, const CommandOptions& (*)()> kTables{
       {"calibrate", calibrate_options}, {"inspect", inspect_options},           {"verify", verify_options},
       {"compare", compare_options},     {"dequantize", dequantize_options},     {"edit", edit_options},
-      {"migrate", migrate_options},     {"extract-lora", extract_lora_options},
+      {"migrate", migrate_options},     {"extract-lora", extract_lora_options}, {"batch", batch_options},
   };
   const auto found = kTables.find(command);
   return found == kTables.end() ? nullptr : &found->second();
@@ -36,7 +36,7 @@ std::span<const Command> commands() {
       Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", false},
       Command{"fp8", "Scaled FP8 with learned rounding", false},
       Command{"calibrate", "Gather, join and inspect statistics of each layer's input", true},
-      Command{"batch", "Convert many files", false},
+      Command{"batch", "Convert many files", true},
       Command{"inspect", "List tensors, formats and metadata of a file", true},
       Command{"analyze", "Show what would be quantized, and how well", true},
       Command{"compare", "Measure the error of a quantized file against its original", true},
