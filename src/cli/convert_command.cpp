@@ -10,6 +10,8 @@
 #include "batch/batch_command.h"
 #include "calibrate_command.h"
 #include "calibration_inputs.h"
+#include "completion/completion_command.h"
+#include "config_file.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -39,6 +41,7 @@ const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> 
     {"calibrate", run_calibrate}, {"inspect", run_inspect},           {"verify", run_verify},
     {"compare", run_compare},     {"dequantize", run_dequantize},     {"edit", run_edit},
     {"migrate", run_migrate},     {"extract-lora", run_extract_lora}, {"batch", run_batch},
+    {"completion", run_completion},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
@@ -172,7 +175,9 @@ int run(const std::vector<std::string>& words) {
   if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});
-  Settings settings = make_settings(Arguments::parse(args));
+  const Arguments arguments = Arguments::parse(args);
+  if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
+  Settings settings = make_settings(arguments);
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json);
   install_signal_handlers();
 

@@ -17,7 +17,8 @@ namespace {
 /// The section of docs/files.md about a command; `batch` has a page of its own.
 std::string section_of(const std::string& command) {
   if (command == "batch") return test::read_file(CTQ_SOURCE_DIR "/docs/batch.md");
-  std::string page = test::read_file(CTQ_SOURCE_DIR "/docs/files.md");
+  std::string page = test::read_file(command == "completion" ? CTQ_SOURCE_DIR "/docs/cli.md"
+                                                             : CTQ_SOURCE_DIR "/docs/files.md");
   const size_t at = page.find("\n## " + command + "\n");
   REQUIRE(at != std::string::npos);
   page = page.substr(at + 1);
@@ -29,7 +30,7 @@ std::string section_of(const std::string& command) {
 TEST_CASE("command options: every row is on its page and in docs/files.md, and the page names no other",
           "[cli]") {
   const std::string command = GENERATE(as<std::string>(), "inspect", "verify", "compare", "dequantize",
-                                       "edit", "migrate", "extract-lora", "batch");
+                                       "edit", "migrate", "extract-lora", "batch", "completion");
   CAPTURE(command);
   const CommandOptions& options = *command_options(command);
   const Spellings spellings(options.options);

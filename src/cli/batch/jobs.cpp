@@ -22,6 +22,18 @@ namespace {
 
 namespace fs = std::filesystem;
 
+/// Options that would make every file write to the same place.
+constexpr std::array<std::string_view, 5> kOfOneFile = {"output", "quality_json", "lora_output",
+                                                        "lora_only_to", "print_config"};
+
+void refuse_single_file_options(const Arguments& arguments) {
+  for (const std::string_view option : kOfOneFile) {
+    if (arguments.chosen(option))
+      fail(ErrorCode::kUsage, "argument --{}: is for one file, and a batch has many; see --output-dir",
+           option);
+  }
+}
+
 /// One run of every file; empty: no recipe.
 std::vector<std::string> recipes_of(const Arguments& batch) {
   std::vector<std::string> recipes;
@@ -110,6 +122,7 @@ std::vector<Job> make_jobs(std::span<const std::string> inputs, const Arguments&
       job.words.insert(job.words.end(), of_lora.begin(), of_lora.end());
       job.words.push_back("--input=" + input);
       const Arguments arguments = Arguments::parse(job.words);
+      refuse_single_file_options(arguments);
       const Settings settings = make_settings(arguments);
       job.output = settings.output;
       if (batch.given("output_dir"))
@@ -117,7 +130,7 @@ std::vector<Job> make_jobs(std::span<const std::string> inputs, const Arguments&
       job.finished =
           batch.flag("skip_finished") && settings.dry_run == DryRun::kNo && is_finished(job, arguments);
       job.words.push_back("--output=" + job.output);
-      if (batch.integer("jobs") > 1 && !arguments.given("threads")) {
+      if (batch.integer("jobs") > 1 && arguments.integer("threads") == 0) {
         job.words.push_back(fmt::format(
             "--threads={}", std::max<int64_t>(1, linalg::available_cores() / batch.integer("jobs"))));
       }

@@ -1,7 +1,6 @@
 #include "cli/batch/words.h"
 
 #include <algorithm>
-#include <array>
 #include <string_view>
 
 #include "cli/mode_switches.h"
@@ -12,10 +11,6 @@
 
 namespace ctq::cli::batch {
 namespace {
-
-/// Options that would make every file write to the same place.
-constexpr std::array<std::string_view, 4> kOfOneFile = {"--output", "--quality-json", "--lora-output",
-                                                        "--lora-only-to"};
 
 [[noreturn]] void refuse_unknown(std::string_view name, const Spellings& own) {
   const std::string_view of_batch = own.nearest(name), of_conversion = nearest_spelling(name);
@@ -56,9 +51,6 @@ Words split_words(const std::vector<std::string>& args) {
     target = spelling ? &words.own : &words.conversion;
     if (!spelling) spelling = find_spelling(name);
     if (!spelling) refuse_unknown(name, own);
-    if (target == &words.conversion &&
-        std::ranges::find(kOfOneFile, spelling->option->name) != kOfOneFile.end())
-      fail(ErrorCode::kUsage, "argument {}: names one file, and a batch has many; see --output-dir", name);
     values = most_values(*spelling, equals != std::string::npos);
     target->push_back(word);
   }

@@ -12,8 +12,7 @@ struct Words {
 };
 
 /// An option that both know is the batch's. Words outside options are the batch's: its inputs.
-/// throws  Error(kUsage): an option that neither knows, with the nearest of both; one of the conversion that
-///         names a single file or is a command of its own
+/// throws  Error(kUsage): an option that neither knows, with the nearest of both; a mode switch
 Words split_words(const std::vector<std::string>& args);
 
 }  // namespace ctq::cli::batch

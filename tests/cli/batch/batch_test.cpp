@@ -39,9 +39,8 @@ TEST_CASE("batch words: own options, their values and loose words are apart from
   CHECK(words.conversion == List{"--fp8", "--manual_seed", "-1", "--merge-loras", "l", "m", "-q"});
 }
 
-TEST_CASE("batch words: what no file can have alone, or nobody knows, is refused", "[cli]") {
-  const std::string word = GENERATE(as<std::string>(), "-o", "--quality-json=x", "--lora-only-to",
-                                    "--edit-quant", "--jobz", "--qqqqqqqq");
+TEST_CASE("batch words: mode switches and what nobody knows are refused", "[cli]") {
+  const std::string word = GENERATE(as<std::string>(), "--edit-quant", "--jobz", "--qqqqqqqq");
   CAPTURE(word);
   CHECK_THROWS_MATCHES(split_words({"a", word}), Error, test::HasCode(ErrorCode::kUsage));
 }
