@@ -69,6 +69,8 @@ TEST_CASE("config: command line over environment over file over recipe over defa
   CHECK(config.with({"--block_size", "32"}).integer("block_size") == 32);
   CHECK(Arguments::parse({"--threads=5"}).integer("threads") == 5);
   CHECK_FALSE(Arguments::parse({}).given("threads"));
+  const Variable device("CTQ_DEVICE", "");
+  CHECK(config.with().text("device") == "cpu");
 }
 
 TEST_CASE("config: a bad variable is named", "[cli]") {

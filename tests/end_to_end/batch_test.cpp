@@ -199,11 +199,14 @@ TEST_CASE("batch: an interrupt stops the file at work and starts no other", "[en
   for (const char* name : {"modela.safetensors", "modelb.safetensors", "modelc.safetensors"})
     make_checkpoint(models / name, {bf16_weight("blocks.0.to_q.weight", 2048, 2048),
                                     bf16_weight("blocks.1.to_q.weight", 2048, 2048)});
-  const std::string command = "timeout --preserve-status -s INT 1 ";
-  const Outcome run = run_binary(
-      {"batch", "-d", models.folder(), "-y", "--optimizer", "original", "--num_iter", "100000", "-q"},
-      command);
-  CHECK(run.code == 130);
-  CHECK(has(run.out, "2 not started"));
+  const TempDir streams;
+  const std::string out = shell_quoted(streams / "out");
+  const int status =
+      std::system((shell_quoted(CTQ_BINARY) + " batch -y -q --optimizer original --num_iter 100000 -d " +
+                   shell_quoted(models.folder()) + " >" + out + " 2>&1 & batch=$!; until grep -q '1/3' " +
+                   out + "; do sleep 0.05; done; kill -INT $batch; wait $batch")
+                      .c_str());
+  CHECK(WEXITSTATUS(status) == 130);
+  CHECK(has(read_file(streams / "out"), "0 converted, 1 failed, 0 finished before, 2 not started"));
   CHECK(models.entries().size() == 3);
 }

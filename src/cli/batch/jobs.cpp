@@ -23,14 +23,13 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Options that would make every file write to the same place.
-constexpr std::array<std::string_view, 5> kOfOneFile = {"output", "quality_json", "lora_output",
-                                                        "lora_only_to", "print_config"};
+constexpr std::array<std::string_view, 5> kOfOneFile = {"--output", "--quality-json", "--lora-output",
+                                                        "--lora-only-to", "--print-config"};
 
 void refuse_single_file_options(const Arguments& arguments) {
   for (const std::string_view option : kOfOneFile) {
-    if (arguments.chosen(option))
-      fail(ErrorCode::kUsage, "argument --{}: is for one file, and a batch has many; see --output-dir",
-           option);
+    if (arguments.chosen(option_key(option)))
+      fail(ErrorCode::kUsage, "argument {}: is for one file, and a batch has many; see --output-dir", option);
   }
 }
 

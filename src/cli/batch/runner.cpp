@@ -94,7 +94,8 @@ class Runner {
     }
     if (::poll(streams.data(), streams.size(), kPollMs) <= 0) return;
     for (Running& job : running_) {
-      for (size_t i = 0; i < 2; ++i) {
+      // Standard error first: it takes a progress line off the screen before the closing lines are printed.
+      for (const size_t i : {size_t{1}, size_t{0}}) {
         if (job.open[i]) job.open[i] = read_some(job.child.streams()[i], job.relays[i]);
       }
     }
