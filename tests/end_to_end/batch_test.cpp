@@ -210,3 +210,30 @@ TEST_CASE("batch: an interrupt stops the file at work and starts no other", "[en
   CHECK(has(read_file(streams / "out"), "0 converted, 1 failed, 0 finished before, 2 not started"));
   CHECK(models.entries().size() == 3);
 }
+
+TEST_CASE("batch: each file's LoRAs stand on its command line and are merged", "[end_to_end]") {
+  const Models models(2);
+  make_checkpoint(models / "style.safetensors",
+                  {f32_weight("double_blocks.0.img_attn.qkv.lora_A.weight", 2, 128),
+                   f32_weight("double_blocks.0.img_attn.qkv.lora_B.weight", 64, 2)});
+  write_file(models / "map.json", R"({"modela": "style.safetensors"})");
+  const Words words{models / "model?.safetensors",
+                    "--lora-mapping",
+                    models / "map.json",
+                    "--lora-dir",
+                    models.folder(),
+                    "--merge-lora-scale",
+                    "0.5"};
+  Words shown = words;
+  shown.push_back("--dry-run-batch");
+  const Outcome lines = models.batch(shown);
+  const std::string lora = "--merge-lora=" + (models / "style.safetensors");
+  CHECK(has(lines.out, lora + " --merge-lora-scale=0.5 --input=" + (models / "modela.safetensors")));
+  CHECK(lines.out.find(lora) == lines.out.rfind(lora));
+  CHECK(has(lines.err, "modelb.safetensors: there is no LoRA for it"));
+  CHECK(has(models.batch(words).out, "style.safetensors: 1 of 1 layers, strength 0.5"));
+  // A LoRA that is newer than the output makes it unfinished.
+  std::filesystem::last_write_time(models / "style.safetensors",
+                                   std::filesystem::file_time_type::clock::now() + std::chrono::seconds(2));
+  CHECK(has(models.batch(words).out, "1 converted, 0 failed, 1 finished before"));
+}
