@@ -4,6 +4,7 @@
 #include "ctq/cli/arguments.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <stdexcept>
 
 #include <fmt/format.h>
@@ -13,6 +14,8 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/option_table.h"
+#include "config_file.h"
+#include "environment.h"
 #include "profiles.h"
 #include "recipe_file.h"
 
@@ -106,12 +109,30 @@ Arguments::Arguments(std::span<const Option> options) {
 
 void Arguments::set(const Option& option, std::vector<std::string> words) {
   Value& value = values_[option_key(option.name)];
-  if (option.kind == Kind::kPathList && value.given) {
+  if (option.kind == Kind::kPathList && value.origin == Origin::kCommandLine) {
     value.words.insert(value.words.end(), words.begin(), words.end());
   } else {
     value.words = std::move(words);
   }
-  value.given = true;
+  value.origin = Origin::kCommandLine;
+}
+
+/// A value that gives way to those of later origins.
+void Arguments::settle(std::string_view option, std::vector<std::string> words, Origin origin) {
+  Value& value = values_.find(option)->second;
+  if (value.origin > origin) return;
+  value = {.origin = origin, .words = std::move(words)};
+}
+
+void Arguments::read_environment(std::span<const Option> options) {
+  for (const EnvironmentVariable& variable : environment_variables()) {
+    const auto option = std::ranges::find(options, variable.option, &Option::name);
+    const char* text = std::getenv(variable.name);
+    if (option == options.end() || text == nullptr || *text == '\0') continue;
+    if (const auto fault = value_fault(*option, text))
+      fail(ErrorCode::kUsage, "environment variable {}: {} (got '{}')", variable.name, *fault, printable(text));
+    settle(option_key(option->name), {text}, Origin::kEnvironment);
+  }
 }
 
 void Arguments::take_word(const std::string& word, const Spelling& spelling) {
@@ -127,21 +148,20 @@ Arguments Arguments::parse(const std::vector<std::string>& args) {
   const bool has_word = analyze || (!args.empty() && args[0] == "convert");
   parsed.read(args, has_word ? 1 : 0, conversion_spellings(), analyze ? find_spelling("--input") : nullptr);
   if (analyze && !parsed.given("dry_run")) parsed.set(*find_spelling("--dry-run")->option, {"analyze"});
-  for (const auto& [option, value] : profile_defaults(parsed.text("profile"))) {
-    if (!parsed.given(option)) parsed.values_.find(option)->second.words = {std::string(value)};
+  if (const std::string config = parsed.text("config"); !config.empty()) {
+    for (ConfigEntry& entry : read_config(config))
+      parsed.settle(entry.option, std::move(entry.words), Origin::kConfig);
   }
-  const auto choose = [&](std::string_view option, std::string value) {
-    Value& chosen = parsed.values_.find(option)->second;
-    if (chosen.given) return;
-    chosen.words = {std::move(value)};
-    chosen.by_recipe = true;
-  };
+  parsed.read_environment(option_table());
   const std::string recipe = parsed.text("recipe");
   if (recipe.ends_with(".json")) {
-    for (const auto& [option, value] : read_recipe(recipe)) choose(option, value);
+    for (auto& [option, value] : read_recipe(recipe)) parsed.settle(option, {value}, Origin::kRecipe);
   } else {
-    for (const auto& [option, value] : recipe_choices(recipe)) choose(option, std::string(value));
+    for (const auto& [option, value] : recipe_choices(recipe))
+      parsed.settle(option, {std::string(value)}, Origin::kRecipe);
   }
+  for (const auto& [option, value] : profile_defaults(parsed.text("profile")))
+    parsed.settle(option, {std::string(value)}, Origin::kProfile);
   return parsed;
 }
 
@@ -149,6 +169,7 @@ Arguments Arguments::parse(const std::vector<std::string>& args, const CommandOp
   Arguments parsed(command.options);
   const Spellings spellings(command.options);
   parsed.read(args, 0, spellings, spellings.find(fmt::format("--{}", command.words)));
+  parsed.read_environment(command.options);
   return parsed;
 }
 
@@ -188,10 +209,13 @@ const Arguments::Value& Arguments::value(std::string_view option) const {
   return found->second;
 }
 
-bool Arguments::given(std::string_view option) const { return value(option).given; }
+bool Arguments::given(std::string_view option) const {
+  const Origin by = origin(option);
+  return by == Origin::kCommandLine || by == Origin::kConfig;
+}
 
 bool Arguments::chosen(std::string_view option) const {
-  return value(option).given || value(option).by_recipe;
+  return given(option) || origin(option) == Origin::kRecipe;
 }
 
 bool Arguments::flag(std::string_view option) const { return value(option).words.at(0) == "true"; }

@@ -1,5 +1,7 @@
 #include "command_input.h"
 
+#include <sstream>
+
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
@@ -28,6 +30,16 @@ std::function<bool(const std::string&)> name_filter(const Arguments& arguments, 
   } catch (const Error& error) {
     fail(error.code(), "argument --{}: {}", option, error.what());
   }
+}
+
+std::vector<std::string> comma_list(const std::string& text) {
+  std::vector<std::string> words;
+  std::istringstream list(text);
+  for (std::string word; std::getline(list, word, ',');) {
+    const size_t first = word.find_first_not_of(' '), last = word.find_last_not_of(' ');
+    if (first != std::string::npos) words.push_back(word.substr(first, last - first + 1));
+  }
+  return words;
 }
 
 std::string output_for(const Arguments& arguments, const OpenedFile& input, std::string_view suffix) {

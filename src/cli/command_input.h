@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <c10/core/Device.h>
 
@@ -34,6 +35,9 @@ at::Device device_of(const Arguments& arguments);
 /// True for names that the option's pattern is found in; null where it was not given.
 /// throws  Error(kUsage) naming the option when the pattern does not compile
 std::function<bool(const std::string&)> name_filter(const Arguments& arguments, std::string_view option);
+
+/// "a, b" as {"a", "b"}; spaces around words and empty words are dropped.
+std::vector<std::string> comma_list(const std::string& text);
 
 /// --output, or the input's stem with that suffix, checked against the inputs and --no-clobber.
 std::string output_for(const Arguments& arguments, const OpenedFile& input, std::string_view suffix);

@@ -7,9 +7,12 @@
 
 #include <fmt/format.h>
 
+#include "batch/batch_command.h"
 #include "block_analysis.h"
 #include "calibrate_command.h"
 #include "calibration_inputs.h"
+#include "completion/completion_command.h"
+#include "config_file.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -46,6 +49,7 @@ const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> 
     {"dequantize", run_dequantize}, {"edit", run_edit},
     {"migrate", run_migrate},       {"extract-lora", run_extract_lora},
     {"clip-g", run_clip_g},         {"fp8", run_fp8},
+    {"batch", run_batch},           {"completion", run_completion},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
@@ -248,7 +252,9 @@ int run(const std::vector<std::string>& words) {
   if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});
-  return run_conversion(make_settings(Arguments::parse(args)));
+  const Arguments arguments = Arguments::parse(args);
+  if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
+  return run_conversion(make_settings(arguments));
 }
 
 }  // namespace ctq::cli

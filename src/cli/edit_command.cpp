@@ -1,5 +1,3 @@
-#include <sstream>
-
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -14,16 +12,6 @@
 
 namespace ctq::cli {
 namespace {
-
-std::vector<std::string> comma_list(const std::string& text) {
-  std::vector<std::string> words;
-  std::istringstream list(text);
-  for (std::string word; std::getline(list, word, ',');) {
-    const size_t first = word.find_first_not_of(' '), last = word.find_last_not_of(' ');
-    if (first != std::string::npos) words.push_back(word.substr(first, last - first + 1));
-  }
-  return words;
-}
 
 rewrite::Edits read_edits(const Arguments& arguments) {
   rewrite::Edits edits;

@@ -56,13 +56,6 @@ const PageText& page_text(Page page) {
 
 std::string_view kind_name(Kind kind) { return kKindNames.at(static_cast<size_t>(kind)); }
 
-std::vector<std::string> all_spellings(const Option& option) {
-  std::vector<std::string> spellings{option.name};
-  spellings.insert(spellings.end(), option.aliases.begin(), option.aliases.end());
-  for (const Shortcut& shortcut : option.shortcuts) spellings.push_back(shortcut.spelling);
-  return spellings;
-}
-
 std::string default_remark(const Option& option) {
   if (!option.default_note.empty()) return fmt::format(" (default: {})", option.default_note);
   const bool silent =
@@ -72,12 +65,7 @@ std::string default_remark(const Option& option) {
 
 std::string choices_remark(const Option& option) {
   if (option.choices.empty()) return "";
-  std::vector<std::string> built;
-  for (const std::string& word : option.choices) {
-    const auto& missing = option.unbuilt_choices;
-    if (std::find(missing.begin(), missing.end(), word) == missing.end()) built.push_back(word);
-  }
-  std::string remark = fmt::format(" [choices: {}]", fmt::join(built, ", "));
+  std::string remark = fmt::format(" [choices: {}]", fmt::join(built_choices(option), ", "));
   if (!option.unbuilt_choices.empty()) {
     remark += fmt::format(" [not available in this version: {}]", fmt::join(option.unbuilt_choices, ", "));
   }

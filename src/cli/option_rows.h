@@ -113,5 +113,7 @@ const CommandOptions& dequantize_options();
 const CommandOptions& edit_options();
 const CommandOptions& migrate_options();
 const CommandOptions& extract_lora_options();
+const CommandOptions& batch_options();
+const CommandOptions& completion_options();
 
 }  // namespace ctq::cli

@@ -66,6 +66,22 @@ const Spelling* find_spelling(std::string_view typed) { return conversion_spelli
 
 std::string_view nearest_spelling(std::string_view typed) { return conversion_spellings().nearest(typed); }
 
+std::vector<std::string> all_spellings(const Option& option) {
+  std::vector<std::string> spellings{option.name};
+  spellings.insert(spellings.end(), option.aliases.begin(), option.aliases.end());
+  for (const Shortcut& shortcut : option.shortcuts) spellings.push_back(shortcut.spelling);
+  return spellings;
+}
+
+std::vector<std::string> built_choices(const Option& option) {
+  std::vector<std::string> built;
+  for (const std::string& word : option.choices) {
+    const auto& missing = option.unbuilt_choices;
+    if (std::find(missing.begin(), missing.end(), word) == missing.end()) built.push_back(word);
+  }
+  return built;
+}
+
 std::string option_key(std::string_view name) {
   name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
   std::string key(name);

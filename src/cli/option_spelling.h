@@ -5,6 +5,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ctq/cli/option_table.h"
 
@@ -40,6 +41,12 @@ const Spelling* find_spelling(std::string_view typed);
 
 /// The spelling nearest to an unknown one, for "did you mean"; empty when none is near.
 std::string_view nearest_spelling(std::string_view typed);
+
+/// Name, aliases and shortcuts, as the help prints them.
+std::vector<std::string> all_spellings(const Option& option);
+
+/// The choices of this version.
+std::vector<std::string> built_choices(const Option& option);
 
 /// "scaling_mode" from "--scaling-mode".
 std::string option_key(std::string_view name);

@@ -27,6 +27,7 @@ const CommandOptions* command_options(std::string_view command) {
       {"dequantize", dequantize_options}, {"edit", edit_options},
       {"migrate", migrate_options},       {"extract-lora", extract_lora_options},
       {"clip-g", clip_g_options},         {"fp8", fp8_options},
+      {"batch", batch_options},           {"completion", completion_options},
   };
   const auto found = kTables.find(command);
   return found == kTables.end() ? nullptr : &found->second();
@@ -38,7 +39,7 @@ std::span<const Command> commands() {
       Command{"clip-g", "Mixed FP16 and FP8 for a CLIP-G text encoder", true},
       Command{"fp8", "Scaled FP8 with learned rounding", true},
       Command{"calibrate", "Gather, join and inspect statistics of each layer's input", true},
-      Command{"batch", "Convert many files", false},
+      Command{"batch", "Convert many files", true},
       Command{"inspect", "List tensors, formats and metadata of a file", true},
       Command{"analyze", "Show what would be quantized, and how well", true},
       Command{"compare", "Measure the error of a quantized file against its original", true},
@@ -49,7 +50,7 @@ std::span<const Command> commands() {
       Command{"verify", "Check that a client would load a file with the right meaning", true},
       Command{"dequantize", "Write a quantized file back as plain weights", true},
       Command{"assemble", "Join the parts that --partition wrote", false},
-      Command{"completion", "Print a shell's completion script", false},
+      Command{"completion", "Print a shell's completion script, or the man page", true},
   };
   return kCommands;
 }

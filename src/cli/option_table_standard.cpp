@@ -222,8 +222,8 @@ void add_running(std::vector<Option>& table) {
           toggle("--strict",
                  "Fail on what is otherwise a warning: unused patterns, weights that hold no numbers")
               .built(),
-          path("--config", "Read options from a TOML or INI file; the command line wins"),
-          toggle("--print-config", "Print the effective options in the form of --config and exit"),
+          path("--config", "Read options from a TOML or INI file; the command line wins").built(),
+          toggle("--print-config", "Print the effective options in the form of --config and exit").built(),
       });
 }
 

@@ -230,7 +230,7 @@ pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<st
   if (low_memory) run.byte_budget = 0;
   linalg::use_huge_pages();
   run.device = device_of(arguments);
-  linalg::set_threads(arguments.given("threads") ? static_cast<int>(arguments.integer("threads"))
+  linalg::set_threads(arguments.integer("threads") > 0 ? static_cast<int>(arguments.integer("threads"))
                                                  : linalg::available_cores());
   if (low_memory && run.device.is_cuda())
     notes.push_back("--low-memory streams tensors one by one, but stays on the GPU that was named");

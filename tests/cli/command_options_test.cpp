@@ -18,7 +18,9 @@ namespace {
 std::string section_of(const std::string& command) {
   if (command == "clip-g") return test::read_file(CTQ_SOURCE_DIR "/docs/clip_g.md");
   if (command == "fp8") return test::read_file(CTQ_SOURCE_DIR "/docs/fp8.md");
-  std::string page = test::read_file(CTQ_SOURCE_DIR "/docs/files.md");
+  if (command == "batch") return test::read_file(CTQ_SOURCE_DIR "/docs/batch.md");
+  std::string page = test::read_file(command == "completion" ? CTQ_SOURCE_DIR "/docs/cli.md"
+                                                              : CTQ_SOURCE_DIR "/docs/files.md");
   const size_t at = page.find("\n## " + command + "\n");
   REQUIRE(at != std::string::npos);
   page = page.substr(at + 1);
@@ -30,7 +32,8 @@ std::string section_of(const std::string& command) {
 TEST_CASE("command options: every row is on its page and in its document, and the page names no other",
           "[cli]") {
   const std::string command = GENERATE(as<std::string>(), "inspect", "verify", "compare", "dequantize",
-                                       "edit", "migrate", "extract-lora", "clip-g", "fp8");
+                                       "edit", "migrate", "extract-lora", "clip-g", "fp8",
+                                       "batch", "completion");
   CAPTURE(command);
   const CommandOptions& options = *command_options(command);
   const Spellings spellings(options.options);

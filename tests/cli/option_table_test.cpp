@@ -274,7 +274,9 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--error",
                                     "--formats",
                                     "--suggest",
-                                    "--help-lora"};
+                                    "--help-lora",
+                                    "--config",
+                                    "--print-config"};
   for (const Option& option : option_table()) {
     INFO(option.name);
     const bool preset = plan::find_preset(option.name.substr(2)) != nullptr;
@@ -335,12 +337,14 @@ TEST_CASE("docs/cli.md: names every option that is built, and only options there
     if (option.available) CHECK(page.find("`" + option.name + "`") != std::string::npos);
   }
   const Spellings of_calibrate(command_options("calibrate")->options);
+  const Spellings of_completion(command_options("completion")->options);
   for (size_t at = page.find("`--"); at != std::string::npos; at = page.find("`--", at + 1)) {
     const std::string spelling = page.substr(at + 1, page.find_first_of("` =", at + 1) - at - 1);
     if (spelling == "--" || spelling.starts_with("--x") || spelling == "--no-x" || spelling == "--name")
       continue;
     INFO(spelling);
-    CHECK((find_spelling(spelling) != nullptr || of_calibrate.find(spelling) != nullptr));
+    CHECK((find_spelling(spelling) != nullptr || of_calibrate.find(spelling) != nullptr ||
+           of_completion.find(spelling) != nullptr));
   }
 }
 

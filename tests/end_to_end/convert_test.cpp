@@ -436,3 +436,22 @@ TEST_CASE("convert: filters, patterns that match nothing, and a recognised famil
   CHECK(with({"--exclude-layers", "nothing_like_this", "--strict"}).code == 1);
   CHECK(with({"--exclude-layers", "(unclosed"}).code == 2);
 }
+
+TEST_CASE("configuration: --print-config feeds the same run", "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "model.safetensors", {bf16_weight("blocks.0.to_q.weight", 64, 128)});
+  const std::vector<std::string> words{"-i", dir / "model.safetensors", "--recipe", "comfy-int8", "--simple", "-q"};
+  std::vector<std::string> printing = words;
+  printing.insert(printing.end(), {"-o", dir / "b.safetensors", "--print-config"});
+  const Outcome printed = run_binary(printing);
+  REQUIRE(printed.code == 0);
+  write_file(dir / "run.toml", printed.out);
+  CHECK(dir.entries().size() == 2);
+
+  std::vector<std::string> plain = words;
+  plain.insert(plain.end(), {"-o", dir / "a.safetensors"});
+  REQUIRE(run_binary(plain).code == 0);
+  REQUIRE(run_binary({"--config", dir / "run.toml"}).code == 0);
+  CHECK(read_file(dir / "a.safetensors") == read_file(dir / "b.safetensors"));
+  CHECK(run_binary({"--config", dir / "run.toml"}, "CTQ_DEVICE=gpu").code == 2);
+}

@@ -15,6 +15,9 @@ struct CommandOptions;
 struct Spelling;
 class Spellings;
 
+/// Where an option's value comes from. A later one wins.
+enum class Origin : unsigned char { kDefault, kProfile, kRecipe, kConfig, kEnvironment, kCommandLine };
+
 /// Values of all options of a command's table, by name without leading dashes and with '_' for '-':
 /// "scaling_mode", "report_quality". Everything is checked when it exists: numbers parse completely and lie
 /// in their bounds, choices are of the list, sizes are sizes. What needs two options at once (conflicts, a
@@ -32,7 +35,7 @@ class Arguments {
   /// The same for a command with a table of its own. args: without the command's word.
   static Arguments parse(const std::vector<std::string>& args, const CommandOptions& command);
 
-  /// True when the option stands on the command line, in any spelling and form.
+  /// True when the option stands on the command line, in any spelling and form, or in the --config file.
   bool given(std::string_view option) const;
   /// True when it does, or when --recipe chooses it.
   bool chosen(std::string_view option) const;
@@ -45,11 +48,11 @@ class Arguments {
   double number(std::string_view option) const;
   uint64_t bytes(std::string_view option) const;
   const std::vector<std::string>& list(std::string_view option) const;
+  Origin origin(std::string_view option) const { return value(option).origin; }
 
  private:
   struct Value {
-    bool given = false;
-    bool by_recipe = false;
+    Origin origin = Origin::kDefault;
     std::vector<std::string> words;
   };
   explicit Arguments(std::span<const Option> options);
@@ -58,6 +61,8 @@ class Arguments {
   void take_word(const std::string& word, const Spelling& spelling);
   const Value& value(std::string_view option) const;
   void set(const Option& option, std::vector<std::string> words);
+  void settle(std::string_view option, std::vector<std::string> words, Origin origin);
+  void read_environment(std::span<const Option> options);
 
   std::map<std::string, Value, std::less<>> values_;
 };

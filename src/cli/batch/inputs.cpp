@@ -1,0 +1,82 @@
+#include "cli/batch/inputs.h"
+
+#include <fnmatch.h>
+#include <glob.h>
+
+#include <filesystem>
+#include <set>
+
+#include "ctq/base/error.h"
+#include "ctq/base/log.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/model/quantized.h"
+
+namespace ctq::cli::batch {
+namespace {
+
+namespace fs = std::filesystem;
+
+bool looks_quantized(const std::string& path) {
+  try {
+    return !model::find_quantized(model::Checkpoint::open(path)).empty();
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+std::vector<std::string> matches(const std::string& pattern) {
+  glob_t found{};
+  std::vector<std::string> paths;
+  if (::glob(pattern.c_str(), 0, nullptr, &found) == 0)
+    paths.assign(found.gl_pathv, found.gl_pathv + found.gl_pathc);
+  ::globfree(&found);
+  if (paths.empty()) fail(ErrorCode::kBadInput, "{}: no file matches", pattern);
+  return paths;
+}
+
+std::vector<std::string> files_of(const std::string& directory, const std::string& pattern) {
+  std::error_code error;
+  std::vector<std::string> paths;
+  for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_regular_file(error) && ::fnmatch(pattern.c_str(), name.c_str(), FNM_PERIOD) == 0)
+      paths.push_back(entry.path().string());
+  }
+  if (error) fail(ErrorCode::kBadInput, "argument --directory: {}: {}", directory, error.message());
+  if (paths.empty()) fail(ErrorCode::kBadInput, "{}: no file matches '{}'", directory, pattern);
+  return paths;
+}
+
+}  // namespace
+
+std::vector<std::string> find_inputs(const Arguments& arguments) {
+  if (arguments.given("inputs") == arguments.given("directory"))
+    fail(ErrorCode::kUsage, "argument --inputs: exactly one of --inputs and --directory names the files");
+  if (arguments.given("pattern") && !arguments.given("directory"))
+    fail(ErrorCode::kUsage, "argument --pattern: goes with --directory");
+  std::set<std::string> paths, found;
+  if (arguments.given("directory")) {
+    for (std::string& path : files_of(arguments.text("directory"), arguments.text("pattern")))
+      found.insert(std::move(path));
+  }
+  for (const std::string& input : arguments.list("inputs")) {
+    if (fs::exists(input) || input.find_first_of("*?[") == std::string::npos) {
+      paths.insert(input);
+    } else {
+      for (std::string& path : matches(input)) found.insert(std::move(path));
+    }
+  }
+  size_t left_out = 0;
+  for (const std::string& path : found) {
+    if (!arguments.flag("include_quantized") && looks_quantized(path)) {
+      ++left_out;
+    } else {
+      paths.insert(path);
+    }
+  }
+  if (left_out > 0)
+    spdlog::info("note: {} files are quantized already and left out (--include-quantized)", left_out);
+  return {paths.begin(), paths.end()};
+}
+
+}  // namespace ctq::cli::batch

@@ -1,0 +1,110 @@
+#include "cli/batch/lora_choice.h"
+
+#include <algorithm>
+#include <filesystem>
+#include <set>
+
+#include <nlohmann/json.hpp>
+
+#include "cli/option_file.h"
+#include "cli/output_path.h"
+#include "ctq/base/error.h"
+#include "ctq/base/text.h"
+
+namespace ctq::cli::batch {
+namespace {
+
+namespace fs = std::filesystem;
+using nlohmann::ordered_json;
+
+[[noreturn]] void refuse(const std::string& path, const std::string& fact) {
+  fail(ErrorCode::kBadInput, "argument --lora-mapping: {}: {}", path, fact);
+}
+
+ordered_json parse_mapping(const std::string& path) {
+  std::set<std::string> keys;
+  const auto watch = [&](int depth, ordered_json::parse_event_t event, ordered_json& value) {
+    if (event == ordered_json::parse_event_t::key && depth == 1 &&
+        !keys.insert(value.get<std::string>()).second)
+      refuse(path, "the key '" + printable(value.get<std::string>()) + "' stands twice");
+    return true;
+  };
+  const std::string text = read_option_file("--lora-mapping", path);
+  ordered_json root = ordered_json::parse(text, watch, /*allow_exceptions=*/false);
+  if (!root.is_object()) refuse(path, "is not a JSON object of LoRAs");
+  return root;
+}
+
+std::vector<std::string> paths_of(const std::string& file, const std::string& key,
+                                  const ordered_json& value) {
+  const auto is_path = [](const ordered_json& path) { return path.is_string() && path != ""; };
+  if (is_path(value)) return {value.get<std::string>()};
+  if (!value.is_array() || value.empty() || !std::ranges::all_of(value, is_path))
+    refuse(file, "'" + printable(key) + "' is neither a path nor a list of paths");
+  return value.get<std::vector<std::string>>();
+}
+
+bool is_delimiter(char c) { return c == '.' || c == '_' || c == '-'; }
+
+/// "model_1" in "my_model_1", not in "model_10".
+bool has_part(const std::string& stem, const std::string& part) {
+  for (size_t at = stem.find(part); at != std::string::npos; at = stem.find(part, at + 1)) {
+    const size_t end = at + part.size();
+    if ((at == 0 || is_delimiter(stem[at - 1])) && (end == stem.size() || is_delimiter(stem[end])))
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+LoraChoice::LoraChoice(const Arguments& arguments)
+    : single_(arguments.text("merge_lora")), folder_(arguments.text("lora_dir")) {
+  if (!single_.empty() && !fs::exists(single_))
+    fail(ErrorCode::kBadInput, "argument --merge-lora: {}: there is no such file", single_);
+  if (!folder_.empty() && !fs::is_directory(folder_))
+    fail(ErrorCode::kBadInput, "argument --lora-dir: {}: there is no such folder", folder_);
+  if (!arguments.given("lora_mapping")) return;
+  const std::string& path = arguments.text("lora_mapping");
+  const ordered_json mapping = parse_mapping(path);
+  for (const auto& [key, value] : mapping.items()) {
+    if (!key.empty() && key[0] != '_') mapping_.emplace_back(key, paths_of(path, key, value));
+  }
+  if (mapping_.empty()) refuse(path, "names no LoRA");
+}
+
+std::vector<std::string> LoraChoice::of(const std::string& input) const {
+  if (!single_.empty()) return {single_};
+  if (const Rule* rule = rule_for(input)) {
+    std::vector<std::string> paths;
+    for (const std::string& path : rule->second) paths.push_back(located(path));
+    return paths;
+  }
+  if (folder_.empty()) return {};
+  const std::string stem = fs::path(input_stem(input)).filename().string();
+  for (const std::string_view ending : {".safetensors", "_lora.safetensors"}) {
+    const fs::path path = fs::path(folder_) / (stem + std::string(ending));
+    std::error_code different;
+    if (fs::exists(path) && !fs::equivalent(path, input, different)) return {path.string()};
+  }
+  return {};
+}
+
+const LoraChoice::Rule* LoraChoice::rule_for(const std::string& input) const {
+  const std::string name = fs::path(input).filename().string();
+  const std::string stem = fs::path(input_stem(input)).filename().string();
+  for (const std::string& wanted : {name, stem}) {
+    const auto rule = std::ranges::find(mapping_, wanted, &Rule::first);
+    if (rule != mapping_.end()) return &*rule;
+  }
+  const auto rule =
+      std::ranges::find_if(mapping_, [&](const Rule& row) { return has_part(stem, row.first); });
+  return rule == mapping_.end() ? nullptr : &*rule;
+}
+
+/// A relative path that is not here is looked up in --lora-dir.
+std::string LoraChoice::located(const std::string& path) const {
+  return folder_.empty() || fs::exists(path) ? path : (fs::path(folder_) / path).string();
+}
+
+}  // namespace ctq::cli::batch
