@@ -32,6 +32,7 @@
 #include "mode_switches.h"
 #include "output_path.h"
 #include "progress.h"
+#include "resume_key.h"
 #include "settings.h"
 
 namespace ctq::cli {
@@ -99,6 +100,7 @@ class Followed final : public pipeline::Events {
       spdlog::info(smoothed);
     progress_.started(plan, run);
   }
+  void resumed(const pipeline::Resumed& resumed) override { progress_.resumed(resumed); }
   void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
   void restarted(const plan::ValueFindings& findings) override { progress_.restarted(findings); }
 
@@ -198,7 +200,8 @@ int run(const std::vector<std::string>& words) {
   if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});
-  Settings settings = make_settings(Arguments::parse(args));
+  const Arguments arguments = Arguments::parse(args);
+  Settings settings = make_settings(arguments);
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json || settings.analysis.suggest);
   install_signal_handlers();
 
@@ -216,6 +219,7 @@ int run(const std::vector<std::string>& words) {
   if (settings.goal) choose_by_measurement(checkpoint, settings);
   if (settings.dry_run != DryRun::kNo) return dry_run(input, settings);
 
+  if (arguments.flag("resume")) settings.run.resume = resume_key(arguments, settings, checkpoint);
   spdlog::info("Output will be saved to: {}", settings.output);
   spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());
   pipeline::Result result;
