@@ -385,6 +385,7 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
                Events& events) {
   const Clock::time_point start = Clock::now();
   MemoryWatch memory;
+  if (!run.resume) Journal::remove_left(run.output);
   Result result = run.resume ? convert_resumably(checkpoint, options, run, events)
                              : convert_with(checkpoint, options, run, /*journal=*/nullptr, events);
   std::ranges::sort(result.quality, {}, &LayerError::name);

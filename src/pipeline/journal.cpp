@@ -12,6 +12,7 @@
 
 #include "ctq/base/log.h"
 #include "ctq/safetensors/writer.h"
+#include "output_set.h"
 
 namespace ctq::pipeline {
 namespace {
@@ -25,6 +26,7 @@ constexpr milliseconds kShortestWait{100};
 constexpr milliseconds kLongestWait{30'000};
 
 std::string_view difference(const ResumeKey& a, const ResumeKey& b) {
+  if (b.version.empty()) return "(--no-resume)";
   if (a.version != b.version) return "by another version of this program";
   if (a.input != b.input) return "of another input";
   return "with other options, or other files that they name";
@@ -45,6 +47,10 @@ Journal::Journal(const std::string& output, ResumeKey key)
 
 Journal::~Journal() {
   if (!kept_) remove_partials();
+}
+
+void Journal::remove_left(const std::string& output) {
+  if (safetensors::RecordLog::exists(output)) const Journal none(output, {.version = "", .input = "", .options = ""});
 }
 
 bool Journal::read_header(const std::string& line) {
@@ -76,6 +82,7 @@ void Journal::begin(const plan::Plan& plan, const plan::ValueFindings& findings)
   if (begun_ && findings == findings_) return;
   remove_partials();
   for (const plan::OutputFile& file : plan.files) files_.push_back(file.name);
+  if (plan.files.size() > 1) files_.push_back(index_name(std::filesystem::path(output_).filename().string()));
   findings_ = findings;
   found_.clear();
   waiting_.clear();
@@ -112,7 +119,7 @@ bool Journal::keep() {
 
 std::string Journal::removal() const {
   const std::filesystem::path folder = std::filesystem::path(output_).parent_path();
-  std::string command = fmt::format("rm '{}'", log_.file());
+  std::string command = fmt::format("rm -f '{}'", log_.file());
   for (const std::string& file : files_)
     command += fmt::format(" '{}'", safetensors::partial_path((folder / file).string()));
   return command;

@@ -25,6 +25,8 @@ class Journal {
   /// throws  see safetensors::RecordLog
   Journal(const std::string& output, ResumeKey key);
   ~Journal();
+  /// Removes what an earlier run left for this output, if anything.
+  static void remove_left(const std::string& output);
   Journal(const Journal&) = delete;
   Journal& operator=(const Journal&) = delete;
 
@@ -43,7 +45,7 @@ class Journal {
   /// Leaves everything for the next run. returns  false, and removes it all, when no tensor is done
   bool keep();
   size_t records() const { return records_; }
-  /// "rm" with the hidden files: what makes the folder as it was.
+  /// "rm -f" with the hidden files: what makes the folder as it was.
   std::string removal() const;
 
  private:

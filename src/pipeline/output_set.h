@@ -10,6 +10,9 @@
 
 namespace ctq::pipeline {
 
+/// "model.safetensors.index.json".
+inline std::string index_name(const std::string& output) { return output + ".index.json"; }
+
 /// Temporary files until commit(). Tensors may be written from one other thread.
 class OutputSet {
  public:
@@ -34,6 +37,7 @@ class OutputSet {
   safetensors::Writer& file_of(const std::string& name);
 
   std::string output_;
+  safetensors::Unfinished unfinished_;
   std::vector<safetensors::Writer> files_;
   std::map<std::string, size_t, std::less<>> file_of_tensor_;
 };

@@ -18,6 +18,7 @@ namespace ctq::safetensors {
 namespace {
 
 constexpr size_t kChecksumDigits = 16;
+constexpr std::string_view kEnding = ".journal";
 
 std::string stored_line(std::string_view text) {
   return fmt::format("{:016x} {}\n", XXH3_64bits(text.data(), text.size()), text);
@@ -39,7 +40,7 @@ std::pair<std::vector<std::string>, size_t> whole_lines(std::string_view content
 }  // namespace
 
 struct RecordLog::Impl {
-  explicit Impl(const std::string& path) : place(path), name(place.hidden(".journal").string()) {
+  explicit Impl(const std::string& path) : place(path), name(place.hidden(kEnding).string()) {
     try {
       place.make_folders();
       Descriptor opened(OutputPlace::open_locked(name));
@@ -88,6 +89,10 @@ struct RecordLog::Impl {
 
 RecordLog::RecordLog(const std::string& path) : impl_(std::make_unique<Impl>(path)) {}
 RecordLog::~RecordLog() = default;
+
+bool RecordLog::exists(const std::string& path) {
+  return ::access(OutputPlace(path).hidden(kEnding).c_str(), F_OK) == 0;
+}
 
 const std::string& RecordLog::file() const { return impl_->name; }
 const std::vector<std::string>& RecordLog::found() const { return impl_->found; }

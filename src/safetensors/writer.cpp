@@ -194,8 +194,8 @@ void Writer::commit() {
   impl_->file.commit();
 }
 
-void write_text_file(const std::string& path, std::string_view text) {
-  TemporaryFile file(path);
+void write_text_file(const std::string& path, std::string_view text, Unfinished unfinished) {
+  TemporaryFile file(path, unfinished);
   file.reserve(text.size());
   file.write_at(0, std::as_bytes(std::span(text)));
   file.finish();

@@ -21,6 +21,9 @@ class RecordLog {
   RecordLog(const RecordLog&) = delete;
   RecordLog& operator=(const RecordLog&) = delete;
 
+  /// Whether an earlier process left one.
+  static bool exists(const std::string& path);
+
   /// Name of the hidden file.
   const std::string& file() const;
   /// The lines that were there when it was opened.

@@ -75,6 +75,6 @@ class Writer {
 };
 
 /// Writes a small text file the same way (temporary name, sync, rename).
-void write_text_file(const std::string& path, std::string_view text);
+void write_text_file(const std::string& path, std::string_view text, Unfinished unfinished = Unfinished::kRemoved);
 
 }  // namespace ctq::safetensors
