@@ -22,7 +22,8 @@ namespace fs = std::filesystem;
 
 /// Options that the output's bytes and the report about them do not depend on.
 constexpr std::array<std::string_view, 9> kWithoutEffect = {
-    "input", "output", "no_clobber", "low_memory", "resume", "verbose", "progress", "quality_json", "quality_threshold"};
+    "input",   "output",   "no_clobber",   "low_memory",       "resume",
+    "verbose", "progress", "quality_json", "quality_threshold"};
 
 std::string hash(const std::string& text) {
   return fmt::format("{:016x}", safetensors::checksum(std::as_bytes(std::span(text))));
@@ -65,12 +66,13 @@ std::string options_text(const Arguments& arguments, const Settings& settings) {
     if (std::ranges::find(kWithoutEffect, key) != kWithoutEffect.end()) continue;
     for (const std::string& word : arguments.list(key)) {
       text += fmt::format("{}={}\n", key, word);
-      const bool is_path = option.kind == Kind::kPath || option.kind == Kind::kPathList || option.or_json_file;
+      const bool is_path =
+          option.kind == Kind::kPath || option.kind == Kind::kPathList || option.or_json_file;
       if (is_path && !word.empty()) text += stamp(word);
     }
   }
-  return text + fmt::format("device {}, {} threads, seed {}\n", settings.run.device.str(), at::get_num_threads(),
-                            settings.run.optimizer.seed);
+  return text + fmt::format("device {}, {} threads, seed {}\n", settings.run.device.str(),
+                            at::get_num_threads(), settings.run.optimizer.seed);
 }
 
 }  // namespace

@@ -9,8 +9,8 @@
 namespace ctq::cli {
 
 /// From the headers, sizes and times of modification of the input's files, all options that may show in the
-/// output (also those whose values follow from the machine: device, threads, a random seed), and size and time of
-/// modification of the files that options name.
+/// output (also those whose values follow from the machine: device, threads, a random seed), and size and
+/// time of modification of the files that options name.
 pipeline::ResumeKey resume_key(const Arguments& arguments, const Settings& settings,
                                const model::Checkpoint& checkpoint);
 

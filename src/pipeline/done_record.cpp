@@ -94,7 +94,8 @@ at::Tensor vector_of(std::string_view text) {
 }  // namespace
 
 std::string write_record(const DoneRecord& record) {
-  json object = {{"tensor", record.tensor}, {"seconds", bits_text(record.seconds)}, {"checksums", json::array()}};
+  json object = {
+      {"tensor", record.tensor}, {"seconds", bits_text(record.seconds)}, {"checksums", json::array()}};
   for (const uint64_t checksum : record.checksums) object["checksums"].push_back(bits_text(checksum));
   if (record.error) object["error"] = error_json(*record.error);
   if (record.optimized) object["optimized"] = optimized_json(*record.optimized);

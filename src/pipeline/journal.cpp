@@ -50,26 +50,30 @@ Journal::~Journal() {
 }
 
 void Journal::remove_left(const std::string& output) {
-  if (safetensors::RecordLog::exists(output)) const Journal none(output, {.version = "", .input = "", .options = ""});
+  if (safetensors::RecordLog::exists(output))
+    const Journal none(output, {.version = "", .input = "", .options = ""});
 }
 
 bool Journal::read_header(const std::string& line) {
   const json header = json::parse(line, nullptr, /*allow_exceptions=*/false);
   if (!header.is_object() || header.value("journal", 0) != kLayout) return false;
   files_ = header.at("files").get<std::vector<std::string>>();
-  const ResumeKey key{.version = header.at("version"), .input = header.at("input"), .options = header.at("options")};
+  const ResumeKey key{
+      .version = header.at("version"), .input = header.at("input"), .options = header.at("options")};
   if (key.version == key_.version && key.input == key_.input && key.options == key_.options) {
     findings_ = header.at("findings").get<plan::ValueFindings>();
     return true;
   }
-  spdlog::info("not resuming: {} is of an interrupted run {}; it is removed", log_.file(), difference(key, key_));
+  spdlog::info("not resuming: {} is of an interrupted run {}; it is removed", log_.file(),
+               difference(key, key_));
   remove_partials();
   return false;
 }
 
 void Journal::remove_partials() {
   const std::filesystem::path folder = std::filesystem::path(output_).parent_path();
-  for (const std::string& file : files_) ::unlink(safetensors::partial_path((folder / file).string()).c_str());
+  for (const std::string& file : files_)
+    ::unlink(safetensors::partial_path((folder / file).string()).c_str());
   files_.clear();
 }
 
@@ -88,7 +92,7 @@ void Journal::begin(const plan::Plan& plan, const plan::ValueFindings& findings)
   waiting_.clear();
   records_ = 0;
   begun_ = true;
-  const json header = {{"journal", kLayout},         {"version", key_.version}, {"input", key_.input},
+  const json header = {{"journal", kLayout},      {"version", key_.version}, {"input", key_.input},
                        {"options", key_.options}, {"files", files_},         {"findings", findings_}};
   log_.clear();
   log_.append(std::array{header.dump(-1, ' ', /*ensure_ascii=*/true, json::error_handler_t::replace)});
@@ -107,8 +111,7 @@ void Journal::flush(const std::function<void()>& sync_data) {
   records_ += waiting_.size();
   waiting_.clear();
   const Clock::time_point end = Clock::now();
-  next_flush_ =
-      end + std::clamp<Clock::duration>((end - start) * kShareOfTime, kShortestWait, kLongestWait);
+  next_flush_ = end + std::clamp<Clock::duration>((end - start) * kShareOfTime, kShortestWait, kLongestWait);
 }
 
 bool Journal::keep() {

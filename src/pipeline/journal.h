@@ -13,8 +13,8 @@
 
 namespace ctq::pipeline {
 
-/// The journal of one output. It owns the fate of the partial files (safetensors::Unfinished::kKept): destroyed
-/// without keep() or done(), it removes them and itself.
+/// The journal of one output. It owns the fate of the partial files (safetensors::Unfinished::kKept):
+/// destroyed without keep() or done(), it removes them and itself.
 ///
 /// A record is on the disk only after the bytes that it speaks of. Waiting for the disk takes at most about a
 /// fiftieth of the time: records gather until fifty times as long has passed as the last wait took.

@@ -56,7 +56,8 @@ void check_target(const std::string& path, const fs::path& target) {
 
 /// Whether the path still names the file that is open.
 bool names(const fs::path& path, int fd) {
-  struct stat named {}, opened {};
+  struct stat named {
+  }, opened{};
   return ::lstat(path.c_str(), &named) == 0 && ::fstat(fd, &opened) == 0 && named.st_dev == opened.st_dev &&
          named.st_ino == opened.st_ino;
 }

@@ -115,7 +115,8 @@ void RecordLog::append(std::span<const std::string> lines) {
     impl_->bytes += static_cast<size_t>(count);
     rest.remove_prefix(static_cast<size_t>(count));
   }
-  if (::fdatasync(impl_->descriptor.get()) != 0 && errno != EINVAL && errno != EINTR) impl_->fail_write(errno);
+  if (::fdatasync(impl_->descriptor.get()) != 0 && errno != EINVAL && errno != EINTR)
+    impl_->fail_write(errno);
   if (first) impl_->place.sync_folder();
 }
 

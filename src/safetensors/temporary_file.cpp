@@ -60,7 +60,8 @@ void TemporaryFile::discard() noexcept {
 
 void TemporaryFile::create() {
   const bool own = unfinished_ == Unfinished::kRemoved;
-  temporary_ = place_.hidden(own ? fmt::format(".{}{}", ::getpid(), kPartialEnding) : std::string(kPartialEnding));
+  temporary_ =
+      place_.hidden(own ? fmt::format(".{}{}", ::getpid(), kPartialEnding) : std::string(kPartialEnding));
   Descriptor opened(OutputPlace::open_locked(temporary_));
   if (!opened && errno == EWOULDBLOCK) place_.fail_in_use(temporary_);
   if (!opened) place_.fail_create(errno);
@@ -82,7 +83,8 @@ void TemporaryFile::fail_full(uint64_t bytes, int error) const {
 void TemporaryFile::reserve(uint64_t bytes) {
   reserved_bytes_ = bytes;
   struct stat status {};
-  const bool longer = ::fstat(descriptor_.get(), &status) == 0 && static_cast<uint64_t>(status.st_size) > bytes;
+  const bool longer =
+      ::fstat(descriptor_.get(), &status) == 0 && static_cast<uint64_t>(status.st_size) > bytes;
   int error = longer && ::ftruncate(descriptor_.get(), static_cast<off_t>(bytes)) != 0 ? errno : 0;
   if (bytes == 0) return;
   do {
@@ -118,11 +120,13 @@ void TemporaryFile::write_at(uint64_t offset, std::span<const std::byte> bytes) 
 
 void TemporaryFile::read_at(uint64_t offset, std::span<std::byte> bytes) const {
   while (!bytes.empty()) {
-    const ssize_t count = ::pread(descriptor_.get(), bytes.data(), std::min<size_t>(bytes.size(), kMaxTransferBytes),
-                                  static_cast<off_t>(offset));
+    const ssize_t count =
+        ::pread(descriptor_.get(), bytes.data(), std::min<size_t>(bytes.size(), kMaxTransferBytes),
+                static_cast<off_t>(offset));
     if (count < 0 && errno == EINTR) continue;
     if (count <= 0) {
-      fail(ErrorCode::kFailure, "{}: reading back failed: {}", path(), system_reason(count < 0 ? errno : EIO));
+      fail(ErrorCode::kFailure, "{}: reading back failed: {}", path(),
+           system_reason(count < 0 ? errno : EIO));
     }
     offset += static_cast<uint64_t>(count);
     bytes = bytes.subspan(static_cast<size_t>(count));
@@ -177,6 +181,8 @@ void TemporaryFile::commit() {
   place_.sync_folder();
 }
 
-std::string partial_path(const std::string& path) { return OutputPlace(path).hidden(kPartialEnding).string(); }
+std::string partial_path(const std::string& path) {
+  return OutputPlace(path).hidden(kPartialEnding).string();
+}
 
 }  // namespace ctq::safetensors

@@ -14,12 +14,12 @@
 namespace ctq::safetensors {
 
 /// Written under a hidden name in the folder of its final name, then renamed. Destroyed without commit(), it
-/// takes with it the hidden file and the folders that it made, unless they are kept; an older file of the final
-/// name is as it was. All faults are Error(kFailure).
+/// takes with it the hidden file and the folders that it made, unless they are kept; an older file of the
+/// final name is as it was. All faults are Error(kFailure).
 class TemporaryFile {
  public:
-  /// Checks that `path` can become a file, makes missing folders and creates the hidden file, or opens a kept one. Where `path` is
-  /// a symbolic link, the file that it points to is replaced, not the link.
+  /// Checks that `path` can become a file, makes missing folders and creates the hidden file, or opens a kept
+  /// one. Where `path` is a symbolic link, the file that it points to is replaced, not the link.
   explicit TemporaryFile(const std::string& path, Unfinished unfinished = Unfinished::kRemoved);
   ~TemporaryFile();
   TemporaryFile(const TemporaryFile&) = delete;

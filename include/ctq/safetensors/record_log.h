@@ -9,8 +9,8 @@
 
 namespace ctq::safetensors {
 
-/// A hidden file beside an output, ".<name>.journal", of lines that each bear a checksum. One process at a time
-/// holds it. Destroyed without keep(), it takes the file with it.
+/// A hidden file beside an output, ".<name>.journal", of lines that each bear a checksum. One process at a
+/// time holds it. Destroyed without keep(), it takes the file with it.
 class RecordLog {
  public:
   /// Opens what an earlier process left, or makes a new file, with missing folders. What follows a torn or
