@@ -43,6 +43,7 @@ const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> 
     {"calibrate", run_calibrate}, {"inspect", run_inspect},           {"verify", run_verify},
     {"compare", run_compare},     {"dequantize", run_dequantize},     {"edit", run_edit},
     {"migrate", run_migrate},     {"extract-lora", run_extract_lora}, {"clip-g", run_clip_g},
+    {"assemble", run_assemble},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
@@ -219,11 +220,14 @@ int run(const std::vector<std::string>& words) {
   if (settings.goal) choose_by_measurement(checkpoint, settings);
   if (settings.dry_run != DryRun::kNo) return dry_run(input, settings);
 
+  if (settings.run.partition) settings.run.partition->run = partition_run(arguments, settings, checkpoint);
   if (arguments.flag("resume")) settings.run.resume = resume_key(arguments, settings, checkpoint);
   spdlog::info("Output will be saved to: {}", settings.output);
   spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());
   pipeline::Result result;
   {
+    if (const auto& partition = settings.run.partition)
+      spdlog::info("part {} of {}", partition->part, partition->parts);
     Followed events(settings, checkpoint);
     result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
   }

@@ -25,6 +25,7 @@ const CommandOptions* command_options(std::string_view command) {
       {"calibrate", calibrate_options}, {"inspect", inspect_options},           {"verify", verify_options},
       {"compare", compare_options},     {"dequantize", dequantize_options},     {"edit", edit_options},
       {"migrate", migrate_options},     {"extract-lora", extract_lora_options},   {"clip-g", clip_g_options},
+      {"assemble", assemble_options},
   };
   const auto found = kTables.find(command);
   return found == kTables.end() ? nullptr : &found->second();
@@ -46,7 +47,7 @@ std::span<const Command> commands() {
       Command{"gui", "Open the graphical front end", false},
       Command{"verify", "Check that a client would load a file with the right meaning", true},
       Command{"dequantize", "Write a quantized file back as plain weights", true},
-      Command{"assemble", "Join the parts that --partition wrote", false},
+      Command{"assemble", "Join the parts that --partition wrote", true},
       Command{"completion", "Print a shell's completion script", false},
   };
   return kCommands;

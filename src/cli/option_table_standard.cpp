@@ -24,7 +24,8 @@ void add_files(std::vector<Option>& table) {
           toggle("--resume", "Go on from the journal of an interrupted run with the same inputs and options")
               .standard("on")
               .built(),
-          text("--partition", "Write only part i of n of the plan (i/n, or auto for the scheduler's rank)"),
+          text("--partition", "Write only part i of n of the plan (i/n, or auto for the scheduler's rank)")
+              .built(),
       });
 }
 

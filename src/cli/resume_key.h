@@ -14,4 +14,8 @@ namespace ctq::cli {
 pipeline::ResumeKey resume_key(const Arguments& arguments, const Settings& settings,
                                const model::Checkpoint& checkpoint);
 
+/// The same for parts that may come from several machines: without times of modification, device and threads.
+std::string partition_run(const Arguments& arguments, const Settings& settings,
+                          const model::Checkpoint& checkpoint);
+
 }  // namespace ctq::cli

@@ -21,6 +21,7 @@
 #include "layer_rounding.h"
 #include "memory.h"
 #include "output_set.h"
+#include "partition.h"
 #include "read_ahead.h"
 #include "write_behind.h"
 
@@ -106,14 +107,15 @@ std::optional<transform::Smoothing> make_smoothing(const model::Checkpoint& chec
 /// One pass over a plan.
 class Run {
  public:
+  /// whole: all of the plan, where `plan` is a part of it
   /// journal: null where nothing is to be kept of an interrupted run
-  Run(const model::Checkpoint& checkpoint, const plan::Plan& plan, const RunOptions& options, Journal* journal,
-      Events& events)
+  Run(const model::Checkpoint& checkpoint, const plan::Plan& whole, const plan::Plan& plan,
+      const RunOptions& options, Journal* journal, Events& events)
       : plan_(plan),
         options_(options),
         journal_(journal),
         events_(events),
-        smoothing_(make_smoothing(checkpoint, plan, options)),
+        smoothing_(make_smoothing(checkpoint, whole, options)),
         rounding_(checkpoint, options, smoothing_ ? &*smoothing_ : nullptr),
         outputs_(plan, options.output,
                  journal ? safetensors::Unfinished::kKept : safetensors::Unfinished::kRemoved),
@@ -303,7 +305,8 @@ class Run {
         outputs_.write(tensor.outputs[i].name, bytes_of(tensors[i]));
       if (!journal_) return;
       record.tensor = tensor.source->name();
-      for (const at::Tensor& stored : tensors) record.checksums.push_back(safetensors::checksum(bytes_of(stored)));
+      for (const at::Tensor& stored : tensors)
+        record.checksums.push_back(safetensors::checksum(bytes_of(stored)));
       journal_->add(record, [this] { outputs_.sync_data(); });
     });
   }
@@ -335,42 +338,77 @@ plan::ValueFindings look_at_values(const plan::Plan& plan) {
   return findings;
 }
 
-Result convert_with(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
-                    Journal* journal, Events& events) {
-  const std::string name = std::filesystem::path(run.output).filename().string();
-  Result result;
-  if (journal) result.findings = journal->findings();
-  const auto carry_out = [&] {
-    if (journal) journal->begin(result.plan, result.findings);
-    return Run(checkpoint, result.plan, run, journal, events).carry_out(result);
-  };
-  result.plan = plan::make_plan(checkpoint, options, name, result.findings);
-  events.started(result.plan, run);
-  if (!result.findings.empty()) events.restarted(result.findings);
-  bool done = carry_out();
-  if (!done) {
-    result.findings = look_at_values(result.plan);
-    if (run.strict && !result.findings.empty()) {
-      const auto& [tensor, finding] = *result.findings.begin();
-      fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized",
-           printable(tensor), finding);
-    }
-    events.restarted(result.findings);
-    result.quality.clear();
-    result.optimized = result.guarded = 0;
-    result.plan = plan::make_plan(checkpoint, options, name, result.findings);
-    done = carry_out();
+/// The plan, and the part of it that is carried out.
+class Work {
+ public:
+  Work(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run, Journal* journal,
+       Events& events)
+      : checkpoint_(checkpoint), options_(options), run_(run), journal_(journal), events_(events) {
+    if (journal_) result_.findings = journal_->findings();
   }
-  if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint.path());
-  return result;
-}
 
-/// As convert_with(), with a journal that outlasts an interruption.
-Result convert_resumably(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
-                         Events& events) {
+  Result carry_out() {
+    make_plan();
+    // All parts must know of the weights that change the plan.
+    if (run_.partition && result_.findings.empty()) {
+      find_values();
+      if (!result_.findings.empty()) make_plan();
+    }
+    events_.started(whole_, run_);
+    if (!result_.findings.empty()) events_.restarted(result_.findings);
+    bool done = convert_once();
+    if (!done) {
+      find_values();
+      events_.restarted(result_.findings);
+      result_.quality.clear();
+      result_.optimized = result_.guarded = 0;
+      make_plan();
+      done = convert_once();
+    }
+    if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint_.path());
+    return std::move(result_);
+  }
+
+ private:
+  void make_plan() {
+    const std::string name = std::filesystem::path(run_.output).filename().string();
+    whole_ = plan::make_plan(checkpoint_, options_, name, result_.findings);
+    if (!run_.partition) {
+      result_.plan = whole_;
+      return;
+    }
+    const LayerMethods methods(checkpoint_, run_.optimizer, run_.recording, run_.lora);
+    result_.plan = part_of(whole_, *run_.partition, methods);
+  }
+
+  void find_values() {
+    result_.findings = look_at_values(whole_);
+    if (!run_.strict || result_.findings.empty()) return;
+    const auto& [tensor, finding] = *result_.findings.begin();
+    fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized",
+         printable(tensor), finding);
+  }
+
+  bool convert_once() {
+    if (journal_) journal_->begin(result_.plan, result_.findings);
+    return Run(checkpoint_, whole_, result_.plan, run_, journal_, events_).carry_out(result_);
+  }
+
+  const model::Checkpoint& checkpoint_;
+  const plan::Options& options_;
+  const RunOptions& run_;
+  Journal* const journal_;
+  Events& events_;
+  plan::Plan whole_;
+  Result result_;
+};
+
+/// With a journal that outlasts an interruption.
+Result convert_resumably(const model::Checkpoint& checkpoint, const plan::Options& options,
+                         const RunOptions& run, Events& events) {
   Journal journal(run.output, *run.resume);
   try {
-    return convert_with(checkpoint, options, run, &journal, events);
+    return Work(checkpoint, options, run, &journal, events).carry_out();
   } catch (const Error& error) {
     if (!is_interruption(error) || !journal.keep()) throw;
     fail(error.code(),
@@ -387,7 +425,7 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
   MemoryWatch memory;
   if (!run.resume) Journal::remove_left(run.output);
   Result result = run.resume ? convert_resumably(checkpoint, options, run, events)
-                             : convert_with(checkpoint, options, run, /*journal=*/nullptr, events);
+                             : Work(checkpoint, options, run, /*journal=*/nullptr, events).carry_out();
   std::ranges::sort(result.quality, {}, &LayerError::name);
   result.seconds = seconds_since(start);
   result.peak_memory_bytes = memory.peak();

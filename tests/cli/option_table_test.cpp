@@ -248,6 +248,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--help-experimental",
                                     "--requantize",
                                     "--resume",
+                                    "--partition",
                                     "--extract-lora",
                                     "--lora-output",
                                     "--lora-rank",

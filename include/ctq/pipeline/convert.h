@@ -32,6 +32,13 @@ struct ResumeKey {
   std::string options;  ///< with what tells files that options name apart
 };
 
+/// One of several processes that share a plan; rewrite::assemble() joins what they write.
+struct Partition {
+  int64_t part = 1;  ///< from 1
+  int64_t parts = 1;
+  std::string run;  ///< what a part's bytes depend on besides the plan: parts join where it is equal
+};
+
 struct RunOptions {
   std::string output;  ///< final path of the file, or of the file the shards are named after
   at::Device device = at::kCPU;
@@ -49,6 +56,7 @@ struct RunOptions {
   bool strict = false;    ///< non-finite weights end the run
   std::optional<ResumeKey> resume;  ///< keeps what an interrupted run has done, and goes on from it; nothing:
                                     ///< neither
+  std::optional<Partition> partition;  ///< writes the layers of one part; the plan must have one file
 };
 
 /// ||U^T E V||_F / ||W||_F before and after an optimizer.
@@ -123,7 +131,7 @@ struct LayerError {
 };
 
 struct Result {
-  plan::Plan plan;                  ///< as carried out
+  plan::Plan plan;                  ///< as carried out; of one part where there are several
   plan::ValueFindings findings;     ///< weights kept because of their values
   std::vector<LayerError> quality;  ///< when measured, sorted by name
   size_t optimized = 0;             ///< layers whose codes an optimizer chose
@@ -136,9 +144,9 @@ struct Result {
 };
 
 /// Plans and converts. On return the output is whole under its final name. On any exception nothing of it is
-/// left, unless a signal ended a run with `resume` that had done a tensor: then partial files and a journal are.
-/// An older output is as it was. throws  what make_plan, the reader and the writer throw; Error(kInterrupted) or
-/// Error(kTerminated) after a signal
+/// left, unless a signal ended a run with `resume` that had done a tensor: then partial files and a journal
+/// are. An older output is as it was. throws  what make_plan, the reader and the writer throw;
+/// Error(kInterrupted) or Error(kTerminated) after a signal
 Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
                Events& events);
 

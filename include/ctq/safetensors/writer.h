@@ -21,7 +21,8 @@ std::vector<TensorInfo> lay_out(std::vector<TensorInfo> tensors);
 /// What a writer that is destroyed without commit() leaves.
 enum class Unfinished : uint8_t {
   kRemoved,  ///< nothing
-  kKept,     ///< the hidden file (partial_path()): the next such writer of that path finds in it what was written
+  kKept,     ///< the hidden file (partial_path()): the next such writer of that path finds in it what was
+             ///< written
 };
 
 /// XXH3 of a tensor's bytes.
@@ -75,6 +76,7 @@ class Writer {
 };
 
 /// Writes a small text file the same way (temporary name, sync, rename).
-void write_text_file(const std::string& path, std::string_view text, Unfinished unfinished = Unfinished::kRemoved);
+void write_text_file(const std::string& path, std::string_view text,
+                     Unfinished unfinished = Unfinished::kRemoved);
 
 }  // namespace ctq::safetensors
