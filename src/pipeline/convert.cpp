@@ -341,8 +341,8 @@ plan::ValueFindings look_at_values(const plan::Plan& plan) {
 /// The plan, and the part of it that is carried out.
 class Work {
  public:
-  Work(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run, Journal* journal,
-       Events& events)
+  Work(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
+       Journal* journal, Events& events)
       : checkpoint_(checkpoint), options_(options), run_(run), journal_(journal), events_(events) {
     if (journal_) result_.findings = journal_->findings();
   }

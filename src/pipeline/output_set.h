@@ -16,8 +16,8 @@ inline std::string index_name(const std::string& output) { return output + ".ind
 /// Temporary files until commit(). Tensors may be written from one other thread.
 class OutputSet {
  public:
-  /// Creates the files in `output`'s folder, or opens kept ones, and writes what is known already: headers and
-  /// markers.
+  /// Creates the files in `output`'s folder, or opens kept ones, and writes what is known already: headers
+  /// and markers.
   OutputSet(const plan::Plan& plan, const std::string& output,
             safetensors::Unfinished unfinished = safetensors::Unfinished::kRemoved);
 

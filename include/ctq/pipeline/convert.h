@@ -24,8 +24,8 @@ enum class BiasCorrection : uint8_t {
   kNorm,      ///< also with the mean that the bias of a norm right before the layer implies
 };
 
-/// All that the bytes of an output depend on. A run goes on from one that was interrupted only where the three
-/// texts are equal.
+/// All that the bytes of an output depend on. A run goes on from one that was interrupted only where the
+/// three texts are equal.
 struct ResumeKey {
   std::string version;  ///< of the program
   std::string input;    ///< what tells the input files apart from others of the same names

@@ -32,8 +32,8 @@ uint64_t checksum(std::span<const std::byte> bytes);
 std::string partial_path(const std::string& path);
 
 /// One output file: written beside its final name under a hidden temporary name, renamed by commit(). A
-/// writer that is destroyed without commit() leaves nothing behind, unless it is to be kept, and an older file
-/// of the final name as it was.
+/// writer that is destroyed without commit() leaves nothing behind, unless it is to be kept, and an older
+/// file of the final name as it was.
 class Writer {
  public:
   /// Creates the temporary file, reserves its space and writes the header. Missing parent folders are
