@@ -96,7 +96,7 @@ const Command* find_command(std::string_view word) {
 
 }  // namespace
 
-Arguments::Arguments(std::span<const Option> options) {
+Arguments::Arguments(std::span<const Option> options) : options_(options) {
   for (const Option& option : options) {
     Value& value = values_[option_key(option.name)];
     if (option.kind == Kind::kSwitch) {

@@ -36,6 +36,7 @@
 #include "mode_switches.h"
 #include "output_path.h"
 #include "progress.h"
+#include "resume_key.h"
 #include "run_conversion.h"
 #include "settings.h"
 
@@ -50,6 +51,7 @@ const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> 
     {"migrate", run_migrate},       {"extract-lora", run_extract_lora},
     {"clip-g", run_clip_g},         {"fp8", run_fp8},
     {"batch", run_batch},           {"completion", run_completion},
+    {"assemble", run_assemble},
 };
 
 void print_remarks(const plan::Plan& plan, const Settings& settings) {
@@ -107,6 +109,7 @@ class Followed final : public pipeline::Events {
       spdlog::info(smoothed);
     progress_.started(plan, run);
   }
+  void resumed(const pipeline::Resumed& resumed) override { progress_.resumed(resumed); }
   void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
   void restarted(const plan::ValueFindings& findings) override { progress_.restarted(findings); }
 
@@ -212,7 +215,7 @@ int report_quality(const pipeline::Result& result, const Settings& settings) {
 
 }  // namespace
 
-int run_conversion(Settings settings) {
+int run_conversion(Settings settings, const Arguments& arguments) {
   start_log(settings.verbosity, /*notes_to_stderr=*/settings.json || settings.analysis.suggest);
   install_signal_handlers();
 
@@ -230,10 +233,14 @@ int run_conversion(Settings settings) {
   if (settings.goal) choose_by_measurement(checkpoint, settings);
   if (settings.dry_run != DryRun::kNo) return dry_run(input, settings);
 
+  if (settings.run.partition) settings.run.partition->run = partition_run(arguments, settings, checkpoint);
+  if (arguments.flag("resume")) settings.run.resume = resume_key(arguments, settings, checkpoint);
   spdlog::info("Output will be saved to: {}", settings.output);
   spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());
   pipeline::Result result;
   {
+    if (const auto& partition = settings.run.partition)
+      spdlog::info("part {} of {}", partition->part, partition->parts);
     Followed events(settings, checkpoint);
     result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
   }
@@ -254,7 +261,7 @@ int run(const std::vector<std::string>& words) {
     return command->second({args.begin() + 1, args.end()});
   const Arguments arguments = Arguments::parse(args);
   if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
-  return run_conversion(make_settings(arguments));
+  return run_conversion(make_settings(arguments), arguments);
 }
 
 }  // namespace ctq::cli

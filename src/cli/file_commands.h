@@ -15,6 +15,7 @@ int run_dequantize(const std::vector<std::string>& args);
 int run_edit(const std::vector<std::string>& args);
 int run_migrate(const std::vector<std::string>& args);
 int run_extract_lora(const std::vector<std::string>& args);
+int run_assemble(const std::vector<std::string>& args);
 int run_clip_g(const std::vector<std::string>& args);
 int run_fp8(const std::vector<std::string>& args);
 

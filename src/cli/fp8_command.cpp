@@ -42,11 +42,9 @@ std::string method_word(const Arguments& arguments, std::vector<std::string>& no
 
 /// The conversion's command line.
 std::vector<std::string> conversion_words(const Arguments& arguments, const std::string& method) {
-  std::vector<std::string> words = {"--input=" + required(arguments, "input"),
-                                    "--fp8",
-                                    "--scaling_mode=tensor",
-                                    "--optimizer=" + method,
-                                    
+  std::vector<std::string> words = {"--input=" + required(arguments, "input"), "--fp8",
+                                    "--scaling_mode=tensor", "--optimizer=" + method,
+
                                     arguments.flag("legacy") ? "--no-comfy_quant" : "--comfy_quant"};
   if (arguments.given("output")) words.push_back("--output=" + arguments.text("output"));
   if (arguments.flag("verbose")) words.emplace_back("--verbose=VERBOSE");
@@ -200,7 +198,8 @@ Settings make_fp8_settings(const Arguments& arguments) {
 }
 
 int run_fp8(const std::vector<std::string>& args) {
-  return run_conversion(make_fp8_settings(Arguments::parse(args, *command_options("fp8"))));
+  const Arguments arguments = Arguments::parse(args, *command_options("fp8"));
+  return run_conversion(make_fp8_settings(arguments), arguments);
 }
 
 }  // namespace ctq::cli

@@ -104,6 +104,7 @@ std::vector<Row> lora_rows();
 
 // One function per command with a table of its own.
 const CommandOptions& calibrate_options();
+const CommandOptions& assemble_options();
 const CommandOptions& clip_g_options();
 const CommandOptions& fp8_options();
 const CommandOptions& inspect_options();

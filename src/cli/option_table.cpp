@@ -28,6 +28,7 @@ const CommandOptions* command_options(std::string_view command) {
       {"migrate", migrate_options},       {"extract-lora", extract_lora_options},
       {"clip-g", clip_g_options},         {"fp8", fp8_options},
       {"batch", batch_options},           {"completion", completion_options},
+      {"assemble", assemble_options},
   };
   const auto found = kTables.find(command);
   return found == kTables.end() ? nullptr : &found->second();
@@ -49,7 +50,7 @@ std::span<const Command> commands() {
       Command{"gui", "Open the graphical front end", false},
       Command{"verify", "Check that a client would load a file with the right meaning", true},
       Command{"dequantize", "Write a quantized file back as plain weights", true},
-      Command{"assemble", "Join the parts that --partition wrote", false},
+      Command{"assemble", "Join the parts that --partition wrote", true},
       Command{"completion", "Print a shell's completion script, or the man page", true},
   };
   return kCommands;

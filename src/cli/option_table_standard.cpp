@@ -22,8 +22,10 @@ void add_files(std::vector<Option>& table) {
           toggle("--allow-empty", "Write the output even when nothing in it gets quantized").built(),
           toggle("--requantize", "Accept an input that is already quantized; it is decoded first").built(),
           toggle("--resume", "Go on from the journal of an interrupted run with the same inputs and options")
-              .standard("on"),
-          text("--partition", "Write only part i of n of the plan (i/n, or auto for the scheduler's rank)"),
+              .standard("on")
+              .built(),
+          text("--partition", "Write only part i of n of the plan (i/n, or auto for the scheduler's rank)")
+              .built(),
       });
 }
 

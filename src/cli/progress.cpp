@@ -70,6 +70,18 @@ void Progress::started(const plan::Plan& plan, const pipeline::RunOptions& run) 
   }
 }
 
+void Progress::resumed(const pipeline::Resumed& resumed) {
+  spdlog::info("resuming: {} of {} tensors are done", resumed.tensors, resumed.count);
+  bytes_resumed_ = resumed.bytes_done;
+  started_ = Clock::now();
+  if (mode_ == ProgressMode::kJson) {
+    print_json_line({{"event", "resumed"},
+                     {"i", resumed.tensors},
+                     {"n", resumed.count},
+                     {"bytes_done", resumed.bytes_done}});
+  }
+}
+
 void Progress::tensor_done(const pipeline::TensorDone& done) {
   const plan::TensorPlan& tensor = *done.tensor;
   const auto level =
@@ -95,13 +107,14 @@ void Progress::restarted(const plan::ValueFindings& findings) {
   for (const auto& [name, reason] : findings)
     warn("tensor '{}' has {}: it is copied unquantized", printable(name), reason);
   started_ = last_shown_ = Clock::now();
+  bytes_resumed_ = 0;
 }
 
 double Progress::eta_seconds(const pipeline::TensorDone& done) const {
-  if (done.bytes_done == 0) return 0;
+  if (done.bytes_done == bytes_resumed_) return 0;
   const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
   return elapsed * static_cast<double>(done.bytes_total - done.bytes_done) /
-         static_cast<double>(done.bytes_done);
+         static_cast<double>(done.bytes_done - bytes_resumed_);
 }
 
 std::string Progress::status(const pipeline::TensorDone& done) const {

@@ -16,6 +16,7 @@ class Progress final : public pipeline::Events {
   ~Progress() override { clear_line(); }
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override;
+  void resumed(const pipeline::Resumed& resumed) override;
   void tensor_done(const pipeline::TensorDone& done) override;
   void restarted(const plan::ValueFindings& findings) override;
 
@@ -31,6 +32,7 @@ class Progress final : public pipeline::Events {
   const ProgressMode mode_;
   Clock::time_point started_;
   Clock::time_point last_shown_;
+  uint64_t bytes_resumed_ = 0;  ///< of the input: an earlier run's work, of no use to the ETA
   bool line_on_screen_ = false;
 };
 

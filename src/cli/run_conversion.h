@@ -5,7 +5,8 @@
 
 namespace ctq::cli {
 
+/// arguments: what the settings were made of
 /// returns  the exit code
-int run_conversion(Settings settings);
+int run_conversion(Settings settings, const Arguments& arguments);
 
 }  // namespace ctq::cli

@@ -15,6 +15,7 @@
 #include "lora_extraction.h"
 #include "optimizer_settings.h"
 #include "output_path.h"
+#include "partition.h"
 #include "routing_settings.h"
 
 namespace ctq::cli {
@@ -402,6 +403,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.merging = read_merging(arguments, settings.notes);
   settings.output = arguments.given("output") ? arguments.text("output") : output_name(arguments, settings);
   read_lora(arguments, settings);
+  read_partition(arguments, settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;
   settings.run.measure_quality = settings.report_quality || !settings.analysis.reports.empty();

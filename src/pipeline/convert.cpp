@@ -17,9 +17,11 @@
 #include "ctq/linalg/tiles.h"
 #include "ctq/model/stored_type.h"
 #include "ctq/transform/smoothing.h"
+#include "journal.h"
 #include "layer_rounding.h"
 #include "memory.h"
 #include "output_set.h"
+#include "partition.h"
 #include "read_ahead.h"
 #include "write_behind.h"
 
@@ -72,6 +74,10 @@ at::Tensor bias_change(const at::Tensor& weight, const at::Tensor& decoded, cons
   return -(decoded - weight).to(at::kDouble).mul_(mean).sum(1).cpu();
 }
 
+bool is_interruption(const Error& error) {
+  return error.code() == ErrorCode::kInterrupted || error.code() == ErrorCode::kTerminated;
+}
+
 /// Tensors in the order of their bytes: reading is sequential, writing goes to known offsets anyway. Biases
 /// that may be corrected come last, when their weights have been rounded.
 std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan, bool biases_last) {
@@ -90,7 +96,7 @@ std::vector<const TensorPlan*> in_reading_order(const plan::Plan& plan, bool bia
 
 /// Of every weight whose module ("blocks.0.attn" of "blocks.0.attn.to_q.weight") holds several that get one
 /// scale: the largest magnitude of them all. Reads these weights.
-std::map<const TensorPlan*, float> largest_of_modules(const plan::Plan& plan) {
+std::map<std::string_view, float> largest_of_modules(const plan::Plan& plan) {
   std::map<std::string_view, std::vector<const TensorPlan*>> modules;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
@@ -99,7 +105,7 @@ std::map<const TensorPlan*, float> largest_of_modules(const plan::Plan& plan) {
     if (const size_t dot = layer.rfind('.'); dot != std::string_view::npos)
       modules[layer.substr(0, dot)].push_back(&tensor);
   }
-  std::map<const TensorPlan*, float> largest;
+  std::map<std::string_view, float> largest;
   for (const auto& [module, weights] : modules) {
     if (weights.size() < 2) continue;
     float whole = 0;
@@ -107,7 +113,7 @@ std::map<const TensorPlan*, float> largest_of_modules(const plan::Plan& plan) {
       throw_if_cancelled();
       whole = std::max(whole, linalg::extent(model::load(*weight->source)).amax);
     }
-    for (const TensorPlan* weight : weights) largest[weight] = whole;
+    for (const TensorPlan* weight : weights) largest[weight->source->name()] = whole;
   }
   return largest;
 }
@@ -125,45 +131,34 @@ std::optional<transform::Smoothing> make_smoothing(const model::Checkpoint& chec
 /// One pass over a plan.
 class Run {
  public:
-  Run(const model::Checkpoint& checkpoint, const plan::Plan& plan, const RunOptions& options, Events& events)
+  /// whole: all of the plan, where `plan` is a part of it
+  /// journal: null where nothing is to be kept of an interrupted run
+  Run(const model::Checkpoint& checkpoint, const plan::Plan& whole, const plan::Plan& plan,
+      const RunOptions& options, Journal* journal, Events& events)
       : plan_(plan),
         options_(options),
+        journal_(journal),
         events_(events),
-        smoothing_(make_smoothing(checkpoint, plan, options)),
+        smoothing_(make_smoothing(checkpoint, whole, options)),
         rounding_(checkpoint, options, smoothing_ ? &*smoothing_ : nullptr),
-        outputs_(plan, options.output),
+        outputs_(plan, options.output,
+                 journal ? safetensors::Unfinished::kKept : safetensors::Unfinished::kRemoved),
         writes_(options.byte_budget) {
-    if (options.shared_scales) shared_largest_ = largest_of_modules(plan);
+    if (options.shared_scales) shared_largest_ = largest_of_modules(whole);
   }
 
   /// False when a weight turned out not to be quantizable: the run is then worthless.
   bool carry_out(Result& result) {
-    const std::vector<const TensorPlan*> order =
-        in_reading_order(plan_, options_.bias_correction != BiasCorrection::kNone);
-    ReadAhead read_ahead(order, options_.byte_budget);
-    uint64_t total = 0;
-    for (const TensorPlan* tensor : order) total += tensor->bytes_in();
-    uint64_t done = 0;
-    for (size_t i = 0; i < order.size(); ++i) {
+    try {
+      if (!convert_tensors(result)) return false;
+      writes_.drain();
       throw_if_cancelled();
-      read_ahead.advance(i);
-      const Clock::time_point start = Clock::now();
-      TensorDone event;
-      event.tensor = order[i], event.index = i + 1, event.count = order.size(), event.bytes_total = total;
-      if (!convert_tensor(*order[i], event)) return false;
-      event.seconds = seconds_since(start);
-      event.bytes_done = done += order[i]->bytes_in();
-      if (event.error)
-        result.quality.push_back({order[i]->source->name(), order[i]->target.label(), *event.error,
-                                  event.optimized, event.seconds});
-      if (event.optimized) {
-        ++result.optimized;
-        if (event.optimized->guarded) ++result.guarded;
-      }
-      events_.tensor_done(event);
+    } catch (const Error& error) {
+      if (!journal_ || !is_interruption(error)) throw;
+      writes_.drain();
+      journal_->flush([this] { outputs_.sync_data(); });
+      throw;
     }
-    writes_.drain();
-    throw_if_cancelled();
     result.biases_corrected = biases_corrected_;
     result.smoothed_inputs = smoothing_ ? smoothing_->inputs() : 0;
     result.written = outputs_.commit();
@@ -171,7 +166,68 @@ class Run {
   }
 
  private:
-  bool convert_tensor(const TensorPlan& tensor, TensorDone& event) {
+  bool convert_tensors(Result& result) {
+    std::vector<const TensorPlan*> order =
+        in_reading_order(plan_, options_.bias_correction != BiasCorrection::kNone);
+    uint64_t total = 0;
+    for (const TensorPlan* tensor : order) total += tensor->bytes_in();
+    const Resumed resumed = take_over(order, result);
+    ReadAhead read_ahead(order, options_.byte_budget);
+    uint64_t done = resumed.bytes_done;
+    for (size_t i = 0; i < order.size(); ++i) {
+      throw_if_cancelled();
+      read_ahead.advance(i);
+      TensorDone event;
+      event.tensor = order[i], event.index = resumed.tensors + i + 1, event.count = resumed.count;
+      event.bytes_total = total;
+      const Clock::time_point start = Clock::now();
+      record_ = {};
+      if (!convert_tensor(*order[i])) return false;
+      event.seconds = seconds_since(start);
+      event.error = record_.error, event.optimized = record_.optimized;
+      event.bytes_done = done += order[i]->bytes_in();
+      add_to(result, *order[i], record_, event.seconds);
+      events_.tensor_done(event);
+    }
+    return true;
+  }
+
+  /// Takes out of `order` what an interrupted run has done already.
+  Resumed take_over(std::vector<const TensorPlan*>& order, Result& result) {
+    Resumed resumed{.tensors = 0, .count = order.size(), .bytes_done = 0};
+    if (!journal_) return resumed;
+    std::erase_if(order, [&](const TensorPlan* tensor) {
+      throw_if_cancelled();
+      const DoneRecord* record = journal_->find(tensor->source->name());
+      if (!record || !is_written(*tensor, *record)) return false;
+      if (record->bias_change.defined()) bias_changes_[bias_of(plan_, *tensor)] = record->bias_change;
+      add_to(result, *tensor, *record, record->seconds);
+      ++resumed.tensors;
+      resumed.bytes_done += tensor->bytes_in();
+      return true;
+    });
+    if (resumed.tensors > 0) events_.resumed(resumed);
+    return resumed;
+  }
+
+  bool is_written(const TensorPlan& tensor, const DoneRecord& record) {
+    if (record.checksums.size() != tensor.outputs.size()) return false;
+    for (size_t i = 0; i < tensor.outputs.size(); ++i) {
+      if (!outputs_.adopt(tensor.outputs[i].name, record.checksums[i])) return false;
+    }
+    return true;
+  }
+
+  static void add_to(Result& result, const TensorPlan& tensor, const DoneRecord& record, double seconds) {
+    if (record.error)
+      result.quality.push_back(
+          {tensor.source->name(), tensor.target.label(), *record.error, record.optimized, seconds});
+    if (!record.optimized) return;
+    ++result.optimized;
+    if (record.optimized->guarded) ++result.guarded;
+  }
+
+  bool convert_tensor(const TensorPlan& tensor) {
     switch (tensor.decision) {
       case Decision::kKeep:
         if (const auto found = bias_changes_.find(&tensor); found != bias_changes_.end())
@@ -184,7 +240,7 @@ class Run {
         });
         return true;
       case Decision::kCast: return cast(tensor);
-      case Decision::kQuantize: return quantize(tensor, event);
+      case Decision::kQuantize: return quantize(tensor);
       case Decision::kRemove: return true;
     }
     return true;
@@ -228,24 +284,26 @@ class Run {
     return true;
   }
 
-  bool quantize(const TensorPlan& tensor, TensorDone& event) {
+  bool quantize(const TensorPlan& tensor) {
+    const Clock::time_point start = Clock::now();
     try {
       const at::Tensor weight = values_of(tensor);
-      const auto shared = shared_largest_.find(&tensor);
+      const auto shared = shared_largest_.find(tensor.source->name());
       auto outcome = rounding_.round(tensor, weight, shared == shared_largest_.end() ? 0 : shared->second);
       if (!outcome) return false;
       const format::Encoded& encoded = outcome->encoded;
-      event.optimized = std::move(outcome->optimized);
+      record_.optimized = std::move(outcome->optimized);
       const TensorPlan* bias = bias_of(plan_, tensor);
       const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
       if (options_.measure_quality || mean.defined()) {
         const at::Tensor decoded = format::decode(encoded);
-        if (options_.measure_quality) event.error = metrics::weight_error(weight, decoded);
-        if (mean.defined()) bias_changes_[bias] = bias_change(weight, decoded, mean);
+        if (options_.measure_quality) record_.error = metrics::weight_error(weight, decoded);
+        if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(weight, decoded, mean);
       }
       std::vector<at::Tensor> stored = packed(tensor, encoded);
       if (tensor.copies_scale) stored.push_back(encoded.scales.to(at::kFloat).clone());
       for (at::Tensor& part : stored) part = part.cpu();
+      record_.seconds = seconds_since(start);
       store(tensor, std::move(stored));
     } catch (const c10::OutOfMemoryError&) {
       fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
@@ -278,20 +336,27 @@ class Run {
     tensor.source->file->release(*tensor.source->info);
     uint64_t bytes = 0;
     for (const at::Tensor& stored : tensors) bytes += stored.nbytes();
-    writes_.add(bytes, [this, &tensor, tensors = std::move(tensors)] {
+    writes_.add(bytes, [this, &tensor, tensors = std::move(tensors), record = record_]() mutable {
       for (size_t i = 0; i < tensors.size(); ++i)
         outputs_.write(tensor.outputs[i].name, bytes_of(tensors[i]));
+      if (!journal_) return;
+      record.tensor = tensor.source->name();
+      for (const at::Tensor& stored : tensors)
+        record.checksums.push_back(safetensors::checksum(bytes_of(stored)));
+      journal_->add(record, [this] { outputs_.sync_data(); });
     });
   }
 
   const plan::Plan& plan_;
   const RunOptions& options_;
+  Journal* const journal_;
   Events& events_;
   std::optional<transform::Smoothing> smoothing_;
   LayerRounding rounding_;
-  std::map<const TensorPlan*, float> shared_largest_;     ///< of weights that share a scale
+  std::map<std::string_view, float> shared_largest_;      ///< by weights that share a scale
   std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
   size_t biases_corrected_ = 0;
+  DoneRecord record_;  ///< of the tensor that is worked on
   OutputSet outputs_;
   WriteBehind writes_;
 };
@@ -310,31 +375,94 @@ plan::ValueFindings look_at_values(const plan::Plan& plan) {
   return findings;
 }
 
+/// The plan, and the part of it that is carried out.
+class Work {
+ public:
+  Work(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
+       Journal* journal, Events& events)
+      : checkpoint_(checkpoint), options_(options), run_(run), journal_(journal), events_(events) {
+    if (journal_) result_.findings = journal_->findings();
+  }
+
+  Result carry_out() {
+    make_plan();
+    // All parts must know of the weights that change the plan.
+    if (run_.partition && result_.findings.empty()) {
+      find_values();
+      if (!result_.findings.empty()) make_plan();
+    }
+    events_.started(whole_, run_);
+    if (!result_.findings.empty()) events_.restarted(result_.findings);
+    bool done = convert_once();
+    if (!done) {
+      find_values();
+      events_.restarted(result_.findings);
+      result_.quality.clear();
+      result_.optimized = result_.guarded = 0;
+      make_plan();
+      done = convert_once();
+    }
+    if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint_.path());
+    return std::move(result_);
+  }
+
+ private:
+  void make_plan() {
+    const std::string name = std::filesystem::path(run_.output).filename().string();
+    whole_ = plan::make_plan(checkpoint_, options_, name, result_.findings);
+    if (!run_.partition) {
+      result_.plan = whole_;
+      return;
+    }
+    const LayerMethods methods(checkpoint_, run_.optimizer, run_.recording, run_.lora);
+    result_.plan = part_of(whole_, *run_.partition, methods);
+  }
+
+  void find_values() {
+    result_.findings = look_at_values(whole_);
+    if (!run_.strict || result_.findings.empty()) return;
+    const auto& [tensor, finding] = *result_.findings.begin();
+    fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized",
+         printable(tensor), finding);
+  }
+
+  bool convert_once() {
+    if (journal_) journal_->begin(result_.plan, result_.findings);
+    return Run(checkpoint_, whole_, result_.plan, run_, journal_, events_).carry_out(result_);
+  }
+
+  const model::Checkpoint& checkpoint_;
+  const plan::Options& options_;
+  const RunOptions& run_;
+  Journal* const journal_;
+  Events& events_;
+  plan::Plan whole_;
+  Result result_;
+};
+
+/// With a journal that outlasts an interruption.
+Result convert_resumably(const model::Checkpoint& checkpoint, const plan::Options& options,
+                         const RunOptions& run, Events& events) {
+  Journal journal(run.output, *run.resume);
+  try {
+    return Work(checkpoint, options, run, &journal, events).carry_out();
+  } catch (const Error& error) {
+    if (!is_interruption(error) || !journal.keep()) throw;
+    fail(error.code(),
+         "{}; {} layers are done and kept: the same command goes on from there. To discard them instead: {}",
+         error.what(), journal.records(), journal.removal());
+  }
+}
+
 }  // namespace
 
 Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
                Events& events) {
   const Clock::time_point start = Clock::now();
   MemoryWatch memory;
-  const std::string name = std::filesystem::path(run.output).filename().string();
-  Result result;
-  result.plan = plan::make_plan(checkpoint, options, name);
-  events.started(result.plan, run);
-  bool done = Run(checkpoint, result.plan, run, events).carry_out(result);
-  if (!done) {
-    result.findings = look_at_values(result.plan);
-    if (run.strict && !result.findings.empty()) {
-      const auto& [tensor, finding] = *result.findings.begin();
-      fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized",
-           printable(tensor), finding);
-    }
-    events.restarted(result.findings);
-    result.quality.clear();
-    result.optimized = result.guarded = 0;
-    result.plan = plan::make_plan(checkpoint, options, name, result.findings);
-    done = Run(checkpoint, result.plan, run, events).carry_out(result);
-  }
-  if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint.path());
+  if (!run.resume) Journal::remove_left(run.output);
+  Result result = run.resume ? convert_resumably(checkpoint, options, run, events)
+                             : Work(checkpoint, options, run, /*journal=*/nullptr, events).carry_out();
   std::ranges::sort(result.quality, {}, &LayerError::name);
   result.seconds = seconds_since(start);
   result.peak_memory_bytes = memory.peak();

@@ -6,10 +6,11 @@
 
 namespace ctq::pipeline {
 
-OutputSet::OutputSet(const plan::Plan& plan, const std::string& output) : output_(output) {
+OutputSet::OutputSet(const plan::Plan& plan, const std::string& output, safetensors::Unfinished unfinished)
+    : output_(output), unfinished_(unfinished) {
   const std::filesystem::path folder = std::filesystem::path(output).parent_path();
   for (const plan::OutputFile& file : plan.files) {
-    files_.emplace_back((folder / file.name).string(), file.tensors, plan.metadata);
+    files_.emplace_back((folder / file.name).string(), file.tensors, plan.metadata, unfinished);
     for (const safetensors::TensorInfo& tensor : file.tensors)
       file_of_tensor_[tensor.name] = files_.size() - 1;
   }
@@ -32,8 +33,8 @@ std::string OutputSet::commit() {
       total += tensor.bytes();
     }
   }
-  const std::string index = output_ + ".index.json";
-  safetensors::write_text_file(index, safetensors::write_index(weight_map, total));
+  const std::string index = index_name(output_);
+  safetensors::write_text_file(index, safetensors::write_index(weight_map, total), unfinished_);
   return index;
 }
 

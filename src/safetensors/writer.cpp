@@ -9,6 +9,8 @@
 #include <unordered_map>
 #include <utility>
 
+#include <xxhash.h>
+
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "header_json.h"
@@ -58,14 +60,14 @@ std::vector<TensorInfo> lay_out(std::vector<TensorInfo> tensors) {
 }
 
 struct Writer::Impl {
-  Impl(const std::string& path, std::vector<TensorInfo> laid_out)
-      : file(path), tensors(std::move(laid_out)) {}
+  Impl(const std::string& path, std::vector<TensorInfo> laid_out, Unfinished unfinished)
+      : file(path, unfinished), tensors(std::move(laid_out)) {}
 
   /// Where a tensor goes, claimed so that no other call writes it.
   const TensorInfo& claim(std::string_view name, uint64_t bytes);
-  void mark_written(std::string_view name);
+  enum class State { kMissing, kAdopted, kClaimed, kWritten };
+  void mark(std::string_view name, State state);
 
-  enum class State { kMissing, kClaimed, kWritten };
   struct Entry {
     const TensorInfo* tensor;
     State state;
@@ -93,20 +95,23 @@ const TensorInfo& Writer::Impl::claim(std::string_view name, uint64_t bytes) {
          file.path(), printable(name), entry.tensor->bytes(), bytes);
   }
   // A tensor without bytes counts as written from the start, so that calling for it is optional.
-  if (entry.state != State::kMissing && bytes > 0) {
+  if (entry.state > State::kAdopted && bytes > 0) {
     fail(ErrorCode::kFailure, "{}: tensor '{}' is written twice", file.path(), printable(name));
   }
   if (bytes > 0) entry.state = State::kClaimed;
   return *entry.tensor;
 }
 
-void Writer::Impl::mark_written(std::string_view name) {
+void Writer::Impl::mark(std::string_view name, State state) {
   const std::lock_guard lock(mutex);
-  entries.find(name)->second.state = State::kWritten;
+  entries.find(name)->second.state = state;
 }
 
-Writer::Writer(const std::string& path, std::vector<TensorInfo> laid_out, const Metadata& metadata)
-    : impl_(std::make_unique<Impl>(path, std::move(laid_out))) {
+uint64_t checksum(std::span<const std::byte> bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
+
+Writer::Writer(const std::string& path, std::vector<TensorInfo> laid_out, const Metadata& metadata,
+               Unfinished unfinished)
+    : impl_(std::make_unique<Impl>(path, std::move(laid_out), unfinished)) {
   Impl& impl = *impl_;
   const std::string header = checked_header(impl.tensors, metadata, path);
   impl.data_start = impl.file_bytes = header.size();
@@ -130,7 +135,7 @@ uint64_t Writer::file_bytes() const { return impl_->file_bytes; }
 void Writer::write(std::string_view name, std::span<const std::byte> bytes) {
   const TensorInfo& tensor = impl_->claim(name, bytes.size());
   impl_->file.write_at(impl_->data_start + tensor.begin, bytes);
-  impl_->mark_written(name);
+  impl_->mark(name, Impl::State::kWritten);
 }
 
 void Writer::copy(std::string_view name, const Reader& source, const TensorInfo& source_tensor) {
@@ -148,14 +153,35 @@ void Writer::copy(std::string_view name, const Reader& source, const TensorInfo&
     }
     impl_->file.write_at(offset + copied, source.bytes(source_tensor).subspan(copied));
   }
-  impl_->mark_written(name);
+  impl_->mark(name, Impl::State::kWritten);
 }
+
+bool Writer::adopt(std::string_view name, uint64_t expected_checksum) {
+  constexpr size_t kPieceBytes = size_t{1} << 22;
+  const auto found = impl_->entries.find(name);
+  if (found == impl_->entries.end()) return false;
+  const TensorInfo& tensor = *found->second.tensor;
+  std::vector<std::byte> piece(static_cast<size_t>(std::min<uint64_t>(tensor.bytes(), kPieceBytes)));
+  const std::unique_ptr<XXH3_state_t, decltype(&XXH3_freeState)> state(XXH3_createState(), &XXH3_freeState);
+  XXH3_64bits_reset(state.get());
+  for (uint64_t done = 0; done < tensor.bytes(); done += piece.size()) {
+    piece.resize(static_cast<size_t>(std::min<uint64_t>(tensor.bytes() - done, kPieceBytes)));
+    impl_->file.read_at(impl_->data_start + tensor.begin + done, piece);
+    XXH3_64bits_update(state.get(), piece.data(), piece.size());
+  }
+  if (XXH3_64bits_digest(state.get()) != expected_checksum) return false;
+  if (tensor.bytes() > 0) impl_->mark(name, Impl::State::kAdopted);
+  return true;
+}
+
+void Writer::sync_data() { impl_->file.sync_data(); }
 
 void Writer::finish() {
   if (impl_->finished) return;
   for (const TensorInfo& tensor : impl_->tensors) {
     const std::lock_guard lock(impl_->mutex);
-    if (impl_->entries.find(tensor.name)->second.state != Impl::State::kWritten) {
+    if (const Impl::State state = impl_->entries.find(tensor.name)->second.state;
+        state != Impl::State::kWritten && state != Impl::State::kAdopted) {
       fail(ErrorCode::kFailure, "{}: tensor '{}' was not written", path(), printable(tensor.name));
     }
   }
@@ -168,8 +194,8 @@ void Writer::commit() {
   impl_->file.commit();
 }
 
-void write_text_file(const std::string& path, std::string_view text) {
-  TemporaryFile file(path);
+void write_text_file(const std::string& path, std::string_view text, Unfinished unfinished) {
+  TemporaryFile file(path, unfinished);
   file.reserve(text.size());
   file.write_at(0, std::as_bytes(std::span(text)));
   file.finish();

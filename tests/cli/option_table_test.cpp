@@ -247,6 +247,8 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--help-json",
                                     "--help-experimental",
                                     "--requantize",
+                                    "--resume",
+                                    "--partition",
                                     "--extract-lora",
                                     "--lora-output",
                                     "--lora-rank",

@@ -275,7 +275,7 @@ TEST_CASE("a sparse file with a tensor above 4 GiB converts", "[end_to_end][slow
   CHECK(codes.back() == std::byte{0});
 }
 
-TEST_CASE("an interrupt removes the temporary file and exits 130", "[end_to_end]") {
+TEST_CASE("an interrupt without --resume removes the temporary file and exits 130", "[end_to_end]") {
   const TempDir dir;
   const std::string header =
       R"({"a.weight":{"dtype":"BF16","shape":[262144,1024],"data_offsets":[0,536870912]},)"
@@ -285,7 +285,7 @@ TEST_CASE("an interrupt removes the temporary file and exits 130", "[end_to_end]
   std::filesystem::resize_file(dir / "m.safetensors", 8 + header.size() + 1610612736u);
   write_file(dir / "o.safetensors", kOlder);
   const Outcome outcome =
-      run_binary({"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8", "--threads", "1"},
+      run_binary({"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8", "--threads", "1", "--no-resume"},
                  "timeout --foreground --preserve-status -s INT 0.4");
   INFO(outcome.err << outcome.out);
   CHECK(outcome.code == 130);

@@ -69,6 +69,9 @@ class Recorder : public Events {
     planned = plan.tensors.size();
     if (on_started) on_started();
   }
+  void resumed(const Resumed& resumed) override {
+    said.push_back(fmt::format("resumed {}/{}", resumed.tensors, resumed.count));
+  }
   void tensor_done(const TensorDone& event) override {
     said.push_back(event.tensor->source->name());
     done.push_back(event);
@@ -471,6 +474,56 @@ TEST_CASE("convert: a signal ends the run and leaves nothing", "[pipeline]") {
   REQUIRE(::waitpid(child, &status, 0) == child);
   REQUIRE(WIFEXITED(status));
   CHECK(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+  CHECK(made.out.entries().empty());
+}
+
+TEST_CASE("convert: what an interrupted run has done and found is not done again", "[pipeline]") {
+  Conversion made(
+      {f32_weight("a.weight", 32, 32), weight_with("nan.weight", NAN), f32_weight("z.weight", 32, 32)});
+  made.run.measure_quality = true;
+  const std::string whole = made.bytes_after(int8_row());
+  std::filesystem::remove(made.run.output);
+  made.events = Recorder();
+  made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    install_signal_handlers();
+    made.events.on_tensor_done = [&] {
+      if (made.events.said.back() == "nan.weight") std::raise(SIGINT);
+    };
+    int code = 0;
+    try {
+      made.convert(int8_row());
+    } catch (const Error& error) {
+      code = static_cast<int>(error.code());
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+  CHECK(made.out.entries() == Names{".o.safetensors.journal", ".o.safetensors.partial"});
+
+  const Result result = made.convert(int8_row());
+  CHECK(made.events.said == Names{"started", "restarted", "resumed 1/3", "nan.weight", "z.weight"});
+  CHECK(made.events.done.back().index == 3);
+  CHECK(result.findings.size() == 1);
+  REQUIRE(result.quality.size() == 2);
+  CHECK(result.quality.front().name == "a.weight");
+  CHECK(test::read_file(made.run.output) == whole);
+  CHECK(made.out.entries() == Names{"o.safetensors"});
+}
+
+TEST_CASE("convert: an error leaves nothing of a run that could be resumed", "[pipeline]") {
+  Conversion made(small_model());
+  made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
+  made.run.output = made.out / "new/o.safetensors";
+  made.events.on_tensor_done = [&] {
+    if (made.events.done.size() == 4) throw std::runtime_error("stopped");
+  };
+  CHECK_THROWS_WITH(made.convert(int8_row()), "stopped");
   CHECK(made.out.entries().empty());
 }
 

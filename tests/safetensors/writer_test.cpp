@@ -250,6 +250,32 @@ TEST_CASE("writer: without commit the folder is as it was", "[safetensors]") {
   CHECK(dir.entries() == Names{"x"});
 }
 
+TEST_CASE("writer: a kept file is taken up by the next writer of that path", "[safetensors]") {
+  const TempDir dir;
+  const auto kept = [&] { return Writer(dir / "x", two_tensors(), {}, Unfinished::kKept); };
+  kept().write("a", bytes_of("abc"sv));
+  CHECK(dir.entries() == Names{".x.partial"});
+  CHECK(partial_path(dir / "x") == dir / ".x.partial");
+  Writer writer = kept();
+  CHECK_FAILS(kept(), dir / "x", "another run");
+  CHECK(writer.adopt("a", checksum(bytes_of("abc"sv))));
+  CHECK_FALSE(writer.adopt("a", checksum(bytes_of("abd"sv))));
+  CHECK_FALSE(writer.adopt("c", 0));
+  CHECK_FAILS(writer.finish(), "'b'");
+  writer.write("b", bytes_of("bb"sv));
+  SECTION("adopted") {
+    writer.commit();
+    CHECK(read_file(dir / "x").ends_with("abc"));
+  }
+  SECTION("written all the same") {
+    writer.write("a", bytes_of("ABC"sv));
+    CHECK_FAILS(writer.write("a", bytes_of("ABC"sv)), "twice");
+    writer.commit();
+    CHECK(read_file(dir / "x").ends_with("ABC"));
+  }
+  CHECK(dir.entries() == Names{"x"});
+}
+
 TEST_CASE("writer: missing folders are made", "[safetensors]") {
   const TempDir dir;
   Writer writer(dir / "new/folder/x", lay_out({}), {});

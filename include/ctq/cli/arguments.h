@@ -49,6 +49,8 @@ class Arguments {
   uint64_t bytes(std::string_view option) const;
   const std::vector<std::string>& list(std::string_view option) const;
   Origin origin(std::string_view option) const { return value(option).origin; }
+  /// The table.
+  std::span<const Option> options() const { return options_; }
 
  private:
   struct Value {
@@ -64,6 +66,7 @@ class Arguments {
   void settle(std::string_view option, std::vector<std::string> words, Origin origin);
   void read_environment(std::span<const Option> options);
 
+  std::span<const Option> options_;
   std::map<std::string, Value, std::less<>> values_;
 };
 

@@ -24,6 +24,21 @@ enum class BiasCorrection : uint8_t {
   kNorm,      ///< also with the mean that the bias of a norm right before the layer implies
 };
 
+/// All that the bytes of an output depend on. A run goes on from one that was interrupted only where the
+/// three texts are equal.
+struct ResumeKey {
+  std::string version;  ///< of the program
+  std::string input;    ///< what tells the input files apart from others of the same names
+  std::string options;  ///< with what tells files that options name apart
+};
+
+/// One of several processes that share a plan; rewrite::assemble() joins what they write.
+struct Partition {
+  int64_t part = 1;  ///< from 1
+  int64_t parts = 1;
+  std::string run;  ///< what a part's bytes depend on besides the plan: parts join where it is equal
+};
+
 struct RunOptions {
   std::string output;  ///< final path of the file, or of the file the shards are named after
   at::Device device = at::kCPU;
@@ -40,6 +55,9 @@ struct RunOptions {
       smoothquant_alpha;  ///< smooths inputs first (transform::Smoothing); needs a recording
   bool strict = false;    ///< non-finite weights end the run
   bool shared_scales = false;  ///< weights of one module, each with one scale, get one scale for all
+  std::optional<ResumeKey> resume;  ///< keeps what an interrupted run has done, and goes on from it; nothing:
+                                    ///< neither
+  std::optional<Partition> partition;  ///< writes the layers of one part; the plan must have one file
 };
 
 /// ||U^T E V||_F / ||W||_F before and after an optimizer.
@@ -81,6 +99,13 @@ struct TensorDone {
   uint64_t bytes_total = 0;
 };
 
+/// What an interrupted run had done already.
+struct Resumed {
+  size_t tensors = 0;
+  size_t count = 0;         ///< of all tensors
+  uint64_t bytes_done = 0;  ///< of the input
+};
+
 struct MeasuredLayer;
 
 /// What a caller can follow. Called from one thread, in the order of work.
@@ -90,6 +115,8 @@ class Events {
   /// By choose_formats(). index from 1.
   virtual void measured(const MeasuredLayer&, size_t /*index*/, size_t /*count*/) {}
   virtual void started(const plan::Plan&, const RunOptions&) {}
+  /// Before the first tensor, where some need not be done again; tensor_done() is not called for those.
+  virtual void resumed(const Resumed&) {}
   virtual void tensor_done(const TensorDone&) {}
   /// Weights turned out not to be quantizable; the run starts again with them kept.
   virtual void restarted(const plan::ValueFindings&) {}
@@ -105,7 +132,7 @@ struct LayerError {
 };
 
 struct Result {
-  plan::Plan plan;                  ///< as carried out
+  plan::Plan plan;                  ///< as carried out; of one part where there are several
   plan::ValueFindings findings;     ///< weights kept because of their values
   std::vector<LayerError> quality;  ///< when measured, sorted by name
   size_t optimized = 0;             ///< layers whose codes an optimizer chose
@@ -118,8 +145,9 @@ struct Result {
 };
 
 /// Plans and converts. On return the output is whole under its final name. On any exception nothing of it is
-/// left, and an older output is as it was. throws  what make_plan, the reader and the writer throw;
-/// Error(kInterrupted) after a signal
+/// left, unless a signal ended a run with `resume` that had done a tensor: then partial files and a journal
+/// are. An older output is as it was. throws  what make_plan, the reader and the writer throw;
+/// Error(kInterrupted) or Error(kTerminated) after a signal
 Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
                Events& events);
 

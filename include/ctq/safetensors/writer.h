@@ -18,15 +18,29 @@ namespace ctq::safetensors {
 /// offsets. throws  Error(kFailure) on a duplicate name or an overflowing shape.
 std::vector<TensorInfo> lay_out(std::vector<TensorInfo> tensors);
 
+/// What a writer that is destroyed without commit() leaves.
+enum class Unfinished : uint8_t {
+  kRemoved,  ///< nothing
+  kKept,     ///< the hidden file (partial_path()): the next such writer of that path finds in it what was
+             ///< written
+};
+
+/// XXH3 of a tensor's bytes.
+uint64_t checksum(std::span<const std::byte> bytes);
+
+/// Where a writer with Unfinished::kKept writes before commit().
+std::string partial_path(const std::string& path);
+
 /// One output file: written beside its final name under a hidden temporary name, renamed by commit(). A
-/// writer that is destroyed without commit() leaves nothing behind, and an older file of the final name as it
-/// was.
+/// writer that is destroyed without commit() leaves nothing behind, unless it is to be kept, and an older
+/// file of the final name as it was.
 class Writer {
  public:
   /// Creates the temporary file, reserves its space and writes the header. Missing parent folders are
   /// created. throws  Error(kFailure): folder not creatable or not writable, `path` is a directory, not
-  /// enough space.
-  Writer(const std::string& path, std::vector<TensorInfo> laid_out, const Metadata& metadata);
+  /// enough space; with kKept: another writer is at work on it.
+  Writer(const std::string& path, std::vector<TensorInfo> laid_out, const Metadata& metadata,
+         Unfinished unfinished = Unfinished::kRemoved);
   ~Writer();
   Writer(Writer&&) noexcept;
   Writer& operator=(Writer&&) noexcept;
@@ -43,6 +57,12 @@ class Writer {
   /// `source_name` is its name there.
   void copy(std::string_view name, const Reader& source, const TensorInfo& source_tensor);
 
+  /// Takes a tensor over from the kept file of an earlier writer. It may still be written, in place of that.
+  /// returns  false when its bytes there have another checksum
+  bool adopt(std::string_view name, uint64_t expected_checksum);
+  /// What was written so far outlasts a loss of power.
+  void sync_data();
+
   /// First half of the end: checks that every tensor was written, gives the file its permissions and syncs it
   /// to the disk. throws  Error(kFailure) naming the first tensor that is missing.
   void finish();
@@ -56,6 +76,7 @@ class Writer {
 };
 
 /// Writes a small text file the same way (temporary name, sync, rename).
-void write_text_file(const std::string& path, std::string_view text);
+void write_text_file(const std::string& path, std::string_view text,
+                     Unfinished unfinished = Unfinished::kRemoved);
 
 }  // namespace ctq::safetensors

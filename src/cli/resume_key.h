@@ -1,0 +1,21 @@
+// Whether an interrupted conversion was the same one.
+#pragma once
+
+#include "ctq/cli/arguments.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/pipeline/convert.h"
+#include "settings.h"
+
+namespace ctq::cli {
+
+/// From the headers, sizes and times of modification of the input's files, all options that may show in the
+/// output (also those whose values follow from the machine: device, threads, a random seed), and size and
+/// time of modification of the files that options name.
+pipeline::ResumeKey resume_key(const Arguments& arguments, const Settings& settings,
+                               const model::Checkpoint& checkpoint);
+
+/// The same for parts that may come from several machines: without times of modification, device and threads.
+std::string partition_run(const Arguments& arguments, const Settings& settings,
+                          const model::Checkpoint& checkpoint);
+
+}  // namespace ctq::cli

@@ -1,0 +1,97 @@
+// Conversions that are interrupted and started again (tests/clients/resume_after_kill.py: those that are
+// killed).
+#include <catch2/catch.hpp>
+
+#include "support/make_checkpoint.h"
+#include "support/run_binary.h"
+
+using namespace ctq::test;
+using Names = std::vector<std::string>;
+
+namespace {
+
+/// Forty layers that take some tenths of a second each.
+struct Fixture {
+  TempDir in, out;
+  std::string model = in / "m.safetensors", output = out / "o.safetensors";
+
+  Fixture() {
+    std::vector<TestTensor> tensors;
+    for (size_t i = 0; i < 40; ++i)
+      tensors.push_back(bf16_weight(std::string(i, 'a') + "l.weight", 256, 256));
+    make_checkpoint(model, tensors);
+  }
+  Outcome convert(const Names& more = {}, const std::string& prefix = "") const {
+    Names args = {"-i",          model,      "-o",         output, "--fp8",     "--comfy_quant",
+                  "--optimizer", "original", "--num_iter", "400",  "--threads", "1"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_binary(args, prefix);
+  }
+  /// What an interrupted run says, when it left something.
+  std::string interrupt() const {
+    // Without --foreground `timeout` signals the process and its group.
+    const Outcome run = convert({}, "timeout --preserve-status -s INT 2");
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 130);
+    REQUIRE(out.entries() == Names{".o.safetensors.journal", ".o.safetensors.partial"});
+    return run.err;
+  }
+};
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+}  // namespace
+
+TEST_CASE("resume: an interrupted run says what it keeps, and the same command ends as if nothing had been",
+          "[end_to_end][slow]") {
+  const Fixture files;
+  const std::string said = files.interrupt();
+  CHECK(has(said, "layers are done and kept: the same command goes on from there"));
+  CHECK(has(said, "rm -f '" + (files.out / ".o.safetensors.journal") + "' '" +
+                      (files.out / ".o.safetensors.partial") + "'"));
+  const Outcome again = files.convert({"--quality-threshold", "20", "--verbose", "NORMAL"});
+  INFO(again.err << again.out);
+  REQUIRE(again.code == 0);
+  CHECK(has(again.out, "resuming: "));
+  CHECK(has(again.out, " of 40 tensors are done"));
+  CHECK(files.out.entries() == Names{"o.safetensors"});
+  const std::string bytes = read_file(files.output);
+  REQUIRE(files.convert({"--no-resume"}).code == 0);
+  CHECK(read_file(files.output) == bytes);
+}
+
+TEST_CASE("resume: another run starts afresh, says why, and leaves nothing of the first",
+          "[end_to_end][slow]") {
+  const Fixture files;
+  files.interrupt();
+  Names more = {"--simple"};
+  std::string why;
+  SECTION("options") { why = "with other options, or other files that they name"; }
+  SECTION("input") {
+    std::filesystem::last_write_time(files.model, std::filesystem::file_time_type::clock::now());
+    why = "of another input";
+  }
+  SECTION("--no-resume") {
+    more.emplace_back("--no-resume");
+    why = "(--no-resume)";
+  }
+  const Outcome run = files.convert(more);
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  CHECK(has(run.out, "not resuming: "));
+  CHECK(has(run.out, why));
+  CHECK_FALSE(has(run.out, " tensors are done"));
+  CHECK(files.out.entries() == Names{"o.safetensors"});
+}
+
+TEST_CASE("resume: a damaged partial file costs the layers that are damaged", "[end_to_end][slow]") {
+  const Fixture files;
+  files.interrupt();
+  std::string damaged = read_file(files.out / ".o.safetensors.partial");
+  for (size_t i = damaged.size() / 2; i < damaged.size(); ++i) damaged[i] ^= 1;
+  write_file(files.out / ".o.safetensors.partial", damaged);
+  REQUIRE(files.convert().code == 0);
+  const std::string bytes = read_file(files.output);
+  REQUIRE(files.convert({"--no-resume"}).code == 0);
+  CHECK(read_file(files.output) == bytes);
+}
