@@ -111,7 +111,7 @@ TEST_CASE("optimizer: options that contradict each other are refused, those with
   };
   notes({"--optimizer", "rtn", "--sweeps", "2"}, "--sweeps has no effect when rounding to nearest");
   notes({"--optimizer", "direct", "--simple"}, "--optimizer direct has no effect with --simple");
-  notes({"--lr", "0.1"}, "--lr has no effect without learned rounding");
+  notes({"--lr", "0.1"}, "--lr has no effect without an optimizer that learns");
   notes({"--optimizer", "adamw", "--num_iter", "2", "--lr_gamma", "0.5"},
         "--lr_gamma has no effect with this --lr_schedule");
   notes({"--optimizer", "adamw", "--num_iter", "2", "--use_speed"}, "without --optimizer prodigy");
