@@ -20,14 +20,15 @@ namespace {
 using optimize::AdaRoundSolver;
 using optimize::Method;
 
-constexpr int64_t kTpecIterations = 500, kAdaRoundIterations = 200, kAdaRoundRows = 96;
+constexpr int64_t kAdaRoundRows = 96;
 constexpr int64_t kAdaRoundElements = 1024, kAdaRoundSide = 32;
 
-/// Options that only one method reads. Given without --method, the first chooses adaround.
+/// Given without --method, one of these chooses adaround.
 constexpr std::array<std::string_view, 10> kOfAdaRound = {
     "lr",         "optimizer", "reg_lambda",      "beta_start",           "beta_end",
     "batch_size", "use_amp",   "min_tensor_size", "early_stop_threshold", "use_shared_scales"};
-constexpr std::array<std::string_view, 3> kOfAllMethods = {"min_tensor_size", "use_shared_scales", "use_amp"};
+/// Of these, what all methods read.
+constexpr std::array<std::string_view, 2> kOfAllMethods = {"min_tensor_size", "use_shared_scales"};
 
 std::string name_of(std::string_view option) { return fmt::format("--{}", option); }
 
@@ -70,15 +71,14 @@ AdaRoundSolver solver_of(const std::string& word) {
 
 void read_adaround(const Arguments& arguments, Settings& settings) {
   optimize::Settings& optimizer = settings.run.optimizer;
-  optimizer.adaround = {
-      .iterations = arguments.given("num_iter") ? arguments.integer("num_iter") : kAdaRoundIterations,
-      .lr = arguments.number("lr"),
-      .reg_lambda = arguments.number("reg_lambda"),
-      .beta_start = arguments.number("beta_start"),
-      .beta_end = arguments.number("beta_end"),
-      .least_gain = arguments.number("early_stop_threshold"),
-      .solver = solver_of(arguments.text("optimizer")),
-      .half_products = arguments.flag("use_amp") && settings.run.device.is_cuda()};
+  optimizer.adaround = {.iterations = optimizer.adaround.iterations,
+                        .lr = arguments.number("lr"),
+                        .reg_lambda = arguments.number("reg_lambda"),
+                        .beta_start = arguments.number("beta_start"),
+                        .beta_end = arguments.number("beta_end"),
+                        .least_gain = arguments.number("early_stop_threshold"),
+                        .solver = solver_of(arguments.text("optimizer")),
+                        .half_products = arguments.flag("use_amp") && settings.run.device.is_cuda()};
   if (optimizer.adaround.beta_start < optimizer.adaround.beta_end)
     fail(ErrorCode::kUsage, "argument --beta_start: is below --beta_end {} (got '{}')",
          arguments.text("beta_end"), arguments.text("beta_start"));
@@ -107,8 +107,7 @@ void note_unused(const Arguments& arguments, Method method, std::vector<std::str
   if (method != Method::kTpec) note("top_k", "without --method tpec");
   if (method == Method::kAdaRound) return;
   for (const std::string_view option : kOfAdaRound) {
-    if (option == "use_amp" || std::ranges::count(kOfAllMethods, option) == 0)
-      note(option, "without --method adaround");
+    if (std::ranges::count(kOfAllMethods, option) == 0) note(option, "without --method adaround");
   }
   note("calib_samples", "without --method adaround: biases are corrected with recorded inputs only");
 }
@@ -186,9 +185,8 @@ Settings make_fp8_settings(const Arguments& arguments) {
   settings.run.optimizer.scales = optimize::Scales::kAbsmax;
   if (method == Method::kAdaRound) read_adaround(arguments, settings);
   if (method == Method::kTpec) {
-    optimize::LearnedSettings& learned = settings.run.optimizer.learned;
-    learned.iterations = arguments.given("num_iter") ? arguments.integer("num_iter") : kTpecIterations;
-    learned.subspace.min_k = learned.subspace.max_k = arguments.integer("top_k");
+    optimize::SubspaceSettings& subspace = settings.run.optimizer.learned.subspace;
+    subspace.min_k = subspace.max_k = arguments.integer("top_k");
   }
   read_filters(arguments, method, settings.plan);
   read_storage(arguments, method, settings);

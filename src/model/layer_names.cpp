@@ -54,4 +54,8 @@ std::string_view adapter_prefix(std::string_view name) {
   return prefix == std::end(kAdapterPrefixes) ? std::string_view() : *prefix;
 }
 
+std::string_view without_suffix(std::string_view name, std::string_view suffix) {
+  return name.ends_with(suffix) ? name.substr(0, name.size() - suffix.size()) : std::string_view();
+}
+
 }  // namespace ctq::model

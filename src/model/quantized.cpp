@@ -3,6 +3,7 @@
 #include <string_view>
 
 #include "ctq/base/text.h"
+#include "ctq/model/layer_names.h"
 
 namespace ctq::model {
 namespace {
@@ -11,10 +12,6 @@ using safetensors::Dtype;
 
 bool is_code_type(Dtype dtype) {
   return safetensors::dtype_bits(dtype) <= 8 && dtype != Dtype::kBool && dtype != Dtype::kF8E8M0;
-}
-
-std::string_view without_suffix(std::string_view name, std::string_view suffix) {
-  return name.ends_with(suffix) ? name.substr(0, name.size() - suffix.size()) : std::string_view();
 }
 
 }  // namespace

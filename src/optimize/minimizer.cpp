@@ -54,8 +54,9 @@ class Segments final : public Minimizer {
   bool add(int64_t begin, int64_t width) {
     Segment segment{.begin = begin, .width = width, .factor = {}};
     segment.factor = linalg::damped_factor(block(segment), /*lambda=*/0, settings_.order);
-    if (segment.factor.ok) segments_.push_back(std::move(segment));
-    return !segments_.empty() && segments_.back().begin == begin;
+    if (!segment.factor.ok) return false;
+    segments_.push_back(std::move(segment));
+    return true;
   }
 
   at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const override {

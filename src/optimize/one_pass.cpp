@@ -92,10 +92,10 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
   rounding.objective = "trace";
   rounding.guarded = true;
   const bool fixed_scales = settings.scales == Scales::kAbsmax;
-  const auto minimizer = settings.adaround       ? minimize_by_adaround(h, settings)
-                            : settings.segments > 1
-                            ? minimize_in_segments(layer, h, settings)
-                            : minimize_at_once(h, settings, /*with_h=*/settings.sweeps > 0 || !fixed_scales);
+  const auto minimizer = settings.adaround ? minimize_by_adaround(h, settings)
+                         : settings.segments > 1
+                             ? minimize_in_segments(layer, h, settings)
+                             : minimize_at_once(h, settings, /*with_h=*/settings.sweeps > 0 || !fixed_scales);
   if (!minimizer) return rounding;
   Search search(layer, *minimizer);
   search.offer(solve(layer, search, *minimizer, settings),

@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ctq/base/log.h"
+#include "ctq/base/shell.h"
 #include "ctq/safetensors/writer.h"
 #include "output_set.h"
 
@@ -122,9 +123,9 @@ bool Journal::keep() {
 
 std::string Journal::removal() const {
   const std::filesystem::path folder = std::filesystem::path(output_).parent_path();
-  std::string command = fmt::format("rm -f '{}'", log_.file());
+  std::string command = "rm -f " + shell_quoted(log_.file());
   for (const std::string& file : files_)
-    command += fmt::format(" '{}'", safetensors::partial_path((folder / file).string()));
+    command += " " + shell_quoted(safetensors::partial_path((folder / file).string()));
   return command;
 }
 

@@ -11,12 +11,14 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/quantized/scale_tiles.h"
 
 namespace ctq::quantized {
 namespace {
 
 using model::Checkpoint;
+using model::without_suffix;
 using safetensors::Dtype;
 using Entry = Checkpoint::Entry;
 
@@ -41,10 +43,6 @@ std::pair<std::string_view, std::string_view> split(std::string_view name) {
   const size_t dot = name.rfind('.');
   if (dot == std::string_view::npos) return {"", name};
   return {name.substr(0, dot), name.substr(dot + 1)};
-}
-
-std::string_view without_suffix(std::string_view name, std::string_view suffix) {
-  return name.ends_with(suffix) ? name.substr(0, name.size() - suffix.size()) : std::string_view();
 }
 
 /// "scaled_fp8" or "<prefix>.scaled_fp8".

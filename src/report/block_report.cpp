@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "block_rows.h"
+#include "ctq/base/shell.h"
 
 namespace ctq::report {
 namespace {
@@ -26,15 +27,6 @@ double error_of(const BlockStatistics& block, std::string_view weight) {
 
 Risk output_risk(double error) {
   return error >= kHighOut ? Risk::kHigh : error >= kElevatedOut ? Risk::kElevated : Risk::kLow;
-}
-
-std::string shell_word(const std::string& path) {
-  if (path.find_first_not_of("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/+=:,@") ==
-      std::string::npos)
-    return path;
-  std::string quoted = "'";
-  for (const char c : path) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
 }
 
 template <typename Rows>

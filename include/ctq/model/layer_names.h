@@ -1,4 +1,4 @@
-// What checkpoints and adapters put in front of a layer's name.
+// What checkpoints and adapters put around a layer's name.
 #pragma once
 
 #include <string_view>
@@ -17,5 +17,8 @@ std::string_view without_model_prefixes(std::string_view name);
 /// The one prefix by which an adapter says which model of a pipeline a layer is of: "lora_unet_",
 /// "lora_te1_", "lycoris_", "text_encoder_2." ...; empty where there is none.
 std::string_view adapter_prefix(std::string_view name);
+
+/// What stands before the suffix; empty where the name does not end in it.
+std::string_view without_suffix(std::string_view name, std::string_view suffix);
 
 }  // namespace ctq::model

@@ -19,6 +19,7 @@
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
+#include "ctq/base/shell.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/cli/option_table.h"
@@ -29,20 +30,10 @@ namespace {
 using batch::Job;
 using batch::Result;
 
-/// For a shell: in quotes where it has to be.
-std::string quoted(const std::string& word) {
-  constexpr std::string_view kPlain =
-      "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-+=./:,@%";
-  if (!word.empty() && word.find_first_not_of(kPlain) == std::string::npos) return word;
-  std::string text = "'";
-  for (const char c : word) text += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return text + "'";
-}
-
 void print_command_lines(const std::vector<Job>& jobs) {
   for (const Job& job : jobs) {
     std::vector<std::string> words;
-    for (const std::string& word : job.words) words.push_back(quoted(word));
+    for (const std::string& word : job.words) words.push_back(shell_word(word));
     fmt::print("{}convert_to_quant {}\n", job.finished ? "# finished: " : "", fmt::join(words, " "));
   }
 }
