@@ -11,8 +11,8 @@
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
-#include "ctq/cli/convert_command.h"
 #include "ctq/cli/option_table.h"
+#include "ctq/cli/run.h"
 
 namespace {
 

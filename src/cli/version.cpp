@@ -1,4 +1,4 @@
-#include "cli/version.h"
+#include "version.h"
 
 #ifndef CTQ_VERSION
 #define CTQ_VERSION "0.1.0"

@@ -1,4 +1,4 @@
-#include "cli/batch/batch_command.h"
+#include "batch_command.h"
 
 #include <unistd.h>
 
@@ -9,13 +9,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cli/batch/expectations.h"
-#include "cli/batch/inputs.h"
-#include "cli/batch/jobs.h"
-#include "cli/batch/lora_choice.h"
-#include "cli/batch/runner.h"
-#include "cli/batch/words.h"
-#include "cli/help_pages.h"
+#include "cli/options/help_pages.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
@@ -23,6 +17,12 @@
 #include "ctq/base/text.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/cli/option_table.h"
+#include "expectations.h"
+#include "inputs.h"
+#include "jobs.h"
+#include "lora_choice.h"
+#include "runner.h"
+#include "words.h"
 
 namespace ctq::cli {
 namespace {

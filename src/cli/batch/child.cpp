@@ -1,4 +1,4 @@
-#include "cli/batch/child.h"
+#include "child.h"
 
 #include <fcntl.h>
 #include <signal.h>

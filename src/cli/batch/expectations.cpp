@@ -1,4 +1,4 @@
-#include "cli/batch/expectations.h"
+#include "expectations.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +9,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/option_file.h"
+#include "cli/options/option_file.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
 #include "ctq/model/checkpoint.h"

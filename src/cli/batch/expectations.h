@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/batch/jobs.h"
-#include "cli/batch/runner.h"
+#include "jobs.h"
+#include "runner.h"
 
 namespace ctq::cli::batch {
 

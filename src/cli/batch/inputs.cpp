@@ -1,4 +1,4 @@
-#include "cli/batch/inputs.h"
+#include "inputs.h"
 
 #include <fnmatch.h>
 #include <glob.h>

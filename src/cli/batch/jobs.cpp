@@ -1,4 +1,4 @@
-#include "cli/batch/jobs.h"
+#include "jobs.h"
 
 #include <algorithm>
 #include <array>
@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 
 #include "cli/command_input.h"
-#include "cli/option_spelling.h"
-#include "cli/settings.h"
+#include "cli/conversion/settings.h"
+#include "cli/options/spelling.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
 #include "ctq/cli/option_table.h"

@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "cli/batch/lora_choice.h"
 #include "ctq/cli/arguments.h"
+#include "lora_choice.h"
 
 namespace ctq::cli::batch {
 

@@ -1,4 +1,4 @@
-#include "cli/batch/lora_choice.h"
+#include "lora_choice.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/option_file.h"
+#include "cli/options/option_file.h"
 #include "cli/output_path.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"

@@ -1,4 +1,4 @@
-#include "cli/batch/output_relay.h"
+#include "output_relay.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>

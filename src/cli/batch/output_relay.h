@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "cli/batch/jobs.h"
+#include "jobs.h"
 
 namespace ctq::cli::batch {
 

@@ -1,4 +1,4 @@
-#include "cli/batch/runner.h"
+#include "runner.h"
 
 #include <poll.h>
 #include <signal.h>
@@ -12,10 +12,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/batch/child.h"
-#include "cli/batch/output_relay.h"
+#include "child.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
+#include "output_relay.h"
 
 namespace ctq::cli::batch {
 namespace {

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/batch/jobs.h"
+#include "jobs.h"
 
 namespace ctq::cli::batch {
 

@@ -1,10 +1,10 @@
-#include "cli/batch/words.h"
+#include "words.h"
 
 #include <algorithm>
 #include <string_view>
 
-#include "cli/mode_switches.h"
-#include "cli/option_spelling.h"
+#include "cli/options/mode_switches.h"
+#include "cli/options/spelling.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/option_table.h"

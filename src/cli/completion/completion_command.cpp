@@ -1,10 +1,10 @@
-#include "cli/completion/completion_command.h"
+#include "completion_command.h"
 
 #include <fmt/format.h>
 
 #include "cli/command_input.h"
-#include "cli/completion/scripts.h"
 #include "ctq/cli/option_table.h"
+#include "scripts.h"
 
 namespace ctq::cli {
 

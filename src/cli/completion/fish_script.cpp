@@ -1,8 +1,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cli/completion/scripts.h"
-#include "cli/completion/vocabulary.h"
+#include "scripts.h"
+#include "vocabulary.h"
 
 namespace ctq::cli::completion {
 namespace {

@@ -1,11 +1,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "cli/completion/scripts.h"
-#include "cli/completion/vocabulary.h"
-#include "cli/environment.h"
-#include "cli/option_spelling.h"
+#include "cli/options/environment.h"
+#include "cli/options/spelling.h"
 #include "cli/version.h"
+#include "scripts.h"
+#include "vocabulary.h"
 
 namespace ctq::cli::completion {
 namespace {

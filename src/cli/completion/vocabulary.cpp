@@ -1,10 +1,10 @@
-#include "cli/completion/vocabulary.h"
+#include "vocabulary.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 
-#include "cli/option_spelling.h"
+#include "cli/options/spelling.h"
 
 namespace ctq::cli::completion {
 namespace {

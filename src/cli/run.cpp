@@ -1,0 +1,46 @@
+#include "ctq/cli/run.h"
+
+#include <map>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "cli/batch/batch_command.h"
+#include "cli/commands/commands.h"
+#include "cli/completion/completion_command.h"
+#include "cli/conversion/conversion.h"
+#include "cli/options/config_file.h"
+#include "cli/options/help_pages.h"
+#include "cli/options/mode_switches.h"
+#include "ctq/cli/arguments.h"
+
+namespace ctq::cli {
+namespace {
+
+/// Commands other than the conversion.
+const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> kCommands{
+    {"calibrate", run_calibrate},   {"inspect", run_inspect},
+    {"verify", run_verify},         {"compare", run_compare},
+    {"dequantize", run_dequantize}, {"edit", run_edit},
+    {"migrate", run_migrate},       {"extract-lora", run_extract_lora},
+    {"clip-g", run_clip_g},         {"fp8", run_fp8},
+    {"batch", run_batch},           {"completion", run_completion},
+    {"assemble", run_assemble},
+};
+
+}  // namespace
+
+int run(const std::vector<std::string>& words) {
+  if (print_requested_page(words)) return 0;
+  check_command(words);
+  const std::vector<std::string> args =
+      kCommands.contains(words.empty() ? "" : words[0]) ? words : without_mode_switch(words);
+  if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
+      command != kCommands.end())
+    return command->second({args.begin() + 1, args.end()});
+  const Arguments arguments = Arguments::parse(args);
+  if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
+  return run_conversion(make_settings(arguments), arguments);
+}
+
+}  // namespace ctq::cli
