@@ -74,7 +74,7 @@ std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint6
   const bool gated = path.up.weight.defined();
   const Moments found =
       gated ? draw_moments(path, hash(result.source) ^ seed, rows, device) : closed_form_moments(path);
-  if (!found.second.isfinite().all().item<bool>()) return std::nullopt;
+  if (!linalg::extent(found.second).finite()) return std::nullopt;
   result.second = found.second;
   result.mean = found.mean;
   result.rows = gated ? rows : 0;

@@ -42,8 +42,8 @@ LoraRows::LoraRows(const std::string& path, uint64_t seed)
     if (part && part->part == lora::Part::kDown) matrices_.emplace(lora_name(part->layer), &entry);
   }
   if (matrices_.empty())
-    fail(ErrorCode::kBadInput, "{}: has no matrix named as .lora_A.weight or .lora_down.weight; is it a LoRA?",
-         path);
+    fail(ErrorCode::kBadInput,
+         "{}: has no matrix named as .lora_A.weight or .lora_down.weight; is it a LoRA?", path);
 }
 
 std::string LoraRows::example() const {

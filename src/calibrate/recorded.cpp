@@ -9,6 +9,7 @@
 #include "ctq/base/text.h"
 #include "ctq/calibrate/gather.h"
 #include "ctq/calibrate/statistics.h"
+#include "ctq/linalg/tiles.h"
 
 namespace ctq::calibrate {
 namespace {
@@ -53,6 +54,11 @@ bool Recording::has_second_moment(std::string_view layer) const {
 bool Recording::has_channel_max(std::string_view layer) const {
   const CalibrationFile::Entry* entry = find(layer);
   return entry && (entry->channel_max || !entry->json_channel_max.empty() || entry->stored_rows() > 0);
+}
+
+int64_t Recording::stored_rows(std::string_view layer) const {
+  const CalibrationFile::Entry* entry = find(layer);
+  return entry && !entry->hessian ? entry->stored_rows() : 0;
 }
 
 std::string Recording::key(std::string_view layer) const {
@@ -103,7 +109,7 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
   if (!input.second.defined() && entry->second_moment)
     input.second = at::diag(load_float(entry->second_moment, device));
   for (at::Tensor* statistic : {&input.second, &input.mean, &input.channel_max}) {
-    if (!statistic->defined() || statistic->isfinite().all().item<bool>()) continue;
+    if (!statistic->defined() || linalg::extent(*statistic).finite()) continue;
     warn("calibration data of '{}' hold values that are not finite and are not used", printable(layer));
     return std::nullopt;
   }

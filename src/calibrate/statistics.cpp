@@ -75,10 +75,7 @@ InputStatistics measure(const at::Tensor& rows, double percentile) {
 }
 
 at::Tensor second_moment(const at::Tensor& rows) {
-  at::Tensor sum = at::zeros({rows.size(1), rows.size(1)}, rows.options().dtype(at::kFloat));
-  for (int64_t row = 0; row < rows.size(0); row += kRowsAtOnce)
-    sum.add_(linalg::gram(rows.narrow(0, row, std::min(kRowsAtOnce, rows.size(0) - row)).to(at::kFloat)));
-  return sum.div_(static_cast<double>(rows.size(0)));
+  return linalg::gram_by_rows(rows, kRowsAtOnce).div_(static_cast<double>(rows.size(0)));
 }
 
 at::Tensor finite_rows(const at::Tensor& rows) {

@@ -5,6 +5,7 @@
 
 #include <ATen/ATen.h>
 
+#include "ctq/linalg/bf16.h"
 #include "ctq/linalg/panels.h"
 
 namespace ctq::linalg {
@@ -80,7 +81,10 @@ at::Tensor damp(const at::Tensor& h, double shift, const FeedbackFactor& factor)
 }  // namespace
 
 at::Tensor gram(const at::Tensor& x) {
-  if (!x.is_cpu()) return at::mm(x.t(), x);
+  if (!x.is_cpu()) {
+    const bool bf16 = uses_bf16(Bf16Operation::kHessian, static_cast<double>(x.numel()), x);
+    return bf16 ? bf16_product(x.t(), x) : at::mm(x.t(), x);
+  }
   const int64_t n = x.size(1);
   at::Tensor result = at::empty({n, n}, x.options());
   for_panels(n, [&](int64_t begin, int64_t rows) {
@@ -89,6 +93,15 @@ at::Tensor gram(const at::Tensor& x) {
   });
   mirror_upper(result);
   return result;
+}
+
+at::Tensor gram_by_rows(const at::Tensor& x, int64_t rows_at_once) {
+  at::Tensor sum;
+  for (int64_t row = 0; row < x.size(0); row += rows_at_once) {
+    const at::Tensor part = gram(x.narrow(0, row, std::min(rows_at_once, x.size(0) - row)).to(at::kFloat));
+    sum = sum.defined() ? sum.add_(part) : part;
+  }
+  return sum.defined() ? sum : at::zeros({x.size(1), x.size(1)}, x.options().dtype(at::kFloat));
 }
 
 FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder order) {

@@ -1,6 +1,7 @@
 #include "ctq/linalg/device.h"
 
 #include <dlfcn.h>
+#include <malloc.h>
 #include <sched.h>
 #include <stdlib.h>
 
@@ -8,6 +9,7 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
+#include <c10/core/CachingDeviceAllocator.h>
 
 #include "ctq/base/error.h"
 
@@ -44,9 +46,21 @@ at::Device open_device(const std::string& name) {
   return device.has_index() ? device : at::Device(at::kCUDA, 0);
 }
 
+uint64_t free_memory(at::Device device) { return at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first; }
+
+void free_cached_memory(at::Device device) {
+  if (!device.is_cpu()) at::getDeviceAllocator(device.type())->emptyCache();
+}
+
 void set_threads(int threads) { at::set_num_threads(threads); }
 
 void use_huge_pages() { ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0); }  // read by LibTorch's CPU allocator
+
+void return_freed_memory() {
+  ::mallopt(M_MMAP_THRESHOLD, 1 << 20);
+  ::mallopt(M_TRIM_THRESHOLD, 4 << 20);
+  ::mallopt(M_ARENA_MAX, 2);
+}
 
 int available_cores() {
   cpu_set_t cores;

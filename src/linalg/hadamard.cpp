@@ -8,6 +8,7 @@
 #include <ATen/Parallel.h>
 
 #include "ctq/base/error.h"
+#include "ctq/linalg/bf16.h"
 
 namespace ctq::linalg {
 namespace {
@@ -74,7 +75,11 @@ at::Tensor transform_runs(at::Tensor x, int64_t n) {
   const auto normalise = static_cast<float>(1 / std::sqrt(static_cast<double>(n)));
   if (!x.is_cpu()) {
     at::Tensor y = x;
-    for (int64_t stride = 1; stride < n; stride *= Butterfly::kRadix) y = Butterfly::pass(y, stride);
+    const bool bf16 = uses_bf16(Bf16Operation::kHadamard, static_cast<double>(x.numel()), x);
+    for (int64_t stride = 1; stride < n; stride *= Butterfly::kRadix) {
+      y = Butterfly::pass(y, stride);
+      if (bf16) y = rounded_to_bf16(y);
+    }
     return y.view(x.sizes()) * normalise;
   }
   float* const data = x.mutable_data_ptr<float>();

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 
+#include "ctq/linalg/bf16.h"
 #include "ctq/linalg/panels.h"
 #include "linalg/rounding_block.h"
 
@@ -25,10 +26,14 @@ at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, co
     const auto correct = [&](int64_t begin, int64_t end, int64_t of,
                              int64_t count) {  // columns by [begin, end)'s errors
       if (begin == end) return;
-      targets.narrow(1, of - group, count)
-          .addmm_(error.narrow(1, begin, end - begin),
-                  feedback.narrow(0, begin, end - begin).narrow(1, of, count),
-                  /*beta=*/1, /*alpha=*/-1);
+      const at::Tensor errors = error.narrow(1, begin, end - begin);
+      const at::Tensor pull = feedback.narrow(0, begin, end - begin).narrow(1, of, count);
+      const double elements = static_cast<double>(errors.numel()) * static_cast<double>(pull.numel());
+      at::Tensor corrected = targets.narrow(1, of - group, count);
+      if (uses_bf16(Bf16Operation::kProduct, elements, error))
+        corrected.sub_(bf16_product(errors, pull));
+      else
+        corrected.addmm_(errors, pull, /*beta=*/1, /*alpha=*/-1);
     };
     correct(0, group, group, group_end - group);
     for (int64_t begin = group; begin < group_end; begin += block_cols) {

@@ -45,7 +45,8 @@ class Search {
   /// Row by row where no scale is shared between rows, or scales are the same; else all or nothing.
   Choice better(const Choice& a, const Choice& b, bool same_scales) const {
     if (layer_.tiling.rows > 1 && !same_scales)
-      return b.cost.sum().item<double>() < kNoGain * a.cost.sum().item<double>() ? b : a;
+      return SecondMomentRounding::has_gained(b.cost.sum().item<double>(), a.cost.sum().item<double>()) ? b
+                                                                                                        : a;
     const at::Tensor second = b.cost < a.cost * kNoGain, rows = second.unsqueeze(1);
     return {at::where(rows, b.values, a.values), same_scales ? a.scale : at::where(rows, b.scale, a.scale),
             at::where(second, b.cost, a.cost)};
@@ -83,40 +84,58 @@ Choice solve(const Layer& layer, const Search& search, const Minimizer& minimize
 
 }  // namespace
 
-Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
-                                  std::string method) {
+SecondMomentRounding::SecondMomentRounding(at::Tensor h, OnePassSettings settings, const Layer& like,
+                                           std::string method)
+    : h_(std::move(h)), settings_(std::move(settings)), method_(std::move(method)) {
+  const bool with_h = settings_.sweeps > 0 || settings_.scales != Scales::kAbsmax;
+  minimizer_ = settings_.adaround       ? minimize_by_adaround(h_, settings_)
+               : settings_.segments > 1 ? minimize_in_segments(like, h_, settings_)
+                                        : minimize_at_once(h_, settings_, with_h);
+}
+
+bool SecondMomentRounding::has_gained(double objective, double nearest_objective) {
+  return objective < kNoGain * nearest_objective;
+}
+
+Rounding SecondMomentRounding::round(const Layer& layer) const {
+  Rounding rounding = round_part(layer);
+  if (rounding.guarded || has_gained(rounding.objective_value, rounding.nearest_objective)) return rounding;
+  rounding.guarded = true;
+  rounding.values = layer.nearest;
+  rounding.scale = layer.scale;
+  rounding.objective_value = rounding.nearest_objective;
+  return rounding;
+}
+
+Rounding SecondMomentRounding::round_part(const Layer& layer) const {
   Rounding rounding;
   rounding.values = layer.nearest;
   rounding.scale = layer.scale;
-  rounding.method = std::move(method);
+  rounding.method = method_;
   rounding.objective = "trace";
   rounding.guarded = true;
-  const bool fixed_scales = settings.scales == Scales::kAbsmax;
-  const auto minimizer = settings.adaround ? minimize_by_adaround(h, settings)
-                         : settings.segments > 1
-                             ? minimize_in_segments(layer, h, settings)
-                             : minimize_at_once(h, settings, /*with_h=*/settings.sweeps > 0 || !fixed_scales);
-  if (!minimizer) return rounding;
-  Search search(layer, *minimizer);
-  search.offer(solve(layer, search, *minimizer, settings),
-               /*same_scales=*/fixed_scales || settings.scales == Scales::kSearch);
+  const bool fixed_scales = settings_.scales == Scales::kAbsmax;
+  if (!minimizer_) return rounding;
+  Search search(layer, *minimizer_);
+  search.offer(solve(layer, search, *minimizer_, settings_),
+               /*same_scales=*/fixed_scales || settings_.scales == Scales::kSearch);
   if (!fixed_scales)
-    search.offer(solve(search_scales(layer, minimizer->h()), search, *minimizer, settings), false);
+    search.offer(solve(search_scales(layer, minimizer_->h()), search, *minimizer_, settings_), false);
 
-  if (settings.also.defined()) {
+  if (settings_.also.defined()) {
     Layer best = layer;
     best.scale = search.best().scale;
-    at::Tensor values = minimizer->round(best, settings.also, nullptr);
+    at::Tensor values = minimizer_->round(best, settings_.also, nullptr);
     search.offer(search.measured({std::move(values), best.scale, {}}), /*same_scales=*/true);
   }
 
-  const double mean = h.diagonal().mean().item<double>() * (1 + minimizer->lambda());
+  const double mean = h_.diagonal().mean().item<double>() * (1 + minimizer_->lambda());
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;
   rounding.nearest_objective = search.nearest() / unit;
   rounding.objective_value = rounding.nearest_objective;
-  rounding.iterations = settings.sweeps;
-  if (!(search.total() < kNoGain * search.nearest())) return rounding;
+  rounding.iterations = settings_.sweeps;
+  if (!(search.total() < search.nearest())) return rounding;
   rounding.guarded = false;
   rounding.values = search.best().values;
   rounding.scale = search.best().scale;
@@ -124,12 +143,15 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
   return rounding;
 }
 
+Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
+                                  std::string method) {
+  return SecondMomentRounding(h, settings, layer, std::move(method)).round(layer);
+}
+
 at::Tensor direct_second_moment(const at::Tensor& weight, const DirectSettings& settings) {
   at::Tensor h;
   if (settings.objective == DirectObjective::kMixed) {
-    h = at::zeros({weight.size(1), weight.size(1)}, weight.options().dtype(at::kFloat));
-    for (int64_t row = 0; row < weight.size(0); row += kGramRows)
-      h.add_(linalg::gram(weight.narrow(0, row, std::min(kGramRows, weight.size(0) - row)).to(at::kFloat)));
+    h = linalg::gram_by_rows(weight, kGramRows);
     const at::Tensor mean =
         h.diagonal().mean().clamp_min(1e-30);  // an all-zero weight has no direction to prefer
     h.div_(mean).diagonal().add_(settings.damping);

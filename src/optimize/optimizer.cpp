@@ -68,6 +68,22 @@ Rounding round_to_nearest(const Layer& layer, Scales scales) {
   return rounding;
 }
 
+OnePassSettings one_pass_settings(const Layer& layer, const Settings& settings, const SecondMoment& moment) {
+  OnePassSettings one_pass{.lambda = moment.lambda,
+                           .sweeps = moment.sweeps,
+                           .scales = scales_for(layer, settings.scales),
+                           .order = moment.order,
+                           .recursion = settings.recursion,
+                           .segments = segments_of(settings, layer.weight.size(1))};
+  if (settings.method == Method::kAdaRound) one_pass.adaround = settings.adaround;
+  return one_pass;
+}
+
+std::string one_pass_name(const Settings& settings, const SecondMoment& moment) {
+  const bool by_itself = settings.method == Method::kAdaRound || settings.method == Method::kQuip;
+  return by_itself ? std::string(method_name(settings.method)) : moment.method;
+}
+
 }  // namespace
 
 std::string_view method_name(Method method) { return kNames.at(static_cast<size_t>(method)); }
@@ -118,29 +134,23 @@ SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like) {
 }
 
 int64_t segments_of(const Settings& settings, int64_t in_features) {
-  const bool wide = settings.method == Method::kQuip && in_features >= settings.quip_segments_from;
-  return wide ? std::min(settings.quip_segments, in_features) : 1;
+  return in_features >= settings.segments_from ? std::min(settings.segments, in_features) : 1;
 }
 
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment) {
-  OnePassSettings one_pass{.lambda = moment.lambda,
-                           .sweeps = moment.sweeps,
-                           .scales = scales_for(layer, settings.scales),
-                           .order = moment.order,
-                           .recursion = settings.recursion,
-                           .segments = segments_of(settings, layer.weight.size(1))};
-  if (settings.method == Method::kAdaRound) {
-    one_pass.adaround = settings.adaround;
-    return round_with_second_moment(layer, moment.h, one_pass, "adaround");
-  }
+  const OnePassSettings one_pass = one_pass_settings(layer, settings, moment);
   const bool stays_transformed = layer.form.codec && layer.form.codec->incoherent;
-  if (settings.method == Method::kQuip && stays_transformed)
-    return round_with_second_moment(layer, moment.h, one_pass, "quip");
-  if (settings.method == Method::kQuip)
+  if (settings.method == Method::kQuip && !stays_transformed)
     return round_with_incoherence(
         layer, moment.h,
         {.one_pass = one_pass, .seed = settings.quip_seed, .hadamard = settings.quip_hadamard});
-  return round_with_second_moment(layer, moment.h, one_pass, moment.method);
+  return round_with_second_moment(layer, moment.h, one_pass, one_pass_name(settings, moment));
+}
+
+SecondMomentRounding one_pass_by_rows(const Layer& like, const Settings& settings,
+                                      const SecondMoment& moment) {
+  TORCH_INTERNAL_ASSERT(settings.method != Method::kQuip);
+  return {moment.h, one_pass_settings(like, settings, moment), like, one_pass_name(settings, moment)};
 }
 
 Rounding round_layer(const Layer& layer, const Settings& settings, const std::optional<KnownMoment>& known) {

@@ -14,6 +14,7 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/format/codec.h"
+#include "ctq/linalg/device.h"
 #include "ctq/linalg/tiles.h"
 #include "ctq/model/stored_type.h"
 #include "ctq/transform/smoothing.h"
@@ -22,6 +23,7 @@
 #include "memory.h"
 #include "output_set.h"
 #include "partition.h"
+#include "placement.h"
 #include "read_ahead.h"
 #include "write_behind.h"
 
@@ -141,6 +143,7 @@ class Run {
         events_(events),
         smoothing_(make_smoothing(checkpoint, whole, options)),
         rounding_(checkpoint, options, smoothing_ ? &*smoothing_ : nullptr),
+        placement_(options.device, options.memory),
         outputs_(plan, options.output,
                  journal ? safetensors::Unfinished::kKept : safetensors::Unfinished::kRemoved),
         writes_(options.byte_budget) {
@@ -161,6 +164,7 @@ class Run {
     }
     result.biases_corrected = biases_corrected_;
     result.smoothed_inputs = smoothing_ ? smoothing_->inputs() : 0;
+    result.moved_to_cpu = placement_.moved();
     result.written = outputs_.commit();
     return true;
   }
@@ -250,11 +254,11 @@ class Run {
     return smoothing_ && smoothing_->changes(*tensor.source);
   }
 
-  /// On the run's device.
-  at::Tensor values_of(const TensorPlan& tensor) const {
-    const at::Tensor values = model::load(*tensor.source).to(options_.device);
+  at::Tensor values_of(const TensorPlan& tensor, at::Device device) const {
+    const at::Tensor values = model::load(*tensor.source).to(device);
     return is_smoothed(tensor) ? smoothing_->apply(*tensor.source, values) : values;
   }
+  at::Tensor values_of(const TensorPlan& tensor) const { return values_of(tensor, options_.device); }
 
   bool keep_smoothed(const TensorPlan& tensor) {
     const at::Tensor values = values_of(tensor).to(model::scalar_type(*tensor.source->info)).cpu();
@@ -285,30 +289,32 @@ class Run {
   }
 
   bool quantize(const TensorPlan& tensor) {
+    const LayerMethods::Choice choice = rounding_.methods().choice(tensor);
+    return placement_.in_room(tensor, layer_work(tensor, choice, options_, options_.device),
+                              [&](const Place& place) { return quantize_at(tensor, place); });
+  }
+
+  bool quantize_at(const TensorPlan& tensor, const Place& place) {
     const Clock::time_point start = Clock::now();
-    try {
-      const at::Tensor weight = values_of(tensor);
-      const auto shared = shared_largest_.find(tensor.source->name());
-      auto outcome = rounding_.round(tensor, weight, shared == shared_largest_.end() ? 0 : shared->second);
-      if (!outcome) return false;
-      const format::Encoded& encoded = outcome->encoded;
-      record_.optimized = std::move(outcome->optimized);
-      const TensorPlan* bias = bias_of(plan_, tensor);
-      const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
-      if (options_.measure_quality || mean.defined()) {
-        const at::Tensor decoded = format::decode(encoded);
-        if (options_.measure_quality) record_.error = metrics::weight_error(weight, decoded);
-        if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(weight, decoded, mean);
-      }
-      std::vector<at::Tensor> stored = packed(tensor, encoded);
-      if (tensor.copies_scale) stored.push_back(encoded.scales.to(at::kFloat).clone());
-      for (at::Tensor& part : stored) part = part.cpu();
-      record_.seconds = seconds_since(start);
-      store(tensor, std::move(stored));
-    } catch (const c10::OutOfMemoryError&) {
-      fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu",
-           printable(tensor.source->name()), options_.device.str());
+    const at::Tensor weight = values_of(tensor, place.device);
+    const auto shared = shared_largest_.find(tensor.source->name());
+    auto outcome = rounding_.round(tensor, weight, place.layer_bytes,
+                                   shared == shared_largest_.end() ? 0 : shared->second);
+    if (!outcome) return false;
+    const format::Encoded& encoded = outcome->encoded;
+    record_.optimized = std::move(outcome->optimized);
+    const TensorPlan* bias = bias_of(plan_, tensor);
+    const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
+    if (options_.measure_quality || mean.defined()) {
+      const at::Tensor decoded = format::decode(encoded);
+      if (options_.measure_quality) record_.error = metrics::weight_error(weight, decoded);
+      if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(weight, decoded, mean);
     }
+    std::vector<at::Tensor> stored = packed(tensor, encoded);
+    if (tensor.copies_scale) stored.push_back(encoded.scales.to(at::kFloat).clone());
+    for (at::Tensor& part : stored) part = part.cpu();
+    record_.seconds = seconds_since(start);
+    store(tensor, std::move(stored));
     return true;
   }
 
@@ -353,6 +359,7 @@ class Run {
   Events& events_;
   std::optional<transform::Smoothing> smoothing_;
   LayerRounding rounding_;
+  Placement placement_;
   std::map<std::string_view, float> shared_largest_;      ///< by weights that share a scale
   std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
   size_t biases_corrected_ = 0;
@@ -373,6 +380,25 @@ plan::ValueFindings look_at_values(const plan::Plan& plan) {
     tensor.source->file->release(*tensor.source->info);
   }
   return findings;
+}
+
+/// throws  Error(kUsage) for the first layer that cannot be done within a binding limit
+void check_memory(const plan::Plan& plan, const LayerMethods& methods, const RunOptions& run) {
+  if (!run.memory.binding || !run.device.is_cpu()) return;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    const LayerMethods::Choice choice = methods.choice(tensor);
+    const LayerWork work = layer_work(tensor, choice, run, run.device);
+    if (steps_within(work, run.memory.layer_bytes)) continue;
+    const MemoryShares least = shares_for_layer(smallest_steps(work).bytes);
+    fail(ErrorCode::kUsage,
+         "argument --max-memory: tensor '{}' [{}, {}] takes up to {} by {}, and the rest of the program {}: "
+         "give {} or "
+         "more, or another --optimizer (got '{}')",
+         printable(tensor.source->name()), work.rows, work.columns, human_bytes(least.layer), choice.label(),
+         human_bytes(least.whole() - least.layer), fmt::format("{} MiB", (least.whole() >> 20) + 1),
+         human_bytes(shares_for_layer(run.memory.layer_bytes).whole()));
+  }
 }
 
 /// The plan, and the part of it that is carried out.
@@ -410,11 +436,12 @@ class Work {
   void make_plan() {
     const std::string name = std::filesystem::path(run_.output).filename().string();
     whole_ = plan::make_plan(checkpoint_, options_, name, result_.findings);
+    const LayerMethods methods(checkpoint_, run_.optimizer, run_.recording, run_.lora);
+    check_memory(whole_, methods, run_);
     if (!run_.partition) {
       result_.plan = whole_;
       return;
     }
-    const LayerMethods methods(checkpoint_, run_.optimizer, run_.recording, run_.lora);
     result_.plan = part_of(whole_, *run_.partition, methods);
   }
 

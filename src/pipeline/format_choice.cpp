@@ -11,6 +11,7 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "layer_rounding.h"
+#include "placement.h"
 
 namespace ctq::pipeline {
 namespace {
@@ -61,7 +62,8 @@ class Chooser {
         run_(run),
         events_(events),
         name_(std::filesystem::path(run.output).filename().string()),
-        rounding_(checkpoint, run, /*smoothing=*/nullptr) {
+        rounding_(checkpoint, run, /*smoothing=*/nullptr),
+        placement_(run.device, run.memory) {
     for (const plan::Target& target : plan::formats_from(options.target)) {
       plan::Options one = options;
       one.target = target;
@@ -147,10 +149,9 @@ class Chooser {
       for (const plan::Plan& plan : plans_) {
         const plan::TensorPlan& planned = *plan.find(layer.name);
         if (planned.decision != plan::Decision::kQuantize || planned.shape_fallback) continue;
-        const auto outcome = rounding_.round(planned, weight);
-        if (!outcome) break;  // not finite: the conversion says so
-        layer.formats.push_back(
-            {planned.target, planned.bytes_out(), rounding_.error(planned, weight, *outcome)});
+        const auto error = error_of(planned, weight);
+        if (!error) break;  // not finite: the conversion says so
+        layer.formats.push_back({planned.target, planned.bytes_out(), *error});
         if (enough(layer.formats.back())) break;
       }
       tensor.source->file->release(*tensor.source->info);
@@ -159,6 +160,18 @@ class Chooser {
       events_.measured(layer, index, count);
       done(layer);
     }
+  }
+
+  /// As it would be stored; nothing where the weight is not finite.
+  std::optional<double> error_of(const plan::TensorPlan& planned, const at::Tensor& weight) {
+    const LayerMethods::Choice choice = rounding_.methods().choice(planned);
+    const LayerWork work = layer_work(planned, choice, run_, run_.device);
+    return placement_.in_room(planned, work, [&](const Place& place) -> std::optional<double> {
+      const at::Tensor there = weight.to(place.device);
+      const auto outcome = rounding_.round(planned, there, place.layer_bytes);
+      if (!outcome) return std::nullopt;
+      return rounding_.error(planned, there, *outcome);
+    });
   }
 
   static void take(FormatChoice& choice, const std::string& name, const MeasuredFormat& format) {
@@ -203,6 +216,7 @@ class Chooser {
   Events& events_;
   std::string name_;
   LayerRounding rounding_;
+  Placement placement_;
   std::vector<plan::Plan> plans_;  ///< by format
 };
 

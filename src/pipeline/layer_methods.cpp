@@ -41,6 +41,7 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   if (target.num_iter) settings.learned.iterations = settings.adaround.iterations = *target.num_iter;
   if (optimize::is_learned(settings.method) && settings.learned.iterations == 0)
     settings.method = Method::kNearest;
+  if (settings.method != Method::kQuip) settings.segments = 1;  // --quip-checkpointed
   const std::string_view layer = tensor.source->layer();
   choice.recorded =
       optimize::wants_recorded(settings.method) && recording_ && recording_->has_second_moment(layer);

@@ -10,6 +10,7 @@
 #include "ctq/base/text.h"
 #include "ctq/metrics/error.h"
 #include "ctq/optimize/subspace.h"
+#include "layer_memory.h"
 
 namespace ctq::pipeline {
 namespace {
@@ -47,56 +48,40 @@ std::string input_key(const std::string& input, const std::string& layer, const 
   return factors.defined() && !input.empty() ? fmt::format("{} divided for {}", input, layer) : input;
 }
 
-/// One pass rounds rows independently of each other; a singular value decomposition needs them all.
-bool can_be_split(const format::Codec& codec, const optimize::Settings& settings) {
-  return !codec.incoherent && !optimize::is_learned(settings.method) && settings.method != Method::kNearest &&
-         settings.method != Method::kQuip && settings.direct.objective == optimize::DirectObjective::kMixed;
-}
-
-/// Rounds some rows at a time, in place. Scales that rows share stay as they are.
-Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimize::Settings settings,
-                     const optimize::SecondMoment& moment, int64_t elements_at_once) {
-  const int64_t rows = weight.size(0), columns = weight.size(1);
-  const linalg::Tiling tiling = format::tiling(*encoded.codec, rows, columns, encoded.block_size);
-  const bool one_scale = encoded.codec->granularity == format::Granularity::kTensor;
-  if (one_scale) settings.scales = optimize::Scales::kAbsmax;
-  const int64_t unit = one_scale ? 1 : tiling.rows;
-  const int64_t at_once = std::max<int64_t>(elements_at_once / columns / unit, 1) * unit;
+/// Rounds some rows at a time, in place.
+Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, const optimize::Settings& settings,
+                     const optimize::SecondMoment& moment, int64_t rows_at_once) {
   Optimized all;
   double whole = 0;
-  bool guarded = true;
-  for (int64_t row = 0; row < rows; row += at_once) {
-    const int64_t count = std::min(at_once, rows - row);
+  std::optional<optimize::SecondMomentRounding> one_pass;
+  for (int64_t row = 0; row < weight.size(0); row += rows_at_once) {
+    const int64_t count = std::min(rows_at_once, weight.size(0) - row);
     format::Encoded part = format::rows_of(encoded, row, count);
     const optimize::Layer layer = optimize::make_layer(part, weight.narrow(0, row, count));
-    const optimize::Rounding rounding = optimize::round_one_pass(layer, settings, moment);
+    if (!one_pass) one_pass.emplace(optimize::one_pass_by_rows(layer, settings, moment));
+    const optimize::Rounding rounding = one_pass->round_part(layer);
     const double share = layer.weight.square().sum(at::kDouble).item<double>();
-    all = {.method = rounding.method,
-           .source = "",
-           .objective_name = rounding.objective,
-           .nearest_objective = all.nearest_objective + share * rounding.nearest_objective,
-           .objective = all.objective + share * rounding.objective_value,
-           .iterations = rounding.iterations,
-           .stopped_by = "",
-           .guarded = false,
-           .subspace = std::nullopt,
-           .output = std::nullopt};
+    const Optimized before = std::exchange(all, describe(rounding));
+    all.nearest_objective = before.nearest_objective + share * rounding.nearest_objective;
+    all.objective = before.objective + share * rounding.objective_value;
     whole += share;
-    guarded = guarded && rounding.guarded;
     if (rounding.guarded) continue;
     const format::Encoded chosen = optimize::encode(part, rounding);
     part.codes.copy_(chosen.codes);
     part.scales.copy_(chosen.scales);
   }
-  all.guarded = guarded;
   if (whole > 0) all.nearest_objective /= whole, all.objective /= whole;
+  all.guarded = !optimize::SecondMomentRounding::has_gained(all.objective, all.nearest_objective);
+  if (all.guarded) all.objective = all.nearest_objective;
   return all;
 }
 
 }  // namespace
 
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
-                                                           const at::Tensor& weight, float largest) {
+                                                           const at::Tensor& weight, uint64_t layer_bytes,
+                                                           float largest) {
+  work_on(weight.device());
   const plan::Target& target = tensor.target;
   auto nearest = largest > 0 ? format::encode_nearest_reaching(*target.codec, weight, largest)
                              : format::encode_nearest(*target.codec, weight, target.block_size,
@@ -107,12 +92,17 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
       choice.settings.method == Method::kNearest && (choice.settings.scales == optimize::Scales::kAbsmax ||
                                                      choice.settings.scales == optimize::Scales::kUsual);
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
-  const bool large = weight.numel() > options_.elements_at_once;
-  if (large && !can_be_split(*target.codec, choice.settings)) {
-    warn("tensor '{}' is too large for {} (more than {} elements): it is rounded to nearest",
-         printable(tensor.source->name()), choice.label(), options_.elements_at_once);
+  const LayerWork work = layer_work(tensor, choice, options_, device_);
+  const auto steps = steps_within(work, layer_bytes);
+  if (!steps) {
+    warn(
+        "tensor '{}' is too large for {}: it would take {} of memory, and {} are free for it; it is rounded "
+        "to nearest",
+        printable(tensor.source->name()), choice.label(), human_bytes(smallest_steps(work).bytes),
+        human_bytes(layer_bytes));
     return Outcome{std::move(*nearest), std::nullopt};
   }
+  choice.settings = with_steps(choice.settings, *steps);
 
   const std::string name(tensor.source->layer());
   std::optional<optimize::SecondMoment> moment;
@@ -120,35 +110,52 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   std::string source = moment && moment->method == "implied" ? choice.source : "";
   const auto add_source = [&](const std::string& what) { source += source.empty() ? what : ", " + what; };
   if (choice.lora) add_source("LoRA");
-  if (const int64_t segments = optimize::segments_of(choice.settings, weight.size(1)); segments > 1)
-    add_source(fmt::format("{} segments", segments));
-  if (large) {
-    Optimized optimized = round_rows(*nearest, weight, choice.settings, *moment, options_.elements_at_once);
-    optimized.source = source;
-    return Outcome{std::move(*nearest), std::move(optimized)};
+  if (const std::string words = steps->words(); !words.empty()) add_source(words);
+
+  Outcome outcome;
+  if (steps->rows_at_once < weight.size(0)) {
+    outcome.encoded = *nearest;
+    outcome.encoded.codes = nearest->codes.clone(), outcome.encoded.scales = nearest->scales.clone();
+    outcome.optimized =
+        round_rows(outcome.encoded, weight, choice.settings, moment.value(), steps->rows_at_once);
+  } else {
+    const optimize::Layer layer = optimize::make_layer(*nearest, weight);
+    const optimize::Rounding rounding = moment ? optimize::round_one_pass(layer, choice.settings, *moment)
+                                               : optimize::round_layer(layer, choice.settings, std::nullopt);
+    outcome.optimized = describe(rounding);
+    if (options_.measure_quality)
+      outcome.optimized->subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
+    if (!rounding.guarded) outcome.encoded = optimize::encode(*nearest, rounding);
   }
-  const optimize::Layer layer = optimize::make_layer(*nearest, weight);
-  const optimize::Rounding rounding = moment ? optimize::round_one_pass(layer, choice.settings, *moment)
-                                             : optimize::round_layer(layer, choice.settings, std::nullopt);
-  Optimized optimized = describe(rounding);
-  optimized.source = source;
-  if (options_.measure_quality)
-    optimized.subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
-  if (rounding.guarded) return Outcome{std::move(*nearest), std::move(optimized)};
-  format::Encoded encoded = optimize::encode(*nearest, rounding);
-  if (const auto& input = recorded_input(name);
-      input && input->held_back.defined() && input->held_back.size(0) > 0) {
-    const auto error = [&](const format::Encoded& of) {
-      return metrics::output_rel(input->held_back, weight, format::decode(of));
-    };
-    optimized.output = OutputError{.nearest = error(*nearest), .stored = error(encoded)};
-    if (!(optimized.output->stored < optimized.output->nearest)) {
-      optimized.guarded = true;
-      optimized.output->stored = optimized.output->nearest;
-      return Outcome{std::move(*nearest), std::move(optimized)};
-    }
-  }
-  return Outcome{std::move(encoded), std::move(optimized)};
+  outcome.optimized->source = source;
+  moment.reset();
+  if (!outcome.optimized->guarded) guard_output(name, weight, *nearest, outcome);
+  if (outcome.optimized->guarded) outcome.encoded = std::move(*nearest);
+  return outcome;
+}
+
+void LayerRounding::guard_output(const std::string& layer, const at::Tensor& weight,
+                                 const format::Encoded& nearest, Outcome& outcome) {
+  const auto& input = recorded_input(layer);
+  if (!input || !input->held_back.defined() || input->held_back.size(0) == 0) return;
+  const auto error = [&](const format::Encoded& of) {
+    return metrics::output_rel(input->held_back, weight, format::decode(of));
+  };
+  OutputError output{.nearest = error(nearest), .stored = error(outcome.encoded)};
+  outcome.optimized->guarded = !(output.stored < output.nearest);
+  if (outcome.optimized->guarded) output.stored = output.nearest;
+  outcome.optimized->output = output;
+}
+
+void LayerRounding::work_on(at::Device device) {
+  if (device == device_) return;
+  device_ = device;
+  forget();
+}
+
+void LayerRounding::forget() {
+  cached_key_.clear(), recorded_key_.clear();
+  cached_moments_.reset(), recorded_.reset();
 }
 
 double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& weight,
@@ -167,7 +174,7 @@ optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const 
   optimize::SecondMoment moment =
       optimize::second_moment(weight, choice.settings, known_moment(layer, choice));
   if (choice.lora) {
-    at::Tensor directions = options_.lora->directions(layer, weight.size(1)).to(options_.device);
+    at::Tensor directions = options_.lora->directions(layer, weight.size(1)).to(device_);
     if (const at::Tensor factors = input_factors(layer); factors.defined())
       directions = divided(directions, factors);
     // As much as all that is known besides.
@@ -201,7 +208,7 @@ std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::stri
 
 at::Tensor LayerRounding::input_factors(const std::string& layer) const {
   const at::Tensor factors = smoothing_ ? smoothing_->factors(layer) : at::Tensor();
-  return factors.defined() ? factors.to(options_.device) : factors;
+  return factors.defined() ? factors.to(device_) : factors;
 }
 
 const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(const std::string& layer,
@@ -210,7 +217,8 @@ const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(con
   const std::string recorded = options_.recording ? options_.recording->key(layer) : "";
   const std::string key = input_key(recorded, layer, factors);
   if (key == recorded_key_ && (recorded_with_second_ || !with_second)) return recorded_;
-  recorded_ = recorded.empty() ? std::nullopt : options_.recording->load(layer, options_.device, with_second);
+  forget();
+  recorded_ = recorded.empty() ? std::nullopt : options_.recording->load(layer, device_, with_second);
   recorded_with_second_ = with_second;
   if (with_second && recorded_ && recorded_->rows > 0 && recorded_->rows < optimize::kEnoughRows)
     warn("calibration data of '{}': only {} rows to learn from; its second moment is damped more",
@@ -228,8 +236,9 @@ const std::optional<calibrate::InputMoments>& LayerRounding::implied_moments(con
   const at::Tensor factors = input_factors(layer);
   const std::string key = input_key(methods_.implied().input_key(layer), layer, factors);
   if (key == cached_key_) return cached_moments_;
+  forget();
   cached_moments_ =
-      methods_.implied().moments(layer, options_.optimizer.seed, calibrate::kImpliedRows, options_.device);
+      methods_.implied().moments(layer, options_.optimizer.seed, calibrate::kImpliedRows, device_);
   if (cached_moments_ && factors.defined()) {
     cached_moments_->mean = cached_moments_->mean / factors;
     cached_moments_->second = divided(cached_moments_->second, factors);

@@ -20,18 +20,26 @@ class LayerRounding {
         methods_(checkpoint, options.optimizer, options.recording, options.lora),
         smoothing_(smoothing) {}
 
+  const LayerMethods& methods() const { return methods_; }
+
   struct Outcome {
     format::Encoded encoded;
     std::optional<Optimized> optimized;
   };
-  /// weight: on the run's device. Nothing when it holds a NaN or an infinity.
-  /// largest: magnitude that the weight's one scale must reach, for weights that share it; 0: none do
-  std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight, float largest = 0);
+  /// weight       on the device that is to do it
+  /// layer_bytes  of that device's memory; where the layer cannot be done within, it is rounded to nearest,
+  /// with a
+  ///              warning
+  /// largest      magnitude that the weight's one scale must reach, for weights that share it; 0: none do
+  /// returns      nothing when the weight holds a NaN or an infinity
+  std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight, uint64_t layer_bytes,
+                               float largest = 0);
 
   /// Of what round() gave for the weight: output_rel on rows that were held back, else weight_rel.
   double error(const plan::TensorPlan& tensor, const at::Tensor& weight, const Outcome& outcome);
 
-  /// The mean of the rows that the layer reads, [in_features] float32 on the run's device, where
+  /// The mean of the rows that the layer reads, [in_features] float32 on the device of the last round(),
+  /// where
   /// --bias-correction lets it be used; undefined otherwise.
   at::Tensor input_mean(const plan::TensorPlan& tensor);
 
@@ -46,12 +54,20 @@ class LayerRounding {
   std::optional<optimize::KnownMoment> known_moment(const std::string& layer,
                                                     const LayerMethods::Choice& choice);
 
-  /// What the layer's input is divided by, on the run's device; undefined: nothing.
+  /// Keeps round to nearest where it is closer to the layer's output on rows that were held back.
+  void guard_output(const std::string& layer, const at::Tensor& weight, const format::Encoded& nearest,
+                    Outcome& outcome);
+  void work_on(at::Device device);
+  /// Frees what is kept for the next layer.
+  void forget();
+
+  /// What the layer's input is divided by, on the device that is worked on; undefined: nothing.
   at::Tensor input_factors(const std::string& layer) const;
 
   const RunOptions& options_;
   LayerMethods methods_;
   const transform::Smoothing* smoothing_;
+  at::Device device_ = at::kCPU;
   std::string cached_key_;  ///< of the input whose moments are kept: q, k and v read the same
   std::optional<calibrate::InputMoments> cached_moments_;
   std::string recorded_key_;

@@ -38,14 +38,14 @@ TEST_CASE("quip: in segments of columns no worse than round to nearest", "[optim
   const Layer layer = make_layer(codec, seeded_weight(64, 128), 0);
   Settings settings;
   settings.method = Method::kQuip;
-  settings.quip_segments = 4;
-  settings.quip_segments_from = GENERATE(128, 129);
+  settings.segments = 4;
+  settings.segments_from = GENERATE(128, 129);
   const SecondMoment moment{.h = correlated(128), .lambda = 0.03, .sweeps = 0, .method = "gptq"};
   const Rounding rounding = round_one_pass(layer, settings, moment);
   CHECK(rounding.objective_value < 0.7 * rounding.nearest_objective);
-  settings.quip_segments = 1;
+  settings.segments = 1;
   const bool same = at::equal(round_one_pass(layer, settings, moment).values, rounding.values);
-  CHECK(same == (settings.quip_segments_from > 128));  // narrower than the threshold
+  CHECK(same == (settings.segments_from > 128));  // narrower than the threshold
 }
 
 TEST_CASE("quip: never worse than the same pass without it, on every format", "[optimize]") {

@@ -13,6 +13,9 @@ namespace ctq::linalg {
 /// returns  [N, N], same type and device; on the CPU the same bits for any number of threads
 at::Tensor gram(const at::Tensor& x);
 
+/// The same in float32, with so many rows of x in that type at a time. x: any float type
+at::Tensor gram_by_rows(const at::Tensor& x, int64_t rows_at_once);
+
 /// In which order columns are rounded. Later columns correct for the errors of earlier ones, so the last have
 /// the least to lean on.
 enum class ColumnOrder : uint8_t {

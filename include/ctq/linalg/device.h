@@ -1,6 +1,7 @@
 // Where tensors are computed on.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 #include <c10/core/Device.h>
@@ -12,12 +13,22 @@ namespace ctq::linalg {
 /// device than the one named
 at::Device open_device(const std::string& name);
 
+/// Bytes that can still be allocated on a GPU.
+uint64_t free_memory(at::Device device);
+
+/// Gives memory that LibTorch keeps for later tensors back to a GPU; nothing on the CPU.
+void free_cached_memory(at::Device device);
+
 /// CPU threads of all later arithmetic.
 void set_threads(int threads);
 
 /// Has LibTorch take memory for tensors in huge pages where the system offers them: far fewer page faults.
 /// Call before the first tensor.
 void use_huge_pages();
+
+/// Has freed memory go back to the system at once, where it else stays with the process for later tensors. Call
+/// before the first tensor, instead of use_huge_pages().
+void return_freed_memory();
 
 /// The cores this process may run on.
 int available_cores();

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -27,15 +28,40 @@ struct OnePassSettings {
                          ///< closer to the layer's own; undefined: none
 };
 
+class Minimizer;
+
 /// Minimises tr(E H' E^T), E = values * scale - W, H' = H + lambda mean(diag H) I, by linalg::ldlq_round and
-/// coordinate descent. Searched scales are taken where they end lower than absmax; rows that share no scale
-/// are chosen one by one, so none is worse than rounded to nearest. Beside h, at most three matrices of its
-/// size are held at a time; with segments one of a segment's share, by as many as there are.
-///
-/// h        [in_features, in_features] float32, the layer's device
-/// returns  objective "trace", divided by ||W||^2 mean(diag H'); round to nearest with absmax scales,
-/// guarded, where H
-///          cannot be factored or nothing is gained
+/// coordinate descent, for a layer or for parts of its rows: H is factored once. Beside h, at most three
+/// matrices of its size are held at a time; with segments one of a segment's share, by as many as there are.
+class SecondMomentRounding {
+ public:
+  /// h       [in_features, in_features] float32, the layers' device
+  /// like    a layer of the form of those that will be rounded
+  /// method  how results name it
+  SecondMomentRounding(at::Tensor h, OnePassSettings settings, const Layer& like, std::string method);
+
+  /// Searched scales are taken where they end lower than absmax; rows that share no scale are chosen one by
+  /// one, so none is worse than rounded to nearest.
+  ///
+  /// returns  objective "trace", divided by ||W||^2 mean(diag H'); round to nearest with absmax scales,
+  /// guarded,
+  ///          where H cannot be factored or nothing is gained
+  Rounding round(const Layer& layer) const;
+  /// Of some rows of a layer; guarded only where no row gains. Of all parts together has_gained() is to be
+  /// asked.
+  Rounding round_part(const Layer& part) const;
+
+  /// Whether so much less is more than the rounding of float32 sums.
+  static bool has_gained(double objective, double nearest_objective);
+
+ private:
+  at::Tensor h_;
+  OnePassSettings settings_;
+  std::string method_;
+  std::shared_ptr<const Minimizer> minimizer_;  ///< null where H cannot be factored
+};
+
+/// Of one layer.
 Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
                                   std::string method);
 

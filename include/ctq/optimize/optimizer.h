@@ -19,13 +19,13 @@ enum class Method : uint8_t {
   kAdamW,
   kRAdam,
   kProdigy,
-  kTpec,     ///< learned rounding by line searches along few directions
-  kDirect,   ///< one pass, second moment made from the weight
-  kImplied,  ///< one pass, second moment that the checkpoint implies; `direct` where it implies none
-  kGptq,     ///< one pass, second moment of recorded rows; as `implied` where none are
-  kQuip,     ///< the same, also tried in a basis where no weight stands out
-  kAuto,     ///< the same, columns in act order
-  kAdaRound, ///< by gradients, under the same second moment as gptq
+  kTpec,      ///< learned rounding by line searches along few directions
+  kDirect,    ///< one pass, second moment made from the weight
+  kImplied,   ///< one pass, second moment that the checkpoint implies; `direct` where it implies none
+  kGptq,      ///< one pass, second moment of recorded rows; as `implied` where none are
+  kQuip,      ///< the same, also tried in a basis where no weight stands out
+  kAuto,      ///< the same, columns in act order
+  kAdaRound,  ///< by gradients, under the same second moment as gptq
 };
 
 /// "rtn", "original", "adamw", "radam", "prodigy", "tpec", "direct", "implied", "gptq", "quip", "auto",
@@ -54,8 +54,8 @@ struct Settings {
   linalg::ColumnOrder quip_order = linalg::ColumnOrder::kActOrder;
   bool quip_hadamard = true;
   uint64_t quip_seed = 0;
-  int64_t quip_segments = 1;       ///< of columns, of layers as wide as the threshold
-  int64_t quip_segments_from = 0;  ///< in_features
+  int64_t segments = 1;       ///< of columns that one-pass methods round together, of layers as wide as:
+  int64_t segments_from = 0;  ///< in_features
   AdaRoundSettings adaround = {};
   int64_t drawn_rows = 0;  ///< adaround: without a recorded moment that of so many standard normal rows; 0:
                            ///< what the checkpoint implies
@@ -94,9 +94,13 @@ SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like);
 /// In how many segments of columns a layer is rounded.
 int64_t segments_of(const Settings& settings, int64_t in_features);
 
-/// One pass over a layer, or over some rows of one, whose scales then must not be shared with other rows
-/// unless settings.scales keeps them.
+/// One pass over a layer.
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment& moment);
+
+/// One pass over parts of a layer's rows, one after another. Scales must not be shared by rows of different
+/// parts, unless settings.scales keeps them. like: the first part
+SecondMomentRounding one_pass_by_rows(const Layer& like, const Settings& settings,
+                                      const SecondMoment& moment);
 
 /// Rounds a layer. known: where there is one and the method asks for it. Never worse than round to nearest in
 /// the method's own objective.

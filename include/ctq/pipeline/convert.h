@@ -13,6 +13,7 @@
 #include "ctq/metrics/error.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/optimize/optimizer.h"
+#include "ctq/pipeline/memory_limits.h"
 #include "ctq/plan/plan.h"
 
 namespace ctq::pipeline {
@@ -44,17 +45,16 @@ struct RunOptions {
   at::Device device = at::kCPU;
   uint64_t byte_budget =
       256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
-  int64_t elements_at_once = int64_t{1} << 27;  ///< of a weight in an optimizer, which holds some ten float32
-                                                ///< copies; larger layers are rounded some rows at a time
+  MemoryLimits memory;
   bool measure_quality = false;
   optimize::Settings optimizer;
   BiasCorrection bias_correction = BiasCorrection::kNone;
   const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
   const calibrate::LoraRows* lora = nullptr;  ///< says which inputs matter where none are recorded; as above
   std::optional<double>
-      smoothquant_alpha;  ///< smooths inputs first (transform::Smoothing); needs a recording
-  bool strict = false;    ///< non-finite weights end the run
-  bool shared_scales = false;  ///< weights of one module, each with one scale, get one scale for all
+      smoothquant_alpha;            ///< smooths inputs first (transform::Smoothing); needs a recording
+  bool strict = false;              ///< non-finite weights end the run
+  bool shared_scales = false;       ///< weights of one module, each with one scale, get one scale for all
   std::optional<ResumeKey> resume;  ///< keeps what an interrupted run has done, and goes on from it; nothing:
                                     ///< neither
   std::optional<Partition> partition;  ///< writes the layers of one part; the plan must have one file
@@ -139,7 +139,8 @@ struct Result {
   size_t guarded = 0;               ///< layers on which it did not beat round to nearest, which was kept
   size_t biases_corrected = 0;
   size_t smoothed_inputs = 0;
-  std::string written;  ///< the file, or the index of the shards
+  size_t moved_to_cpu = 0;  ///< layers that a GPU had no room for
+  std::string written;      ///< the file, or the index of the shards
   double seconds = 0;
   uint64_t peak_memory_bytes = 0;  ///< most resident memory seen, without mapped files
 };

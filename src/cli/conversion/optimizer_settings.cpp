@@ -277,8 +277,8 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
   if (!arguments.flag("quip_actorder")) settings.quip_order = linalg::ColumnOrder::kNatural;
   settings.quip_hadamard = arguments.flag("quip_hadamard");
   if (arguments.flag("quip_checkpointed")) {
-    settings.quip_segments = arguments.integer("quip_checkpoint_segments");
-    settings.quip_segments_from = arguments.integer("quip_checkpoint_threshold");
+    settings.segments = arguments.integer("quip_checkpoint_segments");
+    settings.segments_from = arguments.integer("quip_checkpoint_threshold");
   }
   settings.sweeps = read_sweeps(arguments, settings.method);
   // Where nothing is known of the input, sweeps cost as much as elsewhere and gain nothing that shows.

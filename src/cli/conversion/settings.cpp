@@ -14,6 +14,7 @@
 #include "ctq/base/error.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
+#include "memory_settings.h"
 #include "optimizer_settings.h"
 #include "partition.h"
 #include "routing_settings.h"
@@ -225,16 +226,15 @@ plan::Options read_plan_options(const Arguments& arguments, std::vector<std::str
   return options;
 }
 
-pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<std::string>& notes) {
+pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<std::string>& notes,
+                                      std::vector<std::string>& warnings) {
   pipeline::RunOptions run;
-  const bool low_memory = arguments.flag("low_memory");
-  if (low_memory) run.byte_budget = 0;
-  linalg::use_huge_pages();
+  arguments.given("max_memory") ? linalg::return_freed_memory() : linalg::use_huge_pages();
   run.device = device_of(arguments);
   linalg::set_threads(arguments.integer("threads") > 0 ? static_cast<int>(arguments.integer("threads"))
                                                        : linalg::available_cores());
-  if (low_memory && run.device.is_cuda())
-    notes.push_back("--low-memory streams tensors one by one, but stays on the GPU that was named");
+  read_memory(arguments, run, notes, warnings);
+  read_bf16(arguments, run.device, notes);
   return run;
 }
 
@@ -396,7 +396,7 @@ Settings make_settings(const Arguments& arguments) {
   }
   settings.progress = read_progress(arguments);
   settings.verbosity = read_verbosity(arguments);
-  settings.run = read_run_options(arguments, settings.notes);
+  settings.run = read_run_options(arguments, settings.notes, settings.warnings);
   read_layer_config(arguments, settings.plan, settings.notes);
   read_optimizer(arguments, settings.plan, settings.run, settings.notes, settings.warnings);
   settings.run.smoothquant_alpha = read_smoothquant(arguments, settings.plan.target, settings.notes);

@@ -17,6 +17,7 @@ inline std::span<const EnvironmentVariable> environment_variables() {
   static constexpr std::array kVariables{
       EnvironmentVariable{"CTQ_THREADS", "--threads"},
       EnvironmentVariable{"CTQ_DEVICE", "--device"},
+      EnvironmentVariable{"CTQ_MAX_MEMORY", "--max-memory"},
   };
   return kVariables;
 }

@@ -116,36 +116,46 @@ void add_streaming(std::vector<Option>& table) {
       {
           choice("--streaming-mode", "How early work moves from GPU to CPU")
               .choose({"off", "minimal", "balanced", "aggressive", "auto"})
-              .standard("balanced"),
-          integer("--stream-hadamard-threshold", "Elements from which a Hadamard transform runs on the CPU")
+              .standard("balanced")
+              .built(),
+          integer("--stream-hadamard-threshold", "Elements from which a rotated layer is done on the CPU")
               .at_least(1)
-              .otherwise("by --streaming-mode"),
-          integer("--stream-hessian-threshold", "Width from which a Hessian is inverted on the CPU")
+              .otherwise("by --streaming-mode")
+              .built(),
+          integer("--stream-hessian-threshold", "Width from which a layer with a Hessian is")
               .at_least(1)
-              .otherwise("by --streaming-mode"),
-          integer("--stream-ldlq-threshold", "Width from which the LDLQ pass runs on the CPU")
+              .otherwise("by --streaming-mode")
+              .built(),
+          integer("--stream-ldlq-threshold", "Width from which a layer with error feedback is")
               .at_least(1)
-              .otherwise("by --streaming-mode"),
-          integer("--stream-ortho-threshold", "Size from which orthogonal matrices are made on the CPU")
+              .otherwise("by --streaming-mode")
+              .built(),
+          integer("--stream-ortho-threshold", "Rows of a random orthogonal matrix from which its layer is")
               .at_least(1)
-              .otherwise("by --streaming-mode"),
-          toggle("--streaming", "Old spelling of --streaming-mode=balanced").hide(),
-          toggle("--streaming-aggressive", "Old spelling of --streaming-mode=aggressive").hide(),
+              .otherwise("by --streaming-mode")
+              .built(),
+          toggle("--streaming", "Old spelling of --streaming-mode=balanced").hide().built(),
+          toggle("--streaming-aggressive", "Old spelling of --streaming-mode=aggressive").hide().built(),
       });
   add(table, kPage, "BF16 compute",
       {
           choice("--bf16-compute", "BF16 arithmetic on GPUs that have it; auto: for large operands")
               .choose({"auto", "on", "off"})
-              .standard("auto"),
+              .standard("auto")
+              .built(),
           integer("--bf16-threshold", "Elements from which products, SVD and LDLQ use it")
               .at_least(0)
-              .standard("1000000"),
-          integer("--bf16-hadamard-threshold", "Elements from which Hadamard transforms use it")
+              .standard("1000000")
+              .built(),
+          integer("--bf16-hadamard-threshold",
+                  "Elements from which Hadamard transforms use it; auto: only when given")
               .at_least(0)
-              .standard("500000"),
+              .standard("500000")
+              .built(),
           integer("--bf16-hessian-threshold", "Elements from which Hessians use it")
               .at_least(0)
-              .standard("1000000"),
+              .standard("1000000")
+              .built(),
       });
 }
 

@@ -131,9 +131,12 @@ void add_quantization(std::vector<Option>& table) {
           toggle("--low-memory", "Read and write one tensor at a time and calculate on the CPU")
               .alias("-lm")
               .built(),
-          toggle("--no-memory-limits", "Keep everything on the GPU and skip all memory checks"),
-          toggle("--calib_cpu", "Keep synthetic calibration rows in memory with --low-memory"),
-          size("--max-memory", "Bound on resident memory, the mapped input not counted").at_least(1),
+          toggle("--no-memory-limits", "Keep everything on the GPU and skip all memory checks").built(),
+          toggle("--calib_cpu", "Keep synthetic calibration rows in memory with --low-memory").built(),
+          size("--max-memory", "Bound on resident memory, the mapped input not counted")
+              .at_least(1)
+              .otherwise("nine tenths of what is free")
+              .built(),
       });
 }
 

@@ -1,0 +1,165 @@
+#include "layer_memory.h"
+
+#include <algorithm>
+#include <bit>
+#include <numeric>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include "ctq/linalg/panels.h"
+#include "ctq/optimize/footprint.h"
+
+namespace ctq::pipeline {
+namespace {
+
+constexpr uint64_t kFloat = sizeof(float);
+constexpr int64_t kMostSegments = 32;
+constexpr int64_t kGramRows = 1 << 15;  // of a weight, in float32, in the second moment of `direct`
+constexpr double kPanelsPerThread = 4;  // of kPanelRows rows
+constexpr double kDecodedCopies = 2.5;  // of a layer while it is judged
+
+double elements(int64_t rows, int64_t columns) {
+  return static_cast<double>(rows) * static_cast<double>(columns);
+}
+
+/// While the second moment is made.
+double bytes_to_find_moment(const LayerWork& work) {
+  const double square = elements(work.columns, work.columns);
+  if (work.implied) return kFloat * 3 * (elements(work.rows, work.columns) + square);
+  if (work.recorded_rows > 0) return kFloat * (3 * elements(work.recorded_rows, work.columns) + square);
+  return kFloat * (elements(std::min(work.rows, kGramRows), work.columns) + square);
+}
+
+uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
+  const optimize::Settings settings = with_steps(*work.settings, steps);
+  const optimize::Footprint footprint =
+      optimize::footprint(settings, *work.codec, work.rotation_group > 0, work.columns);
+  const double weight = elements(work.rows, work.columns), square = elements(work.columns, work.columns);
+  const double panels = kPanelsPerThread * at::get_num_threads() * elements(linalg::kPanelRows, work.columns);
+
+  // Codes as they are found, as they are packed, and those of round to nearest: bytes.
+  const double always = 3 * weight / kFloat + (work.weight_in_memory ? 2 * weight : 0);
+  double phase = 0;
+  if (footprint.rows > 0)
+    phase = footprint.rows * elements(std::min(steps.rows_at_once, work.rows), work.columns) +
+            footprint.moments * square + panels;
+  if (footprint.moments > 0) phase = std::max(phase, bytes_to_find_moment(work) / kFloat);
+  const double kept = footprint.moments > 0 ? square : 0;  // for the next layer that reads the same
+  if (work.judged) phase = std::max(phase, kDecodedCopies * weight + kept);
+  return static_cast<uint64_t>(always + phase) * kFloat;
+}
+
+/// Rows that are worked on together at least: panels, so that sums are those of all rows at once, of whole
+/// tiles.
+int64_t row_unit(const LayerWork& work) {
+  if (!work.codec->has_blocks()) return linalg::kPanelRows;
+  return std::lcm(linalg::kPanelRows,
+                  format::tiling(*work.codec, work.rows, work.columns, work.block_size).rows);
+}
+
+LayerSteps sized(const LayerWork& work, LayerSteps steps) {
+  steps.bytes = bytes_of(work, steps);
+  return steps;
+}
+
+/// As many rows at once as fit, at least one unit.
+LayerSteps by_rows(const LayerWork& work, LayerSteps steps, uint64_t bytes) {
+  const int64_t unit = row_unit(work);
+  const auto of_units = [&](int64_t count) {
+    steps.rows_at_once = count * unit;
+    return bytes_of(work, steps);
+  };
+  int64_t fits = 1, too_many = (work.rows + unit - 1) / unit + 1;
+  while (too_many - fits > 1) {
+    const int64_t middle = (fits + too_many) / 2;
+    (of_units(middle) <= bytes ? fits : too_many) = middle;
+  }
+  steps.rows_at_once = std::min(fits * unit, work.rows);
+  return sized(work, steps);
+}
+
+/// Calls take(steps) for what may be done, from the one that changes least, until it returns true.
+template <typename Take>
+void for_each_way(const LayerWork& work, uint64_t bytes, const Take& take) {
+  const optimize::Settings& settings = *work.settings;
+  const int64_t fewest = optimize::segments_of(settings, work.columns);
+  if (take(sized(work, {.rows_at_once = work.rows, .segments = fewest}))) return;
+  const bool by_row = optimize::takes_rows_apart(settings, *work.codec);
+  const int64_t most = optimize::takes_segments(settings) ? std::min(kMostSegments, work.columns) : fewest;
+  // Scales that rows share are searched over all rows, or not at all.
+  const bool absmax = by_row && !optimize::same_by_rows(settings, *work.codec);
+  for (int64_t segments = fewest; segments <= std::max(most, fewest); segments *= 2) {
+    const LayerSteps steps{.rows_at_once = work.rows, .segments = segments, .absmax_scales = absmax};
+    if (take(by_row ? by_rows(work, steps, bytes) : sized(work, steps))) return;
+  }
+}
+
+}  // namespace
+
+LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice& choice,
+                     const RunOptions& run, at::Device device) {
+  const std::vector<int64_t>& shape = tensor.source->info->shape;
+  const bool mapped = device.is_cpu() && !tensor.source->computed && !run.smoothquant_alpha;
+  const std::string_view layer = tensor.source->layer();
+  return {.codec = tensor.target.codec,
+          .block_size = tensor.target.block_size,
+          .rotation_group = tensor.target.rotation_group,
+          .rows = shape[0],
+          .columns = shape[1],
+          .settings = &choice.settings,
+          .weight_in_memory = !mapped,
+          .judged = run.measure_quality || run.bias_correction != BiasCorrection::kNone || choice.recorded,
+          .implied = !choice.source.empty(),
+          .recorded_rows = choice.recorded ? run.recording->stored_rows(layer) : 0};
+}
+
+optimize::Settings with_steps(optimize::Settings settings, const LayerSteps& steps) {
+  settings.segments = steps.segments;
+  settings.segments_from = 0;
+  if (steps.absmax_scales) settings.scales = optimize::Scales::kAbsmax;
+  return settings;
+}
+
+std::string LayerSteps::words() const {
+  std::string words = segments > 1 ? fmt::format("{} segments", segments) : "";
+  if (absmax_scales) words += words.empty() ? "absmax scales" : ", absmax scales";
+  return words;
+}
+
+std::optional<LayerSteps> steps_within(const LayerWork& work, uint64_t bytes) {
+  std::optional<LayerSteps> found;
+  for_each_way(work, bytes, [&](const LayerSteps& steps) {
+    if (steps.bytes <= bytes) found = steps;
+    return found.has_value();
+  });
+  return found;
+}
+
+LayerSteps smallest_steps(const LayerWork& work) {
+  LayerSteps least;
+  for_each_way(work, /*bytes=*/0, [&](const LayerSteps& steps) {
+    if (least.bytes == 0 || steps.bytes < least.bytes) least = steps;
+    return false;
+  });
+  return least;
+}
+
+bool is_within(const LayerWork& work, const Offload& limits) {
+  const optimize::Settings& settings = *work.settings;
+  const bool quip = settings.method == optimize::Method::kQuip;
+  if (work.rotation_group > 0 || quip || work.codec->incoherent) {
+    const int64_t elements = std::max(work.rows, work.columns) * work.columns;
+    if (elements >= limits.hadamard_elements) return false;
+  }
+  if (optimize::takes_moment(settings.method) &&
+      (work.columns >= limits.hessian_width || work.columns >= limits.ldlq_width))
+    return false;
+  if (!quip) return true;
+  const auto orthogonal = [&](int64_t size) {
+    return settings.quip_hadamard ? size >> std::countr_zero(static_cast<uint64_t>(size)) : size;
+  };
+  return std::max(orthogonal(work.rows), orthogonal(work.columns)) < limits.orthogonal_size;
+}
+
+}  // namespace ctq::pipeline

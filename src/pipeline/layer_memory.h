@@ -1,0 +1,58 @@
+// How a layer is rounded so that it fits in memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include "ctq/format/codec.h"
+#include "ctq/optimize/optimizer.h"
+#include "ctq/pipeline/convert.h"
+#include "ctq/pipeline/layer_methods.h"
+
+namespace ctq::pipeline {
+
+/// What the memory for rounding a layer depends on.
+struct LayerWork {
+  const format::Codec* codec = nullptr;
+  int64_t block_size = 0, rotation_group = 0;
+  int64_t rows = 0, columns = 0;  ///< out_features, in_features
+  const optimize::Settings* settings = nullptr;
+  bool weight_in_memory = false;  ///< else it is a mapped file
+  bool judged = false;            ///< the decoded layer is compared with the weight
+  bool implied = false;           ///< the second moment of the input follows from other weights
+  int64_t recorded_rows = 0;      ///< that it is made of
+};
+
+/// choice: must outlive the result. device: where the layer is worked on
+LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice& choice,
+                     const RunOptions& run, at::Device device);
+
+/// What differs from rounding all of the layer at once.
+struct LayerSteps {
+  int64_t rows_at_once = 0;
+  int64_t segments = 1;        ///< of columns
+  bool absmax_scales = false;  ///< because scales shared by rows cannot be searched by rows
+  uint64_t bytes = 0;          ///< that this takes at most, besides the process itself
+
+  /// Whether other codes may come out.
+  bool changes_codes() const { return segments > 1 || absmax_scales; }
+  /// "4 segments", "absmax scales"; empty: nothing to tell.
+  std::string words() const;
+};
+
+/// The steps within that many bytes that change least: all at once; some rows at a time; columns in segments;
+/// absmax in place of searched scales. Nothing where none of them fits. The choice follows from the arguments
+/// and the number of threads alone.
+std::optional<LayerSteps> steps_within(const LayerWork& work, uint64_t bytes);
+
+/// Those that need least.
+LayerSteps smallest_steps(const LayerWork& work);
+
+/// The settings that carry the steps out.
+optimize::Settings with_steps(optimize::Settings settings, const LayerSteps& steps);
+
+/// Whether all operations on the layer are within the limits of a GPU.
+bool is_within(const LayerWork& work, const Offload& limits);
+
+}  // namespace ctq::pipeline

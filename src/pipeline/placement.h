@@ -1,0 +1,60 @@
+// On which device a layer is worked on, and within how much of its memory.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+
+#include <c10/core/Device.h>
+#include <c10/util/Exception.h>
+
+#include "ctq/linalg/device.h"
+#include "layer_memory.h"
+
+namespace ctq::pipeline {
+
+struct Place {
+  at::Device device = at::kCPU;
+  uint64_t layer_bytes = MemoryLimits::kUnlimited;  ///< of the device's memory
+};
+
+class Placement {
+ public:
+  /// device: of the run
+  Placement(at::Device device, const MemoryLimits& limits);
+
+  /// The run's device; the CPU for a layer that is beyond the limits of a GPU, or does not fit there. The
+  /// first such layer is logged as a warning.
+  Place first(const plan::TensorPlan& tensor, const LayerWork& work_on_device);
+
+  /// After memory ran out there: half of it, for later layers too; then the CPU. Nothing where there is no
+  /// other place.
+  std::optional<Place> next(const plan::TensorPlan& tensor, const Place& place);
+
+  /// Calls work(place) with first(), and with next() as long as it ends with c10::OutOfMemoryError.
+  /// throws  Error(kFailure) where no place is left
+  template <typename Work>
+  auto in_room(const plan::TensorPlan& tensor, const LayerWork& work_on_device, const Work& work) {
+    for (std::optional<Place> place = first(tensor, work_on_device);;) {
+      try {
+        return work(*place);
+      } catch (const c10::OutOfMemoryError&) {
+        place = next(tensor, *place);
+      }
+      if (!place) fail_for(tensor);
+      linalg::free_cached_memory(device_);
+    }
+  }
+
+  /// Layers that were sent to the CPU.
+  size_t moved() const { return moved_; }
+
+ private:
+  [[noreturn]] void fail_for(const plan::TensorPlan& tensor) const;
+  Place cpu(const plan::TensorPlan& tensor, const char* reason);
+
+  at::Device device_;
+  MemoryLimits limits_;
+  size_t moved_ = 0;
+};
+
+}  // namespace ctq::pipeline
