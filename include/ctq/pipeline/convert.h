@@ -11,6 +11,7 @@
 #include "ctq/calibrate/lora_rows.h"
 #include "ctq/calibrate/recorded.h"
 #include "ctq/metrics/error.h"
+#include "ctq/metrics/histogram.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/optimize/optimizer.h"
 #include "ctq/plan/plan.h"
@@ -47,14 +48,15 @@ struct RunOptions {
   int64_t elements_at_once = int64_t{1} << 27;  ///< of a weight in an optimizer, which holds some ten float32
                                                 ///< copies; larger layers are rounded some rows at a time
   bool measure_quality = false;
+  bool count_values = false;  ///< with measure_quality: also how the values are spread
   optimize::Settings optimizer;
   BiasCorrection bias_correction = BiasCorrection::kNone;
   const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
   const calibrate::LoraRows* lora = nullptr;  ///< says which inputs matter where none are recorded; as above
   std::optional<double>
-      smoothquant_alpha;  ///< smooths inputs first (transform::Smoothing); needs a recording
-  bool strict = false;    ///< non-finite weights end the run
-  bool shared_scales = false;  ///< weights of one module, each with one scale, get one scale for all
+      smoothquant_alpha;            ///< smooths inputs first (transform::Smoothing); needs a recording
+  bool strict = false;              ///< non-finite weights end the run
+  bool shared_scales = false;       ///< weights of one module, each with one scale, get one scale for all
   std::optional<ResumeKey> resume;  ///< keeps what an interrupted run has done, and goes on from it; nothing:
                                     ///< neither
   std::optional<Partition> partition;  ///< writes the layers of one part; the plan must have one file
@@ -129,6 +131,7 @@ struct LayerError {
   metrics::WeightError error;
   std::optional<Optimized> optimized;
   double seconds = 0;
+  std::optional<metrics::WeightHistograms> histograms;  ///< when counted
 };
 
 struct Result {
