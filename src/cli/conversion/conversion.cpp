@@ -13,6 +13,7 @@
 #include "conversion.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
+#include "ctq/base/terminal.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/format_errors.h"
@@ -226,7 +227,7 @@ int run_conversion(Settings settings, const Arguments& arguments) {
     Followed events(settings, checkpoint);
     result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
   }
-  fmt::print("{}", report::run_summary(result));
+  fmt::print("{}", report::run_summary(result, Paint(stdout)));
   if (settings.extraction)
     extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
   write_reports(result, settings);
