@@ -254,7 +254,7 @@ std::string conversion_html(const Result& result, const std::string& input) {
   if (const std::string figures = value_figures(result); !figures.empty())
     body +=
         "<h2>Values of the worst layers</h2>\n<p class=\"quiet\">Filled: as they were. Line: as stored, "
-        "decoded. Beside them the error, stored less original. Heights are logarithms of counts.</p>\n" +
+        "decoded. Then the error, stored less original. Heights are logarithms of counts.</p>\n" +
         figures;
   body += "<h2>Weights that stay</h2>\n" + kept_table(result);
   return html_page("Conversion report", fmt::format("{} to {}", input, result.written), body);

@@ -88,10 +88,13 @@ std::string blocks_table(const plan::Plan& plan) {
   if (blocks.empty()) return "";
   std::vector<Decision> decisions;
   std::string table = "<h2>By block</h2>\n<div class=\"scroll\"><table>\n<tr><th>Block</th>";
-  for (const Decision decision : {Decision::kQuantize, Decision::kCast, Decision::kKeep, Decision::kRemove}) {
+  using Column = std::pair<Decision, std::string_view>;
+  for (const auto& [decision, heading] :
+       {Column{Decision::kQuantize, "Quantize"}, Column{Decision::kCast, "Cast"},
+        Column{Decision::kKeep, "Keep"}, Column{Decision::kRemove, "Remove"}}) {
     if (plan.count(decision) == 0) continue;
     decisions.push_back(decision);
-    table += fmt::format("<th class=\"number\">{}</th>", plan::decision_name(decision));
+    table += fmt::format("<th class=\"number\">{}</th>", heading);
   }
   table += "<th class=\"number\">Before</th><th class=\"number\">After</th></tr>\n";
   const auto add = [&](const std::string& label, const Sums& sums) {
@@ -150,8 +153,7 @@ std::string tensor_row(const TensorPlan& tensor, const pipeline::LayerMethods& m
 std::string tensors_table(const plan::Plan& plan, const pipeline::LayerMethods& methods) {
   std::string text =
       "<h2>Tensors</h2>\n<form id=\"filter\" hidden><input name=\"words\" type=\"search\" "
-      "placeholder=\"words of "
-      "a row\" aria-label=\"Words that a row holds\"> <select name=\"decision\" "
+      "placeholder=\"words of a row\" aria-label=\"Words that a row holds\"> <select name=\"decision\" "
       "aria-label=\"Decision\"><option "
       "value=\"\">all</option>";
   for (const Decision decision : {Decision::kQuantize, Decision::kCast, Decision::kKeep, Decision::kRemove}) {
