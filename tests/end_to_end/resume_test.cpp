@@ -101,6 +101,16 @@ TEST_CASE("resume: another run starts afresh, says why, and leaves nothing of th
   CHECK(files.out.entries() == Names{"o.safetensors"});
 }
 
+TEST_CASE("resume: layers whose values were not counted are of no use to a report that shows them",
+          "[end_to_end][slow]") {
+  const Fixture files;
+  files.interrupt({"--report", files.in / "r.csv"});
+  const Outcome run = files.convert({"--report", files.in / "r.json"});
+  REQUIRE(run.code == 0);
+  CHECK(has(run.out, "not resuming: "));
+  CHECK(histograms_in(files.in / "r.json").size() == 40);
+}
+
 TEST_CASE("resume: a damaged partial file costs the layers that are damaged", "[end_to_end][slow]") {
   const Fixture files;
   files.interrupt();
