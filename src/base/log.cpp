@@ -5,7 +5,10 @@
 #include <string>
 #include <vector>
 
+#include <spdlog/sinks/ansicolor_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
+
+#include "ctq/base/terminal.h"
 
 namespace ctq {
 namespace {
@@ -34,7 +37,11 @@ spdlog::level::level_enum level_of(Verbosity verbosity) {
 
 void start_log(Verbosity verbosity, bool notes_to_stderr) {
   std::vector<spdlog::sink_ptr> sinks;
-  auto errors = std::make_shared<spdlog::sinks::stderr_sink_mt>();
+  // Its own choice, kept from it, does not know NO_COLOR.
+  auto errors = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(
+      colours(stderr) ? spdlog::color_mode::always : spdlog::color_mode::never);
+  errors->set_color(spdlog::level::warn, "\x1b[33m");
+  errors->set_color(spdlog::level::err, "\x1b[31m");
   if (notes_to_stderr) {
     errors->set_pattern("%v");
   } else {
@@ -42,7 +49,7 @@ void start_log(Verbosity verbosity, bool notes_to_stderr) {
     notes->set_pattern(verbosity == Verbosity::kDebug ? "%v  (%s:%#)" : "%v");
     sinks.push_back(notes);
     errors->set_level(spdlog::level::warn);
-    errors->set_pattern("convert_to_quant: %l: %v");
+    errors->set_pattern("convert_to_quant: %^%l%$: %v");
   }
   sinks.push_back(errors);
   auto logger = std::make_shared<spdlog::logger>("ctq", sinks.begin(), sinks.end());

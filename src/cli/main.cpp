@@ -11,13 +11,14 @@
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
+#include "ctq/base/terminal.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/cli/run.h"
 
 namespace {
 
 int complain(ctq::ErrorCode code, const char* message) {
-  fmt::print(stderr, "convert_to_quant: error: {}\n", message);
+  fmt::print(stderr, "convert_to_quant: {}: {}\n", ctq::Paint(stderr)(ctq::Tone::kBad, "error"), message);
   return static_cast<int>(code);
 }
 

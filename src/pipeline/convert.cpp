@@ -224,8 +224,8 @@ class Run {
 
   static void add_to(Result& result, const TensorPlan& tensor, const DoneRecord& record, double seconds) {
     if (record.error)
-      result.quality.push_back(
-          {tensor.source->name(), tensor.target.label(), *record.error, record.optimized, seconds});
+      result.quality.push_back({tensor.source->name(), tensor.target.label(), *record.error, record.optimized,
+                                seconds, record.histograms});
     if (!record.optimized) return;
     ++result.optimized;
     if (record.optimized->guarded) ++result.guarded;
@@ -308,6 +308,8 @@ class Run {
     if (options_.measure_quality || mean.defined()) {
       const at::Tensor decoded = format::decode(encoded);
       if (options_.measure_quality) record_.error = metrics::weight_error(weight, decoded);
+      if (options_.measure_quality && options_.count_values)
+        record_.histograms = metrics::weight_histograms(weight, decoded);
       if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(weight, decoded, mean);
     }
     std::vector<at::Tensor> stored = packed(tensor, encoded);

@@ -20,7 +20,7 @@ std::string bits_text(double value) { return bits_text(std::bit_cast<uint64_t>(v
 uint64_t bits_of(std::string_view text) { return std::stoull(std::string(text), nullptr, 16); }
 double number_of(const json& text) { return std::bit_cast<double>(bits_of(text.get<std::string>())); }
 
-json pair_json(double nearest, double stored) { return {bits_text(nearest), bits_text(stored)}; }
+json pair_json(double first, double second) { return {bits_text(first), bits_text(second)}; }
 
 json error_json(const metrics::WeightError& error) {
   return {{"numel", error.numel},
@@ -75,6 +75,16 @@ Optimized optimized_of(const json& object) {
   return optimized;
 }
 
+json histogram_json(const metrics::Histogram& histogram) {
+  return {{"range", pair_json(histogram.low, histogram.high)}, {"counts", histogram.counts}};
+}
+
+metrics::Histogram histogram_of(const json& object) {
+  return {.low = number_of(object.at("range").at(0)),
+          .high = number_of(object.at("range").at(1)),
+          .counts = object.at("counts")};
+}
+
 std::string vector_text(const at::Tensor& values) {
   const at::Tensor flat = values.contiguous();
   const double* data = flat.const_data_ptr<double>();
@@ -99,6 +109,11 @@ std::string write_record(const DoneRecord& record) {
   for (const uint64_t checksum : record.checksums) object["checksums"].push_back(bits_text(checksum));
   if (record.error) object["error"] = error_json(*record.error);
   if (record.optimized) object["optimized"] = optimized_json(*record.optimized);
+  if (const auto& histograms = record.histograms) {
+    object["histograms"] = {{"original", histogram_json(histograms->original)},
+                            {"decoded", histogram_json(histograms->decoded)},
+                            {"error", histogram_json(histograms->error)}};
+  }
   if (record.bias_change.defined()) object["bias_change"] = vector_text(record.bias_change);
   return object.dump(-1, ' ', /*ensure_ascii=*/true);
 }
@@ -113,6 +128,11 @@ std::optional<DoneRecord> read_record(const std::string& line) {
     if (const auto error = object.find("error"); error != object.end()) record.error = error_of(*error);
     if (const auto optimized = object.find("optimized"); optimized != object.end())
       record.optimized = optimized_of(*optimized);
+    if (const auto found = object.find("histograms"); found != object.end()) {
+      record.histograms = metrics::WeightHistograms{.original = histogram_of(found->at("original")),
+                                                    .decoded = histogram_of(found->at("decoded")),
+                                                    .error = histogram_of(found->at("error"))};
+    }
     if (const auto change = object.find("bias_change"); change != object.end())
       record.bias_change = vector_of(change->get<std::string>());
     record.seconds = number_of(object.at("seconds"));

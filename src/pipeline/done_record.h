@@ -17,6 +17,7 @@ struct DoneRecord {
   std::vector<uint64_t> checksums;  ///< of the plan's outputs, in order
   std::optional<metrics::WeightError> error;
   std::optional<Optimized> optimized;
+  std::optional<metrics::WeightHistograms> histograms;
   at::Tensor
       bias_change;  ///< what the layer's bias gains, [out_features] float64 on the CPU; undefined: nothing
   double seconds = 0;

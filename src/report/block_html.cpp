@@ -13,8 +13,10 @@ namespace {
 using pipeline::BlockStatistics;
 
 /// Sizes of the chart in its own units, which are pixels on a wide screen.
-constexpr double kRow = 18, kCell = 46, kHead = 78, kNumber = 34, kBar = 64, kMargin = 6;
+constexpr double kRow = 18, kCell = 46, kLeastHead = 78, kNumber = 34, kBar = 64, kMargin = 6;
 constexpr double kLargestZoom = 1.4;
+/// Of a column's name, which is turned by 40 degrees: how far a character reaches upwards.
+constexpr double kRise = 4.2;
 /// More columns are scrolled rather than made too small to read.
 constexpr size_t kFitOnPhone = 7;
 /// Relative error of a cell in full colour.
@@ -32,6 +34,9 @@ class Chart {
         if (std::ranges::find(columns_, weight.name) == columns_.end()) columns_.push_back(weight.name);
       }
     }
+    size_t longest_name = 0;
+    for (const std::string& column : columns_) longest_name = std::max(longest_name, column.size());
+    head_ = std::max(kLeastHead, kRise * static_cast<double>(longest_name) + 14);
     left_ = kMargin + 7.0 * static_cast<double>(longest) + 6;
     bars_ = left_ + kCell * static_cast<double>(columns_.size()) + kNumber + 6;
     const double largest = report.blocks[report.ranking.front()].error();
@@ -40,7 +45,7 @@ class Chart {
 
   std::string svg() const {
     const double width = bars_ + kBar + kMargin,
-                 height = kHead + kRow * static_cast<double>(blocks_.size()) + kMargin;
+                 height = head_ + kRow * static_cast<double>(blocks_.size()) + kMargin;
     std::string text = fmt::format(
         "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" "
         "style=\"min-width:{:.0f}px;max-width:{:.0f}px\" role=\"img\" "
@@ -48,21 +53,21 @@ class Chart {
         width, height, columns_.size() > kFitOnPhone ? width : 0, kLargestZoom * width);
     for (size_t column = 0; column < columns_.size(); ++column) {
       text += fmt::format("<text transform=\"translate({:.1f} {:.1f}) rotate(-40)\">{}</text>\n",
-                          x_of(column) + kCell / 2 - 4, kHead - 6, escaped(columns_[column]));
+                          x_of(column) + kCell / 2 - 4, head_ - 6, escaped(columns_[column]));
     }
     text += fmt::format("<text x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">block</text>\n", bars_ - 4,
-                        kHead - 6);
+                        head_ - 6);
     for (size_t row = 0; row < blocks_.size(); ++row) text += block_row(blocks_[row], y_of(row));
     const double threshold = bars_ + report_.threshold * scale_;
     text += fmt::format(
         "<line class=\"threshold\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>\n",
-        threshold, kHead, height - kMargin);
+        threshold, head_, height - kMargin);
     return text + "</svg></div>\n";
   }
 
  private:
   double x_of(size_t column) const { return left_ + kCell * static_cast<double>(column); }
-  static double y_of(size_t row) { return kHead + kRow * static_cast<double>(row); }
+  double y_of(size_t row) const { return head_ + kRow * static_cast<double>(row); }
 
   std::string block_row(const BlockStatistics& block, double y) const {
     const double base = y + kRow - 5;
@@ -99,6 +104,7 @@ class Chart {
   const BlockReport& report_;
   std::span<const BlockStatistics> blocks_;
   std::vector<std::string> columns_;
+  double head_ = 0;   ///< height of the columns' names
   double left_ = 0;   ///< where the cells begin
   double bars_ = 0;   ///< where the bars begin
   double scale_ = 0;  ///< units per error of 1

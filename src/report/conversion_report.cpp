@@ -1,7 +1,6 @@
 #include "ctq/report/conversion_report.h"
 
 #include <algorithm>
-#include <cctype>
 #include <cmath>
 #include <map>
 #include <vector>
@@ -10,8 +9,11 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "block_names.h"
+#include "csv.h"
 #include "ctq/base/text.h"
 #include "error_json.h"
+#include "histogram_chart.h"
 #include "html.h"
 
 namespace ctq::report {
@@ -24,6 +26,43 @@ using plan::Decision;
 using plan::TensorPlan;
 
 constexpr size_t kWorstLayers = 25;
+constexpr size_t kLayersWithValues = 6;
+
+ordered_json histogram_json(const metrics::Histogram& histogram) {
+  return {{"low", number(histogram.low)}, {"high", number(histogram.high)}, {"counts", histogram.counts}};
+}
+
+/// Figures of the error, and how the values are spread where they were counted.
+ordered_json measured_json(const LayerError& layer) {
+  ordered_json json = layer_json(layer);
+  if (const auto& histograms = layer.histograms) {
+    json["histograms"] = {{"original", histogram_json(histograms->original)},
+                          {"stored", histogram_json(histograms->decoded)},
+                          {"error", histogram_json(histograms->error)}};
+  }
+  return json;
+}
+
+/// Lists of numbers on one line each. text: JSON with line breaks
+std::string with_short_lists(const std::string& text) {
+  constexpr std::string_view kOfNumbers = "0123456789+-.eE, \n";
+  std::string shorter;
+  bool in_string = false;
+  for (size_t i = 0; i < text.size(); ++i) {
+    shorter += text[i];
+    if (text[i] == '"') in_string = !in_string;
+    if (in_string && text[i] == '\\') shorter += text[++i];
+    if (in_string || text[i] != '[') continue;
+    const size_t end = text.find_first_not_of(kOfNumbers, i + 1);
+    if (end == std::string::npos || text[end] != ']') continue;
+    for (++i; i < end; ++i) {
+      if (text[i] != ' ' && text[i] != '\n') shorter += text[i];
+      if (text[i] == ',') shorter += ' ';
+    }
+    --i;
+  }
+  return shorter;
+}
 
 using ErrorsByName = std::map<std::string_view, const LayerError*>;
 
@@ -38,26 +77,7 @@ std::string format_of(const TensorPlan& tensor) {
   return changed ? tensor.target.label() : "";
 }
 
-std::string quoted(const std::string& field) {
-  if (field.find_first_of(",\"\r\n") == std::string::npos) return field;
-  std::string text = "\"";
-  for (const char c : field) text += c == '"' ? std::string("\"\"") : std::string(1, c);
-  return text + "\"";
-}
-
 std::string figure(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : ""; }
-
-/// "blocks 3" of "blocks.3.attn.to_q.weight"; empty where no part of the name is a number.
-std::string block_of(std::string_view name) {
-  for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1)) {
-    const size_t end = name.find('.', dot + 1);
-    const std::string_view part = name.substr(dot + 1, end - dot - 1);
-    if (end != std::string_view::npos && !part.empty() &&
-        std::ranges::all_of(part, [](unsigned char c) { return std::isdigit(c) != 0; }))
-      return fmt::format("{} {}", name.substr(0, dot), part);
-  }
-  return "";
-}
 
 /// Of the weights of each block taken together, in the order of the file's names, numbers as numbers.
 std::vector<Bar> blocks_of(const Result& result) {
@@ -65,12 +85,11 @@ std::vector<Bar> blocks_of(const Result& result) {
     double error = 0, weight = 0;
     size_t layers = 0;
   };
-  std::map<std::pair<std::string, long>, Sums> blocks;
+  std::map<BlockName, Sums> blocks;
   for (const LayerError& layer : result.quality) {
-    const std::string block = block_of(layer.name);
-    if (block.empty() || !std::isfinite(layer.error.weight_rel) || !(layer.error.weight_rel > 0)) continue;
-    const size_t blank = block.rfind(' ');
-    Sums& sums = blocks[{block.substr(0, blank), std::stol(block.substr(blank + 1))}];
+    const std::optional<BlockName> block = block_of(layer.name);
+    if (!block || !std::isfinite(layer.error.weight_rel) || !(layer.error.weight_rel > 0)) continue;
+    Sums& sums = blocks[*block];
     const double error = layer.error.mse * static_cast<double>(layer.error.numel);
     sums.error += error;
     sums.weight += error / (layer.error.weight_rel * layer.error.weight_rel);
@@ -79,22 +98,26 @@ std::vector<Bar> blocks_of(const Result& result) {
   std::vector<Bar> bars;
   for (const auto& [block, sums] : blocks) {
     const double rel = std::sqrt(sums.error / sums.weight);
-    const std::string label = fmt::format("{} {}", block.first, block.second);
-    bars.push_back(
-        {label, rel, fmt::format("{:.5f}", rel), fmt::format("{}: {} layers", label, sums.layers)});
+    bars.push_back({block.label(), rel, fmt::format("{:.5f}", rel),
+                    fmt::format("{}: {} layers", block.label(), sums.layers)});
   }
   return bars;
 }
 
-std::vector<Bar> worst_layers(const Result& result) {
+/// The largest relative error first, NaN before all.
+std::vector<const LayerError*> worst_layers(const Result& result, size_t most) {
   std::vector<const LayerError*> layers;
   for (const LayerError& layer : result.quality) layers.push_back(&layer);
   std::ranges::stable_sort(layers, std::greater{}, [](const LayerError* layer) {
     return std::isnan(layer->error.weight_rel) ? INFINITY : layer->error.weight_rel;
   });
-  if (layers.size() > kWorstLayers) layers.resize(kWorstLayers);
+  if (layers.size() > most) layers.resize(most);
+  return layers;
+}
+
+std::vector<Bar> worst_bars(const Result& result) {
   std::vector<Bar> bars;
-  for (const LayerError* layer : layers) {
+  for (const LayerError* layer : worst_layers(result, kWorstLayers)) {
     const metrics::WeightError& error = layer->error;
     bars.push_back(
         {layer->name, std::isfinite(error.weight_rel) ? error.weight_rel : 0,
@@ -102,6 +125,21 @@ std::vector<Bar> worst_layers(const Result& result) {
          fmt::format("{} ({}): largest error {:.4g}", layer->name, layer->format, error.max_error)});
   }
   return bars;
+}
+
+/// Empty where no values were counted.
+std::string value_figures(const Result& result) {
+  std::string figures;
+  for (const LayerError* layer : worst_layers(result, kLayersWithValues)) {
+    if (!layer->histograms) continue;
+    figures += fmt::format(
+        "<figure><figcaption>{} <span class=\"quiet\">{}, {:.1f} dB, largest error "
+        "{:.3g}</span></figcaption>\n"
+        "{}</figure>\n",
+        escaped(layer->name), escaped(layer->format), layer->error.sqnr_db, layer->error.max_error,
+        histogram_charts(layer->name, *layer->histograms));
+  }
+  return figures;
 }
 
 std::string formats_table(const Result& result) {
@@ -168,9 +206,9 @@ std::string conversion_json(const Result& result, const std::string& input) {
          {"shape", tensor.source->info->shape},
          {"bytes_in", tensor.bytes_in()},
          {"bytes_out", tensor.bytes_out()},
-         {"error", error == errors.end() ? ordered_json() : layer_json(*error->second)}});
+         {"error", error == errors.end() ? ordered_json() : measured_json(*error->second)}});
   }
-  return json.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+  return with_short_lists(json.dump(2, ' ', false, ordered_json::error_handler_t::replace)) + "\n";
 }
 
 std::string conversion_csv(const Result& result) {
@@ -179,9 +217,9 @@ std::string conversion_csv(const Result& result) {
       "name,decision,reason,format,dtype,shape,bytes_in,bytes_out,weight_rel,sqnr_db,max_error,output_rel,"
       "optimizer,seconds\r\n";
   for (const TensorPlan& tensor : result.plan.tensors) {
-    text += fmt::format("{},{},{},{},{},{},{},{},", quoted(tensor.source->name()),
-                        decision_name(tensor.decision), quoted(tensor.reason), quoted(format_of(tensor)),
-                        safetensors::dtype_name(tensor.source->info->dtype),
+    text += fmt::format("{},{},{},{},{},{},{},{},", csv_field(tensor.source->name()),
+                        decision_name(tensor.decision), csv_field(tensor.reason),
+                        csv_field(format_of(tensor)), safetensors::dtype_name(tensor.source->info->dtype),
                         fmt::join(tensor.source->info->shape, "x"), tensor.bytes_in(), tensor.bytes_out());
     const auto found = errors.find(tensor.source->name());
     if (found == errors.end()) {
@@ -211,8 +249,13 @@ std::string conversion_html(const Result& result, const std::string& input) {
     body +=
         "<h2>Error by block</h2>\n<p class=\"quiet\">Norm of the error over the norm of the weights.</p>\n" +
         bar_chart("Relative error by block", bars);
-  if (const std::vector<Bar> bars = worst_layers(result); !bars.empty())
+  if (const std::vector<Bar> bars = worst_bars(result); !bars.empty())
     body += "<h2>Worst layers</h2>\n" + bar_chart("Relative error of the worst layers", bars);
+  if (const std::string figures = value_figures(result); !figures.empty())
+    body +=
+        "<h2>Values of the worst layers</h2>\n<p class=\"quiet\">Filled: as they were. Line: as stored, "
+        "decoded. Then the error, stored less original. Heights are logarithms of counts.</p>\n" +
+        figures;
   body += "<h2>Weights that stay</h2>\n" + kept_table(result);
   return html_page("Conversion report", fmt::format("{} to {}", input, result.written), body);
 }

@@ -25,7 +25,24 @@ svg .quiet { fill: var(--quiet); }
 svg .cell { stroke: var(--line); stroke-width: .5; fill: var(--heat); }
 svg .flag { stroke: var(--ink); stroke-width: 1.5; }
 svg .bar { fill: var(--bar); }
+svg .before { fill: var(--quiet); fill-opacity: .45; }
+svg .after { fill: none; stroke: var(--bar); stroke-width: 1.3; stroke-linejoin: round; }
+svg .error { fill: var(--heat); fill-opacity: .75; }
+svg .axis { stroke: var(--line); }
 svg .threshold { stroke: var(--ink); stroke-dasharray: 3 3; }
+.scroll { overflow-x: auto; }
+.scroll td, .scroll th { white-space: nowrap; }
+.wide { margin-inline: min(0px, calc(50% - min(50vw - 2rem, 38rem))); }
+#tensors { font-size: .85rem; line-height: 1.35; width: 100%; }
+#tensors td, #tensors th { vertical-align: top; }
+#tensors .words { white-space: normal; min-width: 10rem; }
+#tensors .name { min-width: 18rem; }
+form { margin: .5rem 0; }
+form input { width: min(24rem, 60%); }
+.pair { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; }
+.pair svg { flex: 1 1 18rem; width: auto; max-width: 100%; }
+figure { margin: 1rem 0 1.5rem; }
+figcaption { overflow-wrap: anywhere; }
 pre { padding: .75rem; border: 1px solid var(--line); border-radius: .4rem; white-space: pre-wrap; overflow-wrap: anywhere; }
 .quiet { color: var(--quiet); }
 table { border-collapse: collapse; }
@@ -35,6 +52,7 @@ td.number, th.number { text-align: right; }
 
 /// Sizes of a chart in its own units, which are pixels on a wide screen.
 constexpr double kRow = 18, kMostLabel = 300, kBar = 200, kText = 130, kCharacter = 6.2;
+constexpr double kSmallestZoom = 0.72, kLargestZoom = 1.3;
 
 /// The end of a name is what tells.
 std::string shortened(const std::string& label) {
@@ -42,11 +60,8 @@ std::string shortened(const std::string& label) {
   return label.size() <= kMost ? label : "..." + label.substr(label.size() - kMost + 3);
 }
 
-}  // namespace
-
-std::string escaped(std::string_view text) {
-  std::string safe;
-  for (const char c : printable(text)) {
+void append_escaped(std::string& safe, std::string_view text) {
+  for (const char c : text) {
     switch (c) {
       case '&': safe += "&amp;"; break;
       case '<': safe += "&lt;"; break;
@@ -54,6 +69,19 @@ std::string escaped(std::string_view text) {
       case '"': safe += "&quot;"; break;
       default: safe += c;
     }
+  }
+}
+
+}  // namespace
+
+std::string escaped(std::string_view text) {
+  std::string safe;
+  // Quotes and backslashes end no word of a page, and sentences may hold some that printable() made.
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find_first_of("'\\", at), text.size());
+    append_escaped(safe, printable(text.substr(at, end - at), std::string::npos));
+    if (end < text.size()) safe += text[end];
+    at = end + 1;
   }
   return safe;
 }
@@ -76,9 +104,10 @@ std::string bar_chart(std::string_view name, const std::vector<Bar>& bars) {
   const double label = kCharacter * static_cast<double>(longest) + 10;
   const double width = label + kBar + kText, height = kRow * static_cast<double>(bars.size()) + 4;
   std::string text = fmt::format(
-      "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" style=\"min-width:{:.0f}px\" role=\"img\" "
-      "aria-label=\"{}\">\n",
-      width, height, width, escaped(name));
+      "<div class=\"chart\"><svg viewBox=\"0 0 {:.0f} {:.0f}\" "
+      "style=\"min-width:{:.0f}px;max-width:{:.0f}px\" "
+      "role=\"img\" aria-label=\"{}\">\n",
+      width, height, kSmallestZoom * width, kLargestZoom * width, escaped(name));
   for (size_t i = 0; i < bars.size(); ++i) {
     const Bar& bar = bars[i];
     const double y = kRow * static_cast<double>(i), base = y + kRow - 5;

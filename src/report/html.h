@@ -7,7 +7,8 @@
 
 namespace ctq::report {
 
-/// For text between tags and in attributes.
+/// For text between tags and in attributes within double quotes; control characters and bytes that are no
+/// UTF-8 as printable() writes them.
 std::string escaped(std::string_view text);
 
 /// A page with that title and heading. body: HTML

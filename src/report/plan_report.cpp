@@ -3,8 +3,10 @@
 #include <map>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "csv.h"
 #include "ctq/base/text.h"
 
 namespace ctq::report {
@@ -135,6 +137,23 @@ std::string plan_json(const plan::Plan& plan, const PlanNames& names, const pipe
   json["totals"]["bytes_in"] = plan.bytes_in;
   json["totals"]["bytes_out"] = plan.bytes_out;
   return dump(json);
+}
+
+std::string plan_csv(const plan::Plan& plan, const PlanNames& names, const pipeline::LayerMethods& methods) {
+  std::string text = "name,decision,reason,format,optimizer,dtype,shape,bytes_in,bytes_out,lora\r\n";
+  for (const TensorPlan& tensor : plan.tensors) {
+    const safetensors::TensorInfo& info = *tensor.source->info;
+    const bool changed = tensor.decision == Decision::kQuantize || tensor.decision == Decision::kCast;
+    const bool merged = names.merged && names.merged->contains(info.name);
+    text += fmt::format(
+        "{},{},{},{},{},{},{},{},{},{}\r\n", csv_field(info.name), plan::decision_name(tensor.decision),
+        csv_field(tensor.reason), changed ? csv_field(tensor.target.label()) : "",
+        tensor.decision == Decision::kQuantize ? csv_field(methods.choice(tensor).label()) : "",
+        safetensors::dtype_name(info.dtype), fmt::join(info.shape, "x"), tensor.bytes_in(),
+        tensor.bytes_out(),
+        merged ? csv_field(fmt::format("{}", fmt::join(names.merged->at(info.name), "; "))) : "");
+  }
+  return text;
 }
 
 }  // namespace ctq::report

@@ -13,7 +13,7 @@ namespace ctq::report {
 using plan::Decision;
 using plan::TensorPlan;
 
-std::string run_summary(const pipeline::Result& result) {
+std::string run_summary(const pipeline::Result& result, const Paint& paint) {
   const plan::Plan& plan = result.plan;
   std::map<std::string, size_t> formats;
   size_t by_shape = 0;
@@ -22,7 +22,7 @@ std::string run_summary(const pipeline::Result& result) {
       ++formats[tensor.target.label()];
     if (tensor.shape_fallback) ++by_shape;
   }
-  std::string text = fmt::format("Written: {}\n", result.written);
+  std::string text = fmt::format("{} {}\n", paint(Tone::kGood, "Written:"), result.written);
   for (const auto& [format, count] : formats) text += fmt::format("  {:<36} {:>6} weights\n", format, count);
   text += fmt::format("  {:<36} {:>6} tensors\n", "kept as they are", plan.count(Decision::kKeep));
   if (result.optimized > 0) {

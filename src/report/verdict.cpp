@@ -14,7 +14,7 @@ using nlohmann::ordered_json;
 using verify::Finding;
 
 /// Findings of one kind, those with the same text as one line.
-std::string grouped(const std::vector<Finding>& findings, bool refused, std::string_view word) {
+std::string grouped(const std::vector<Finding>& findings, bool refused, const std::string& word) {
   std::map<std::string, std::vector<std::string>> subjects;
   std::vector<std::string> order;
   for (const Finding& finding : findings) {
@@ -26,8 +26,8 @@ std::string grouped(const std::vector<Finding>& findings, bool refused, std::str
   for (const std::string& what : order) {
     const auto& who = subjects[what];
     const std::string more = who.size() > 1 ? fmt::format(" and {} more", who.size() - 1) : "";
-    text += fmt::format("{:<9}{}{}{}{}\n", word, printable(who.front()), more,
-                        who.front().empty() ? "" : ": ", what);
+    text += fmt::format("{} {}{}{}{}\n", word, printable(who.front()), more, who.front().empty() ? "" : ": ",
+                        what);
   }
   return text;
 }
@@ -35,10 +35,11 @@ std::string grouped(const std::vector<Finding>& findings, bool refused, std::str
 }  // namespace
 
 std::string verdict_text(const std::string& path, const std::string& client,
-                         const std::vector<Finding>& findings) {
-  return fmt::format("{}{}{}: {} for {}\n", grouped(findings, true, "refused"),
-                     grouped(findings, false, "remark"), printable(path),
-                     verify::is_refused(findings) ? "FAILS" : "OK", client);
+                         const std::vector<Finding>& findings, const Paint& paint) {
+  return fmt::format("{}{}{}: {} for {}\n", grouped(findings, true, paint(Tone::kBad, "refused ")),
+                     grouped(findings, false, paint(Tone::kCaution, "remark  ")), printable(path),
+                     verify::is_refused(findings) ? paint(Tone::kBad, "FAILS") : paint(Tone::kGood, "OK"),
+                     client);
 }
 
 std::string verdict_json(const std::string& path, const std::string& client,

@@ -137,7 +137,11 @@ TEST_CASE("analyze: what is refused", "[end_to_end]") {
   CHECK(files.analyze({"--error", "--formats", "fp9"}, 2).err.find("no such format") != std::string::npos);
   CHECK(files.analyze({"--error", "--fp16"}, 2).err.find("--formats: is required") != std::string::npos);
   CHECK(files.analyze({"--suggest", "--json"}, 2).err.find("JSON already") != std::string::npos);
-  CHECK(files.analyze({"--report", files / "x.html"}, 2).err.find("or with --blocks") != std::string::npos);
+  for (const char* other : {"--error", "--suggest", "--template"})
+    CHECK(files.analyze({"--report", files / "x.html", other}, 2).err.find("the plan or --blocks") !=
+          std::string::npos);
+  CHECK(files.analyze({"--blocks", "--report", files / "x.csv"}, 2).err.find(".html or .json") !=
+        std::string::npos);
   CHECK(files.analyze({"--blocks", "--report", files / "m.safetensors"}, 2).err.find(".html") !=
         std::string::npos);
   const Outcome conversion = run_binary({"-i", files / "m.safetensors", "--blocks"});

@@ -144,6 +144,8 @@ TEST_CASE("lora-only-to: the merged model in its own types", "[end_to_end]") {
   files.run(files.merging() + Words{"--lora-only-to", files / "x.safetensors", "-o", files / "y.safetensors"},
             2);
   files.run(files.merging() + Words{"--lora-only-to", files / "x.safetensors", "--dry-run"}, 2);
+  files.run(files.merging() + Words{"--lora-only-to", files / "x.safetensors", "--report", files / "r.html"},
+            2);
   files.run(files.merging() + Words{"--lora-only-to", files.lora()}, 2);
   files.run(files.merging() + Words{"--lora-only-to", files.model()}, 2);
   CHECK_FALSE(std::filesystem::exists(files / "x.safetensors"));

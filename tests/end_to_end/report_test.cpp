@@ -76,6 +76,22 @@ TEST_CASE("report: JSON as its schema has it, a row per tensor, a page without s
   const json schema = json::parse(read_file(CTQ_SOURCE_DIR "/docs/report.schema.json"));
   CHECK(faults(report, schema, "report") == std::vector<std::string>{});
   CHECK(report["tensors"].size() == 4);
+  for (const json& tensor : report["tensors"]) {
+    const json& error = tensor["error"];
+    if (tensor["decision"] != "quantize") {
+      CHECK(error.is_null());
+      continue;
+    }
+    for (const char* which : {"original", "stored", "error"}) {
+      const json& histogram = error["histograms"][which];
+      int64_t counted = 0;
+      for (const json& count : histogram["counts"]) counted += count.get<int64_t>();
+      CHECK(counted == 64 * 64);
+      CHECK(histogram["low"].get<double>() < histogram["high"].get<double>());
+    }
+    CHECK(error["histograms"]["original"] != error["histograms"]["stored"]);
+    CHECK(error["histograms"]["error"]["high"].get<double>() == Approx(error["max_error"].get<double>()));
+  }
   json broken = report;
   broken["tensors"][0].erase("name");
   CHECK(faults(broken, schema, "report").size() == 1);
@@ -87,7 +103,33 @@ TEST_CASE("report: JSON as its schema has it, a row per tensor, a page without s
   CHECK(page.find("&lt;q&gt;") != std::string::npos);
   CHECK(page.find("<q>") == std::string::npos);
   CHECK(page.find("<script") == std::string::npos);
+  CHECK(page.find("<h2>Values of the worst layers</h2>") != std::string::npos);
+  CHECK(page.find("aria-label=\"Values of blocks.2.&lt;q&gt;.weight before and after\"") !=
+        std::string::npos);
   CHECK(page.find(">blocks 2<") < page.find(">blocks 10<"));
+}
+
+TEST_CASE("report: the plan of a dry run, which writes nothing else", "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors",
+                  {bf16_weight("blocks.0.a.weight", 64, 64), bf16_vector("blocks.0.bias", 64)}, {});
+  std::vector<std::string> words;
+  SECTION("--dry-run") { words = {"-i", dir / "m.safetensors", "--fp8", "--dry-run"}; }
+  SECTION("analyze") { words = {"analyze", dir / "m.safetensors", "--fp8"}; }
+  std::vector<std::string> reporting = words, printing = words;
+  for (const char* suffix : {"html", "json", "csv"})
+    reporting.insert(reporting.end(), {"--report", dir / (std::string("p.") + suffix)});
+  printing.emplace_back("--json");
+  const Outcome outcome = run_binary(reporting);
+  INFO(outcome.err);
+  REQUIRE(outcome.code == 0);
+  CHECK(outcome.out == run_binary(words).out);
+  CHECK(dir.entries() == std::vector<std::string>{"m.safetensors", "p.csv", "p.html", "p.json"});
+  CHECK(read_file(dir / "p.json") == run_binary(printing).out);
+  const std::string csv = read_file(dir / "p.csv");
+  CHECK(std::ranges::count(csv, '\n') == 3);
+  CHECK(csv.find("\r\nblocks.0.a.weight,quantize,target,float8_e4m3fn") != std::string::npos);
+  CHECK(read_file(dir / "p.html").find("blocks.0.a.weight") != std::string::npos);
 }
 
 TEST_CASE("report: refusals", "[end_to_end]") {
@@ -101,6 +143,6 @@ TEST_CASE("report: refusals", "[end_to_end]") {
   };
   CHECK(code({"--report", dir / "r.txt"}) == 2);
   CHECK(code({"--report", dir / "m.safetensors"}) == 2);
-  CHECK(code({"--report", dir / "r.html", "--dry-run"}) == 2);
+  CHECK(code({"--report", dir / "r.html", "--dry-run", "create-template", "-o", dir / "t.json"}) == 2);
   CHECK(code({"--report", dir / "r.html"}) == 0);
 }

@@ -1,6 +1,9 @@
 // Conversions that are interrupted and started again (tests/clients/resume_after_kill.py: those that are
 // killed).
+#include <map>
+
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
@@ -28,9 +31,9 @@ struct Fixture {
     return run_binary(args, prefix);
   }
   /// What an interrupted run says, when it left something.
-  std::string interrupt() const {
+  std::string interrupt(const Names& more = {}) const {
     // Without --foreground `timeout` signals the process and its group.
-    const Outcome run = convert({}, "timeout --preserve-status -s INT 2");
+    const Outcome run = convert(more, "timeout --preserve-status -s INT 2");
     INFO(run.err << run.out);
     REQUIRE(run.code == 130);
     REQUIRE(out.entries() == Names{".o.safetensors.journal", ".o.safetensors.partial"});
@@ -40,24 +43,38 @@ struct Fixture {
 
 bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
+/// Of all layers of a conversion's report, by weight.
+std::map<std::string, nlohmann::json> histograms_in(const std::string& report) {
+  std::map<std::string, nlohmann::json> found;
+  const auto whole = nlohmann::json::parse(read_file(report));
+  for (const auto& tensor : whole.at("tensors"))
+    found[tensor.at("name")] = tensor.at("error").at("histograms");
+  return found;
+}
+
 }  // namespace
 
 TEST_CASE("resume: an interrupted run says what it keeps, and the same command ends as if nothing had been",
           "[end_to_end][slow]") {
   const Fixture files;
-  const std::string said = files.interrupt();
+  const std::string report = files.in / "r.json";
+  const std::string said = files.interrupt({"--report", report});
   CHECK(has(said, "layers are done and kept: the same command goes on from there"));
   CHECK(has(said, "rm -f '" + (files.out / ".o.safetensors.journal") + "' '" +
                       (files.out / ".o.safetensors.partial") + "'"));
-  const Outcome again = files.convert({"--quality-threshold", "20", "--verbose", "NORMAL"});
+  const Outcome again =
+      files.convert({"--report", report, "--quality-threshold", "20", "--verbose", "NORMAL"});
   INFO(again.err << again.out);
   REQUIRE(again.code == 0);
   CHECK(has(again.out, "resuming: "));
   CHECK(has(again.out, " of 40 tensors are done"));
   CHECK(files.out.entries() == Names{"o.safetensors"});
   const std::string bytes = read_file(files.output);
-  REQUIRE(files.convert({"--no-resume"}).code == 0);
+  const auto histograms = histograms_in(report);
+  REQUIRE(histograms.size() == 40);
+  REQUIRE(files.convert({"--no-resume", "--report", report}).code == 0);
   CHECK(read_file(files.output) == bytes);
+  CHECK(histograms_in(report) == histograms);
 }
 
 TEST_CASE("resume: another run starts afresh, says why, and leaves nothing of the first",
@@ -82,6 +99,16 @@ TEST_CASE("resume: another run starts afresh, says why, and leaves nothing of th
   CHECK(has(run.out, why));
   CHECK_FALSE(has(run.out, " tensors are done"));
   CHECK(files.out.entries() == Names{"o.safetensors"});
+}
+
+TEST_CASE("resume: layers whose values were not counted are of no use to a report that shows them",
+          "[end_to_end][slow]") {
+  const Fixture files;
+  files.interrupt({"--report", files.in / "r.csv"});
+  const Outcome run = files.convert({"--report", files.in / "r.json"});
+  REQUIRE(run.code == 0);
+  CHECK(has(run.out, "not resuming: "));
+  CHECK(histograms_in(files.in / "r.json").size() == 40);
 }
 
 TEST_CASE("resume: a damaged partial file costs the layers that are damaged", "[end_to_end][slow]") {

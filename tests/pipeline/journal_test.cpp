@@ -67,6 +67,9 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
                                .guarded = true,
                                .subspace = SubspaceError{.nearest = 0.7, .stored = 0.6},
                                .output = OutputError{.nearest = 0.5, .stored = 0.4}};
+  record.histograms = metrics::WeightHistograms{.original = {-0.1, 1.0 / 3, {0, 7}},
+                                                .decoded = {-0.1, 1.0 / 3, {int64_t{1} << 40, 3}},
+                                                .error = {-1e-7, 1e-7, {5, 2}}};
   record.bias_change = at::tensor({0.1, -1e-310, kInfinity}, at::kDouble);
   const std::string line = write_record(record);
   CHECK(line.find('\n') == std::string::npos);
@@ -85,6 +88,7 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
   CHECK(read->optimized->guarded);
   CHECK(read->optimized->subspace->stored == 0.6);
   CHECK(read->optimized->output->nearest == 0.5);
+  CHECK(read->histograms == record.histograms);
   CHECK(at::equal(read->bias_change, record.bias_change));
   CHECK(write_record(*read) == line);
 }
@@ -94,6 +98,7 @@ TEST_CASE("done_record: what is absent stays absent, and other lines are none", 
   REQUIRE(read.has_value());
   CHECK_FALSE(read->error.has_value());
   CHECK_FALSE(read->optimized.has_value());
+  CHECK_FALSE(read->histograms.has_value());
   CHECK_FALSE(read->bias_change.defined());
   for (const char* line : {"", "{", "[]", "{}", R"({"tensor":"a","checksums":["x"],"seconds":"0"})"}) {
     INFO(line);

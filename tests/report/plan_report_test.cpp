@@ -1,5 +1,6 @@
 #include "ctq/report/plan_report.h"
 
+#include <map>
 #include <optional>
 #include <string>
 #include <vector>
@@ -35,6 +36,8 @@ class Planned {
   }
   plan::Plan plan;
   std::string table() const { return plan_table(plan, kNames, methods()); }
+  std::string csv() const { return plan_csv(plan, kNames, methods()); }
+  std::string page(const PlanNames& names = kNames) const { return plan_html(plan, names, methods()); }
   std::string json_text(const PlanNames& names = kNames) const { return plan_json(plan, names, methods()); }
 
  private:
@@ -226,6 +229,61 @@ TEST_CASE("plan_json: names of any content are valid JSON", "[report]") {
   const json plan =
       json::parse(planned.json_text({.input = "bad \xff name", .output = "o", .fingerprint = ""}));
   CHECK(plan.at("tensors").at(0).at("name") == odd);
+}
+
+TEST_CASE("plan_csv: one row per tensor, as RFC 4180 has it", "[report]") {
+  const std::string csv = Planned(model(), int8_blocks()).csv();
+  CHECK(lines_with(csv, "\r").size() == model().size() + 1);
+  CHECK(lines_with(csv, "a.weight,").at(0) ==
+        "a.weight,quantize,target,int8_blockwise (block 32),direct,BF16,64x32,4096,2056,\r");
+  CHECK(lines_with(csv, "a.bias,").at(0).starts_with("a.bias,keep,"));
+  const std::string odd = Planned({bf16_weight("a,\"b\".weight", 64, 64)}, int8_blocks()).csv();
+  CHECK(lines_with(odd, "\"a,\"\"b\"\".weight\",quantize,").size() == 1);
+}
+
+TEST_CASE("plan_html: sizes by decision and block, and every tensor with format, method and reason",
+          "[report]") {
+  const Planned planned({bf16_weight("blocks.0.q.weight", 64, 64), bf16_weight("blocks.2.<q>.weight", 64, 64),
+                         bf16_weight("blocks.10.q.weight", 64, 64), f32_weight("b.weight", 32, 40),
+                         bf16_vector("blocks.0.bias", 64)},
+                        int8_blocks());
+  const std::string page = planned.page();
+  CHECK(lines_with(page, "<tr><td>quantize</td><td>int8_blockwise (block 32)</td>").at(0).find(">3</td>") !=
+        std::string::npos);
+  CHECK(lines_with(page, "<tr><td>blocks 0</td>").at(0) ==
+        "<tr><td>blocks 0</td><td class=\"number\">1</td><td class=\"number\">1</td><td "
+        "class=\"number\">8.12 KiB</td><td class=\"number\">4.14 KiB</td></tr>");
+  CHECK(page.find("<td>blocks 2</td>") < page.find("<td>blocks 10</td>"));
+  CHECK(lines_with(page, "<tr><td>elsewhere</td>").size() == 1);
+  const std::string row = lines_with(page, ">blocks.2.&lt;q&gt;.weight<").at(0);
+  for (const char* part : {"<td>quantize</td>", "BF16 [64, 64]", "<td>int8_blockwise (block 32)</td>",
+                           ">direct</td>", ">target</td>"})
+    CHECK(row.find(part) != std::string::npos);
+  CHECK(page.find("<q>") == std::string::npos);
+  CHECK(page.find("src=") == std::string::npos);
+  CHECK(page.find("href=") == std::string::npos);
+}
+
+TEST_CASE("plan_html: notes, patterns that match nothing, files and LoRAs stand there when there are any",
+          "[report]") {
+  Planned planned(model(), int8_blocks());
+  planned.plan.notes.clear(), planned.plan.unused.clear(), planned.plan.suggested_preset.clear();
+  const std::string plain = planned.page();
+  for (const char* heading :
+       {"<h2>Notes", "<h2>Patterns", "<h2>Files", "<h2>Changed by LoRAs", "<h2>By block"})
+    CHECK(plain.find(heading) == std::string::npos);
+  planned.plan.notes = {"a <note>"}, planned.plan.unused = {"--exclude-layers matches nothing"};
+  planned.plan.suggested_preset = "t5xxl";
+  planned.plan.files.resize(2), planned.plan.files[0].name = "out-1.safetensors";
+  const std::map<std::string, std::vector<std::string>> merged{{"a.weight", {"lora_a", "lora_b"}}};
+  PlanNames names = kNames;
+  names.merged = &merged;
+  const std::string page = planned.page(names);
+  for (const char* line : {"<li>a &lt;note&gt;</li>", "<li>--exclude-layers matches nothing</li>",
+                           "<tr><td>a.weight</td><td>lora_a, lora_b</td></tr>"})
+    CHECK(lines_with(page, line).size() == 1);
+  CHECK(lines_with(page, "look like --t5xxl").size() == 1);
+  CHECK(lines_with(page, "<tr><td>out-1.safetensors</td>").size() == 1);
 }
 
 }  // namespace ctq::report

@@ -11,6 +11,7 @@
 #include "ctq/calibrate/lora_rows.h"
 #include "ctq/calibrate/recorded.h"
 #include "ctq/metrics/error.h"
+#include "ctq/metrics/histogram.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/optimize/optimizer.h"
 #include "ctq/pipeline/memory_limits.h"
@@ -47,6 +48,7 @@ struct RunOptions {
       256 << 20;  ///< tensors read ahead, and finished ones waiting to be written; 0: one tensor at a time
   MemoryLimits memory;
   bool measure_quality = false;
+  bool count_values = false;  ///< with measure_quality: also how the values are spread
   optimize::Settings optimizer;
   BiasCorrection bias_correction = BiasCorrection::kNone;
   const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
@@ -129,6 +131,7 @@ struct LayerError {
   metrics::WeightError error;
   std::optional<Optimized> optimized;
   double seconds = 0;
+  std::optional<metrics::WeightHistograms> histograms;  ///< when counted
 };
 
 struct Result {

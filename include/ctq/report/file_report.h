@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "ctq/base/terminal.h"
 #include "ctq/quantized/layers.h"
 #include "ctq/verify/client.h"
 #include "ctq/verify/values.h"
@@ -31,7 +32,7 @@ std::string inspection_json(const quantized::QuantizedFile& file, const Inspecti
 /// One line per finding, those that the client refuses first, and the verdict. A finding that many layers
 /// share is printed once.
 std::string verdict_text(const std::string& path, const std::string& client,
-                         const std::vector<verify::Finding>& findings);
+                         const std::vector<verify::Finding>& findings, const Paint& paint = {});
 std::string verdict_json(const std::string& path, const std::string& client,
                          const std::vector<verify::Finding>& findings);
 

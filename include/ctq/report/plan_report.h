@@ -1,4 +1,4 @@
-// A plan for people and for programs: what a dry run prints.
+// A plan for people and for programs: what a dry run prints, and writes with --report.
 #pragma once
 
 #include <map>
@@ -26,5 +26,12 @@ std::string plan_table(const plan::Plan& plan, const PlanNames& names, const pip
 /// "files": [...], "totals": {...}, "notes": [...], "unused": [...], "suggested_preset"}. docs/cli.md, "Dry
 /// run", has the fields.
 std::string plan_json(const plan::Plan& plan, const PlanNames& names, const pipeline::LayerMethods& methods);
+
+/// One row per tensor, RFC 4180.
+std::string plan_csv(const plan::Plan& plan, const PlanNames& names, const pipeline::LayerMethods& methods);
+
+/// A page that needs nothing else: sizes by decision and by block, notes, what LoRAs change, every tensor. A
+/// few lines of script add a filter; without them the page says the same.
+std::string plan_html(const plan::Plan& plan, const PlanNames& names, const pipeline::LayerMethods& methods);
 
 }  // namespace ctq::report

@@ -3,12 +3,13 @@
 
 #include <string>
 
+#include "ctq/base/terminal.h"
 #include "ctq/pipeline/convert.h"
 
 namespace ctq::report {
 
 /// Layers by decision and format, fallbacks, bytes in and out, time, peak memory, worst layer when it was
 /// measured.
-std::string run_summary(const pipeline::Result& result);
+std::string run_summary(const pipeline::Result& result, const Paint& paint = {});
 
 }  // namespace ctq::report

@@ -7,6 +7,7 @@
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
+#include "ctq/base/terminal.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/report/file_report.h"
 #include "ctq/verify/client.h"
@@ -54,8 +55,9 @@ int run_verify(const std::vector<std::string>& args) {
       file.quantized, client_of(arguments.text("client")), original ? &original->quantized : nullptr);
   if (arguments.flag("values")) append(findings, verify::check_values(file.quantized));
   if (original) measure(original->quantized, file.quantized, arguments.number("min_sqnr"), findings);
-  fmt::print("{}", arguments.flag("json") ? report::verdict_json(path, arguments.text("client"), findings)
-                                          : report::verdict_text(path, arguments.text("client"), findings));
+  fmt::print("{}", arguments.flag("json")
+                       ? report::verdict_json(path, arguments.text("client"), findings)
+                       : report::verdict_text(path, arguments.text("client"), findings, Paint(stdout)));
   return verify::is_refused(findings) ? static_cast<int>(ErrorCode::kBadInput) : 0;
 }
 

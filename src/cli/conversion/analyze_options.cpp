@@ -5,7 +5,6 @@
 #include <sstream>
 #include <string_view>
 
-#include "cli/commands/block_analysis.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 
@@ -44,7 +43,6 @@ std::vector<plan::Target> read_formats(const Arguments& arguments, const plan::T
 
 AnalyzeOptions read_analyze_options(const Arguments& arguments, const plan::Target& target) {
   AnalyzeOptions options{.blocks = arguments.flag("blocks"),
-                         .reports = read_reports(arguments, /*csv=*/!arguments.flag("blocks")),
                          .errors = arguments.flag("error"),
                          .suggest = arguments.flag("suggest"),
                          .formats = {}};
@@ -64,8 +62,6 @@ AnalyzeOptions read_analyze_options(const Arguments& arguments, const plan::Targ
     if (chosen) fail(ErrorCode::kUsage, "argument {}: does not go with {}", asked.option, chosen->option);
     chosen = &asked;
   }
-  if (!options.reports.empty() && !options.blocks && arguments.given("dry_run"))
-    fail(ErrorCode::kUsage, "argument --report: goes with a conversion, or with --blocks");
   if (arguments.given("formats") && !options.errors && !options.suggest)
     fail(ErrorCode::kUsage, "argument --formats: goes with --error or --suggest");
   if (options.suggest && arguments.flag("json"))

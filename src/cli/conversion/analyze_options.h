@@ -11,13 +11,12 @@ namespace ctq::cli {
 
 struct AnalyzeOptions {
   bool blocks = false;                ///< errors of a plain FP8 cast by block
-  std::vector<std::string> reports;   ///< files for them, or for the conversion
   bool errors = false;                ///< errors by layer and format
   bool suggest = false;               ///< a layer configuration
   std::vector<plan::Target> formats;  ///< for both
 };
 
-/// --blocks, --report, --error, --formats and --suggest.
+/// --blocks, --error, --formats and --suggest.
 /// throws  Error(kUsage): one of them without `analyze`, two that print different things, an unknown format
 AnalyzeOptions read_analyze_options(const Arguments& arguments, const plan::Target& target);
 

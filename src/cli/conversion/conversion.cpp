@@ -13,6 +13,7 @@
 #include "conversion.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
+#include "ctq/base/terminal.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/pipeline/format_errors.h"
@@ -129,7 +130,7 @@ int dry_run(const Input& input, const Settings& settings) {
   const model::Checkpoint& checkpoint = input.checkpoint();
   if (settings.analysis.blocks) {
     report_blocks(checkpoint, plan::find_blocks(checkpoint), /*keep=*/std::nullopt,
-                  {.reports = settings.analysis.reports, .json = "", .print_json = settings.json});
+                  {.reports = settings.reports, .json = "", .print_json = settings.json});
     return 0;
   }
   const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
@@ -150,6 +151,11 @@ int dry_run(const Input& input, const Settings& settings) {
                                        settings.run.lora);
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
                                  : report::plan_table(plan, names, methods));
+  for (const std::string& path : settings.reports) {
+    safetensors::write_text_file(path, path.ends_with(".csv")    ? report::plan_csv(plan, names, methods)
+                                       : path.ends_with(".html") ? report::plan_html(plan, names, methods)
+                                                                 : report::plan_json(plan, names, methods));
+  }
   return 0;
 }
 
@@ -166,7 +172,7 @@ void check_output_paths(const Settings& settings) {
   check_output_path(settings.output, settings.input, settings.no_clobber);
   for (const MergeOptions::File& file : settings.merging.files)
     check_output_path(settings.output, file.path, settings.no_clobber);
-  for (const std::string& path : settings.analysis.reports) {
+  for (const std::string& path : settings.reports) {
     check_output_path(path, settings.input, /*no_clobber=*/false);
     if (path == settings.output)
       fail(ErrorCode::kUsage, "argument --report: is the output file (got '{}')", path);
@@ -175,7 +181,7 @@ void check_output_paths(const Settings& settings) {
 }
 
 void write_reports(const pipeline::Result& result, const Settings& settings) {
-  for (const std::string& path : settings.analysis.reports) {
+  for (const std::string& path : settings.reports) {
     safetensors::write_text_file(path, path.ends_with(".csv") ? report::conversion_csv(result)
                                        : path.ends_with(".html")
                                            ? report::conversion_html(result, settings.input)
@@ -226,7 +232,7 @@ int run_conversion(Settings settings, const Arguments& arguments) {
     Followed events(settings, checkpoint);
     result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
   }
-  fmt::print("{}", report::run_summary(result));
+  fmt::print("{}", report::run_summary(result, Paint(stdout)));
   if (settings.extraction)
     extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
   write_reports(result, settings);

@@ -124,10 +124,10 @@ MergeOptions read_merging(const Arguments& arguments, std::vector<std::string>& 
   if (arguments.given("merge_loras") && arguments.given("merge_lora"))
     notes.emplace_back("--merge-lora comes after those of --merge-loras");
   if (arguments.given("lora_map")) options.map = read_map(arguments.text("lora_map"));
-  for (const std::string_view option : {"output", "dry_run"}) {
+  for (const std::string_view option : {"output", "dry_run", "report"}) {
     if (!options.only_to.empty() && arguments.given(option))
       fail(ErrorCode::kUsage, "argument --lora-only-to: writes the merged model alone, without --{}",
-           option == "output" ? "output" : "dry-run");
+           option == "dry_run" ? "dry-run" : option);
   }
   return options;
 }

@@ -40,14 +40,16 @@ std::string optimizer_words(const pipeline::Optimized& optimized) {
 }
 
 /// The log's line about one tensor; existing log readers know its beginning.
-std::string tensor_line(const pipeline::TensorDone& done) {
+std::string tensor_line(const pipeline::TensorDone& done, const Paint& paint) {
   const plan::TensorPlan& tensor = *done.tensor;
   const std::string name = printable(tensor.source->name());
   const std::string number = fmt::format("({}/{})", done.index, done.count);
   if (tensor.decision == Decision::kKeep)
-    return fmt::format("{} Skipping tensor: {} (Reason: {})", number, name, tensor.reason);
-  std::string line =
-      fmt::format("{} Processing ({}): {} -> {}", number, family(tensor.target), name, tensor.target.label());
+    return fmt::format("{} {}: {} (Reason: {})", number, paint(Tone::kQuiet, "Skipping tensor"), name,
+                       tensor.reason);
+  std::string line = fmt::format("{} {}: {} -> {}", number,
+                                 paint(Tone::kGood, fmt::format("Processing ({})", family(tensor.target))),
+                                 name, tensor.target.label());
   if (done.error) line += fmt::format(", {:.2f} dB", done.error->sqnr_db);
   if (done.optimized) line += optimizer_words(*done.optimized);
   if (tensor.shape_fallback) line += fmt::format(" ({})", tensor.reason);
@@ -88,7 +90,7 @@ void Progress::tensor_done(const pipeline::TensorDone& done) {
       tensor.source->is_matrix() && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
   if (spdlog::default_logger_raw()->should_log(level)) {
     clear_line();
-    spdlog::log(level, tensor_line(done));
+    spdlog::log(level, tensor_line(done, paint_));
   }
   switch (mode_) {
     case ProgressMode::kBar: draw_line(done); break;

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <string>
 
+#include "ctq/base/terminal.h"
 #include "ctq/pipeline/convert.h"
 #include "settings.h"
 
@@ -30,6 +31,7 @@ class Progress final : public pipeline::Events {
   double eta_seconds(const pipeline::TensorDone& done) const;
 
   const ProgressMode mode_;
+  const Paint paint_{stdout};  ///< of the lines about tensors, which are notes
   Clock::time_point started_;
   Clock::time_point last_shown_;
   uint64_t bytes_resumed_ = 0;  ///< of the input: an earlier run's work, of no use to the ETA

@@ -78,10 +78,11 @@ std::string options_text(const Arguments& arguments, const Settings& settings, T
   return text + fmt::format("seed {}\n", settings.run.optimizer.seed);
 }
 
-/// What may change a sum's last bit, and which layers are ours.
+/// What may change a sum's last bit, which layers are ours, and what is remembered of each.
 std::string machine_text(const pipeline::RunOptions& run) {
   std::string text = fmt::format("device {}, {} threads", run.device.str(), at::get_num_threads());
   if (run.partition) text += fmt::format(", part {} of {}", run.partition->part, run.partition->parts);
+  if (run.count_values) text += ", values counted";
   return text;
 }
 

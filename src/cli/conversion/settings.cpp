@@ -8,10 +8,12 @@
 #include <system_error>
 
 #include "cli/command_input.h"
+#include "cli/commands/block_analysis.h"
 #include "cli/commands/lora_extraction.h"
 #include "cli/options/spelling.h"
 #include "cli/output_path.h"
 #include "ctq/base/error.h"
+#include "ctq/base/text.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
 #include "memory_settings.h"
@@ -335,6 +337,15 @@ std::string output_name(const Arguments& arguments, const Settings& settings) {
                               settings.plan.target.optimizer.value_or(settings.run.optimizer.method));
 }
 
+std::vector<std::string> reports_of(const Arguments& arguments, const Settings& settings) {
+  const AnalyzeOptions& analysis = settings.analysis;
+  std::vector<std::string> reports = read_reports(arguments, /*csv=*/!analysis.blocks);
+  if (reports.empty()) return reports;
+  if (settings.dry_run == DryRun::kTemplate || analysis.errors || analysis.suggest)
+    refuse("report", "goes with a conversion, the plan or --blocks", printable(reports.front()));
+  return reports;
+}
+
 }  // namespace
 
 std::string derived_output(const std::string& input, const plan::Options& options, optimize::Method method) {
@@ -372,6 +383,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.plan = read_plan_options(arguments, settings.notes, settings.warnings);
   settings.dry_run = read_dry_run(arguments);
   settings.analysis = read_analyze_options(arguments, settings.plan.target);
+  settings.reports = reports_of(arguments, settings);
   settings.json = arguments.flag("json");
   if (settings.json && settings.dry_run != DryRun::kAnalyze)
     refuse("json", "goes with --dry-run analyze; for the quality figures use --quality-json", "true");
@@ -407,7 +419,9 @@ Settings make_settings(const Arguments& arguments) {
   read_partition(arguments, settings);
   settings.run.output = settings.output;
   settings.run.strict = settings.strict;
-  settings.run.measure_quality = settings.report_quality || !settings.analysis.reports.empty();
+  settings.run.measure_quality = settings.report_quality || !settings.reports.empty();
+  settings.run.count_values =
+      std::ranges::any_of(settings.reports, [](const std::string& path) { return !path.ends_with(".csv"); });
   return settings;
 }
 

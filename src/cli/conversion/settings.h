@@ -33,6 +33,7 @@ struct Settings {
   pipeline::RunOptions run;
   DryRun dry_run = DryRun::kNo;
   AnalyzeOptions analysis;
+  std::vector<std::string> reports;  ///< files for the conversion, the plan or the analysis by block
   bool json = false;
   bool no_clobber = false;
   bool strict = false;

@@ -166,8 +166,8 @@ void add_calibration(std::vector<Option>& table) {
               .built(),
           path("--quality-json", "Write the quality report to this JSON file as well").built(),
           paths("--report",
-                "Write everything about the conversion, in the form of the suffix (.html, .json, .csv); with "
-                "analyze --blocks that analysis (.html, .json)")
+                "Write everything about the conversion, or the plan of a dry run, in the form of the suffix "
+                "(.html, .json, .csv); with analyze --blocks that analysis (.html, .json)")
               .built(),
           toggle("--no-normalize-scales", "Keep one-element scales as shape [1]"),
       });
