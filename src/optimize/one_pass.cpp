@@ -110,6 +110,7 @@ Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const
     search.offer(search.measured({std::move(values), best.scale, {}}), /*same_scales=*/true);
   }
 
+  if (minimizer->ended_early()) rounding.stopped_by = "time";
   const double mean = h.diagonal().mean().item<double>() * (1 + minimizer->lambda());
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;

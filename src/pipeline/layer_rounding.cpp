@@ -95,14 +95,30 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, optimiz
 
 }  // namespace
 
-std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
-                                                           const at::Tensor& weight, float largest) {
+std::optional<format::Encoded> LayerRounding::nearest(const plan::TensorPlan& tensor,
+                                                      const at::Tensor& weight, float largest) const {
   const plan::Target& target = tensor.target;
-  auto nearest = largest > 0 ? format::encode_nearest_reaching(*target.codec, weight, largest)
-                             : format::encode_nearest(*target.codec, weight, target.block_size,
-                                                      target.rotation_group, options_.optimizer.quip_seed);
+  return largest > 0 ? format::encode_nearest_reaching(*target.codec, weight, largest)
+                     : format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group,
+                                              options_.optimizer.quip_seed);
+}
+
+bool LayerRounding::optimizes(const plan::TensorPlan& tensor) const {
+  const optimize::Settings settings = methods_.choice(tensor).settings;
+  const std::vector<int64_t>& shape = tensor.source->info->shape;
+  const int64_t elements = shape.at(0) * shape.at(1);
+  return settings.method != Method::kNearest && elements > 0 &&
+         (elements <= options_.elements_at_once || can_be_split(*tensor.target.codec, settings));
+}
+
+std::optional<LayerRounding::Outcome> LayerRounding::round(
+    const plan::TensorPlan& tensor, const at::Tensor& weight, float largest,
+    const std::optional<std::chrono::steady_clock::time_point>& deadline) {
+  const plan::Target& target = tensor.target;
+  auto nearest = this->nearest(tensor, weight, largest);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
+  if (deadline) optimize::set_deadline(choice.settings, *deadline);
   const bool plain =
       choice.settings.method == Method::kNearest && (choice.settings.scales == optimize::Scales::kAbsmax ||
                                                      choice.settings.scales == optimize::Scales::kUsual);
@@ -155,10 +171,19 @@ double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& we
                             const Outcome& outcome) {
   if (outcome.optimized && outcome.optimized->output) return outcome.optimized->output->stored;
   const at::Tensor decoded = format::decode(outcome.encoded);
-  const auto& input = recorded_input(std::string(tensor.source->layer()));
-  if (input && input->held_back.defined() && input->held_back.size(0) > 0)
-    return metrics::output_rel(input->held_back, weight, decoded);
+  if (const at::Tensor rows = held_back(tensor); rows.defined())
+    return metrics::output_rel(rows, weight, decoded);
   return metrics::weight_error(weight, decoded).weight_rel;
+}
+
+std::string_view LayerRounding::error_name(const plan::TensorPlan& tensor) {
+  return held_back(tensor).defined() ? "output_rel" : "weight_rel";
+}
+
+at::Tensor LayerRounding::held_back(const plan::TensorPlan& tensor) {
+  const auto& input = recorded_input(std::string(tensor.source->layer()));
+  const bool any = input && input->held_back.defined() && input->held_back.size(0) > 0;
+  return any ? input->held_back : at::Tensor();
 }
 
 optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,

@@ -1,8 +1,10 @@
 // Codes for one layer, by the optimizer that is chosen for it.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "ctq/calibrate/implied.h"
 #include "ctq/pipeline/convert.h"
@@ -26,16 +28,32 @@ class LayerRounding {
   };
   /// weight: on the run's device. Nothing when it holds a NaN or an infinity.
   /// largest: magnitude that the weight's one scale must reach, for weights that share it; 0: none do
-  std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight, float largest = 0);
+  /// deadline: of iterative optimizers
+  std::optional<Outcome> round(
+      const plan::TensorPlan& tensor, const at::Tensor& weight, float largest = 0,
+      const std::optional<std::chrono::steady_clock::time_point>& deadline = std::nullopt);
+
+  /// Round to nearest in the layer's own format, whatever its optimizer; weight, largest and result as above.
+  std::optional<format::Encoded> nearest(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                                         float largest = 0) const;
+
+  /// Whether round() gives the layer to an optimizer. Headers alone.
+  bool optimizes(const plan::TensorPlan& tensor) const;
 
   /// Of what round() gave for the weight: output_rel on rows that were held back, else weight_rel.
   double error(const plan::TensorPlan& tensor, const at::Tensor& weight, const Outcome& outcome);
+  /// "output_rel" or "weight_rel".
+  std::string_view error_name(const plan::TensorPlan& tensor);
 
   /// The mean of the rows that the layer reads, [in_features] float32 on the run's device, where
   /// --bias-correction lets it be used; undefined otherwise.
   at::Tensor input_mean(const plan::TensorPlan& tensor);
 
+  const LayerMethods& methods() const { return methods_; }
+
  private:
+  /// Rows that were held back, [rows, in_features]; undefined where there are none.
+  at::Tensor held_back(const plan::TensorPlan& tensor);
   const std::optional<calibrate::InputMoments>& implied_moments(const std::string& layer);
   /// with_second: see calibrate::Recording::load().
   const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer,

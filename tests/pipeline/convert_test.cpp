@@ -72,6 +72,10 @@ class Recorder : public Events {
   void resumed(const Resumed& resumed) override {
     said.push_back(fmt::format("resumed {}/{}", resumed.tensors, resumed.count));
   }
+  void ranked(const Ranked& found) override {
+    said.push_back(fmt::format("ranked {}", found.layers));
+    ranked_as = found;
+  }
   void tensor_done(const TensorDone& event) override {
     said.push_back(event.tensor->source->name());
     done.push_back(event);
@@ -86,6 +90,7 @@ class Recorder : public Events {
   Names said;
   std::vector<TensorDone> done;  // their plans live only while the run does
   size_t planned = 0;
+  Ranked ranked_as;
   plan::ValueFindings findings;
   std::function<void()> on_started, on_tensor_done, on_restarted;
 };
@@ -514,6 +519,147 @@ TEST_CASE("convert: what an interrupted run has done and found is not done again
   CHECK(result.quality.front().name == "a.weight");
   CHECK(test::read_file(made.run.output) == whole);
   CHECK(made.out.entries() == Names{"o.safetensors"});
+}
+
+namespace {
+
+/// A weight that INT8 per row stores the worse the larger its one outlier per row is.
+TestTensor weight_with_outliers(std::string name, float outlier) {
+  return tensor(std::move(name), Dtype::kF32, {48, 64},
+                elements<float>(48 * 64, [&](int64_t i) { return i % 64 == 5 ? outlier : weight_value(i); }));
+}
+
+/// Errors rise from a to d; the bias of b is corrected after it.
+std::vector<TestTensor> ranked_model() {
+  return {weight_with_outliers("a.weight", 0.1f), weight_with_outliers("b.weight", 0.2f),
+          bf16_vector("b.bias", 48), weight_with_outliers("c.weight", 0.4f),
+          weight_with_outliers("d.weight", 0.8f)};
+}
+
+}  // namespace
+
+TEST_CASE("convert: a time budget that suffices gives the same bytes, the largest error first",
+          "[pipeline]") {
+  Conversion made(ranked_model());
+  made.run.optimizer.method =
+      GENERATE(optimize::Method::kDirect, optimize::Method::kAdamW, optimize::Method::kAdaRound);
+  made.run.optimizer.learned.iterations = made.run.optimizer.adaround.iterations = 20;
+  const std::string without = made.bytes_after(int8_row());
+  made.run.time_budget = 3600;
+  made.events.said.clear();
+  made.events.done.clear();
+  const Result result = made.convert(int8_row());
+  CHECK(test::read_file(made.run.output) == without);
+  CHECK(made.events.said ==
+        Names{"started", "ranked 4", "d.weight", "c.weight", "b.weight", "a.weight", "b.bias"});
+  CHECK(made.events.ranked_as.largest_of == "d.weight");
+  REQUIRE(result.time.has_value());
+  CHECK(result.time->optimized == 4);
+  CHECK(result.time->left_over == 0);
+  CHECK(result.time->seconds > 0);
+  CHECK(result.optimized == 4);
+  double last = made.events.ranked_as.largest_error;
+  for (size_t i = 0; i < 4; ++i) {
+    const auto& optimized = made.events.done[i].optimized;
+    REQUIRE(optimized.has_value());
+    CHECK(*optimized->nearest_error <= last);
+    CHECK(optimized->stopped_by != "time");
+    last = *optimized->nearest_error;
+  }
+  CHECK(result.time->least_optimized == last);
+}
+
+TEST_CASE("convert: layers that a time budget leaves over are rounded to nearest and say so", "[pipeline]") {
+  Conversion made(ranked_model());
+  const std::string nearest = made.bytes_after(int8_row());
+  made.run.measure_quality = true;
+  made.run.time_budget = 1e-9;
+  SECTION("an optimizer that cannot be cut short does not begin") {
+    made.run.optimizer.method = optimize::Method::kDirect;
+    const Result result = made.convert(int8_row());
+    CHECK(test::read_file(made.run.output) == nearest);
+    CHECK(result.optimized == 0);
+    CHECK(result.time->left_over == 4);
+    CHECK(result.time->seconds == 0);
+    for (const LayerError& layer : result.quality) {
+      CAPTURE(layer.name);
+      REQUIRE(layer.optimized.has_value());
+      CHECK(layer.optimized->left_over());
+      CHECK(layer.optimized->objective_name == "weight_rel");
+      CHECK(layer.optimized->objective == Approx(layer.error.weight_rel));
+    }
+    CHECK(result.time->largest_left_over == Approx(result.quality.back().error.weight_rel));  // of d
+  }
+  SECTION("one that can is cut short on the layer with the largest error") {
+    made.run.optimizer.method = optimize::Method::kAdamW;
+    const Result result = made.convert(int8_row());
+    CHECK(result.optimized == 1);
+    CHECK(result.time->cut_short == 1);
+    CHECK(result.time->left_over == 3);
+    REQUIRE(result.quality.size() == 4);
+    for (const LayerError& layer : result.quality) {
+      CAPTURE(layer.name);
+      CHECK(layer.optimized->stopped_by == "time");
+      CHECK(layer.optimized->method == (layer.name == "d.weight" ? "adamw" : "rtn"));
+    }
+  }
+}
+
+TEST_CASE("convert: a time budget does not concern layers without an optimizer", "[pipeline]") {
+  Conversion made(ranked_model());
+  const std::string nearest = made.bytes_after(int8_row());
+  made.run.time_budget = 1e-9;
+  const Result result = made.convert(int8_row());
+  CHECK(test::read_file(made.run.output) == nearest);
+  CHECK(result.time->left_over == 0);
+  CHECK_FALSE(made.events.done.front().optimized.has_value());
+}
+
+TEST_CASE("convert: a time budget counts the seconds of an interrupted run", "[pipeline]") {
+  Conversion made(ranked_model());
+  made.run.optimizer.method = optimize::Method::kAdamW;
+  made.run.time_budget = 1e-9;
+  made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    install_signal_handlers();
+    made.events.on_tensor_done = [&] {
+      if (made.events.said.back() == "c.weight") std::raise(SIGINT);
+    };
+    int code = 0;
+    try {
+      made.convert(int8_row());
+    } catch (const Error& error) {
+      code = static_cast<int>(error.code());
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  REQUIRE(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+
+  const Result result = made.convert(int8_row());
+  CHECK(made.events.said == Names{"started", "resumed 2/5", "ranked 2", "b.weight", "a.weight", "b.bias"});
+  CHECK(result.optimized == 1);
+  CHECK(result.time->optimized == 1);  // d, by the first run
+  CHECK(result.time->seconds > 0);
+  CHECK(result.time->left_over == 3);
+  CHECK(made.events.done.front().optimized->left_over());
+  CHECK(result.time->largest_left_over > *made.events.done.front().optimized->nearest_error);  // of c
+}
+
+TEST_CASE("convert: a weight with a NaN is found before the time budget is spent", "[pipeline]") {
+  std::vector<TestTensor> tensors = ranked_model();
+  tensors.push_back(weight_with("nan.weight", NAN));
+  Conversion made(tensors);
+  made.run.optimizer.method = optimize::Method::kDirect;
+  made.run.time_budget = 3600;
+  const Result result = made.convert(int8_row());
+  CHECK(made.events.said == Names{"started", "restarted", "ranked 4", "d.weight", "c.weight", "b.weight",
+                                  "a.weight", "nan.weight", "b.bias"});
+  CHECK(result.time->optimized == 4);
 }
 
 TEST_CASE("convert: an error leaves nothing of a run that could be resumed", "[pipeline]") {

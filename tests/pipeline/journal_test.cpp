@@ -66,7 +66,8 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
                                .stopped_by = "stall",
                                .guarded = true,
                                .subspace = SubspaceError{.nearest = 0.7, .stored = 0.6},
-                               .output = OutputError{.nearest = 0.5, .stored = 0.4}};
+                               .output = OutputError{.nearest = 0.5, .stored = 0.4},
+                               .nearest_error = 0.2};
   record.bias_change = at::tensor({0.1, -1e-310, kInfinity}, at::kDouble);
   const std::string line = write_record(record);
   CHECK(line.find('\n') == std::string::npos);
@@ -85,6 +86,7 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
   CHECK(read->optimized->guarded);
   CHECK(read->optimized->subspace->stored == 0.6);
   CHECK(read->optimized->output->nearest == 0.5);
+  CHECK(read->optimized->nearest_error == 0.2);
   CHECK(at::equal(read->bias_change, record.bias_change));
   CHECK(write_record(*read) == line);
 }

@@ -35,7 +35,7 @@ struct OnePassSettings {
 /// h        [in_features, in_features] float32, the layer's device
 /// returns  objective "trace", divided by ||W||^2 mean(diag H'); round to nearest with absmax scales,
 /// guarded, where H
-///          cannot be factored or nothing is gained
+///          cannot be factored or nothing is gained. stopped_by "time" where a deadline ended AdaRound
 Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
                                   std::string method);
 

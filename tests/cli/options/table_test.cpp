@@ -209,6 +209,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--smoothquant",
                                     "--max-error",
                                     "--target-size",
+                                    "--time",
                                     "--smoothquant-alpha",
                                     "--calibration-lora",
                                     "--merge-lora",
