@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <catch2/catch.hpp>
 
 #include "ctq/base/cancel.h"
@@ -623,6 +624,7 @@ TEST_CASE("convert: a time budget counts the seconds of an interrupted run", "[p
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
+    at::set_num_threads(1);  // a fork has none of the threads of its parent
     install_signal_handlers();
     made.events.on_tensor_done = [&] {
       if (made.events.said.back() == "c.weight") std::raise(SIGINT);
