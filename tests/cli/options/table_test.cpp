@@ -330,6 +330,7 @@ TEST_CASE("help-json: parses and lists every option and command", "[cli]") {
   CHECK(find("--scaling_mode").at("default").is_null());
   CHECK(find("--scaling_mode").at("default_note") == "block for INT8, tensor for FP8");
   CHECK(find("--top_p").at("exclusive_minimum") == 0);
+  CHECK(find("--time").at("type") == "duration");
   CHECK(find("--verbose").at("shortcuts").at("-vv") == "DEBUG");
 }
 
