@@ -49,7 +49,7 @@ at::Device open_device(const std::string& name) {
 uint64_t free_memory(at::Device device) { return at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first; }
 
 void free_cached_memory(at::Device device) {
-  if (!device.is_cpu()) at::getDeviceAllocator(device.type())->emptyCache();
+  if (device.is_cuda() && at::globalContext().hasCUDA()) at::getDeviceAllocator(device.type())->emptyCache();
 }
 
 void set_threads(int threads) { at::set_num_threads(threads); }

@@ -15,6 +15,7 @@
 #include "ctq/linalg/coordinate_descent.h"
 #include "ctq/linalg/objective.h"
 #include "ctq/linalg/panels.h"
+#include "optimize/deadline.h"
 #include "optimize/learned_relaxation.h"
 #include "optimize/minimizer.h"
 
@@ -91,6 +92,7 @@ class AdaRound final : public Minimizer {
   at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, h_); }
   const at::Tensor& h() const override { return h_; }
   double lambda() const override { return lambda_; }
+  bool ended_early() const override { return ended_early_; }
 
  private:
   double reg_lambda() const { return kPressure * settings_.reg_lambda; }
@@ -101,6 +103,10 @@ class AdaRound final : public Minimizer {
     int64_t vain = 0;
     for (int64_t i = 0; i < settings_.iterations && vain < kVainIterations; ++i) {
       throw_if_cancelled();
+      if (is_past(settings_.deadline)) {
+        ended_early_ = true;
+        return;
+      }
       const double done = static_cast<double>(i) / static_cast<double>(settings_.iterations);
       const Progress now{.t = static_cast<double>(i + 1),
                          .lr = settings_.lr * (1 + std::cos(std::numbers::pi * done)) / 2,
@@ -135,8 +141,8 @@ class AdaRound final : public Minimizer {
         half_h_.defined() ? at::mm(error.to(at::kBFloat16), half_h_).to(at::kFloat) : at::mm(error, h_);
     const at::Tensor centred = h * 2 - 1, away = centred.abs();
     const at::Tensor power = away.log().mul_(now.beta - 1).exp_();  // |2 h - 1|^(beta - 1)
-    const at::Tensor loss = (error * gradient).sum(at::kDouble) * per_unit +
-                            (1 - power * away).sum(at::kDouble) * reg_lambda();
+    const at::Tensor loss =
+        (error * gradient).sum(at::kDouble) * per_unit + (1 - power * away).sum(at::kDouble) * reg_lambda();
     gradient.mul_(height).mul_(2 * per_unit);
     gradient.sub_(power * centred.sign(), 2 * now.beta * reg_lambda());
     step(settings_.solver, h, gradient, {part(memory.mean), part(memory.square)}, now);
@@ -147,6 +153,7 @@ class AdaRound final : public Minimizer {
   at::Tensor half_h_;
   double lambda_ = 0;
   AdaRoundSettings settings_;
+  mutable bool ended_early_ = false;
 };
 
 }  // namespace

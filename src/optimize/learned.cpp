@@ -6,6 +6,7 @@
 
 #include <ATen/ATen.h>
 
+#include "optimize/deadline.h"
 #include "optimize/learned_relaxation.h"
 #include "optimize/tpec.h"
 
@@ -86,9 +87,9 @@ at::Tensor iterate(Relaxation& relaxation, const LearnedSettings& settings, Roun
     const at::Tensor loss = relaxation.measure();
     best.offer(relaxation.sides(), loss);
     unread.add(loss);
-    const bool last = result.iterations == settings.iterations;
-    if (last || unread.full()) result.stopped_by = follow(rate, unread.take());
-    if (last && result.stopped_by.empty()) result.stopped_by = "iterations";
+    const bool last = result.iterations == settings.iterations, late = is_past(settings.deadline);
+    if (last || late || unread.full()) result.stopped_by = follow(rate, unread.take());
+    if ((last || late) && result.stopped_by.empty()) result.stopped_by = last ? "iterations" : "time";
     if (!result.stopped_by.empty()) return best.sides();
     solver->step(positions, relaxation.gradient(), rate.value());
     positions.h.clamp_(0, 1);

@@ -26,6 +26,8 @@ class Minimizer {
   virtual const at::Tensor& h() const = 0;
   /// The damping that was used.
   virtual double lambda() const = 0;
+  /// Whether a deadline ended a round() before its time.
+  virtual bool ended_early() const { return false; }
 };
 
 /// Null where H' cannot be factored. h: [in_features, in_features] float32; must outlive the result.

@@ -129,6 +129,7 @@ Rounding SecondMomentRounding::round_part(const Layer& layer) const {
     search.offer(search.measured({std::move(values), best.scale, {}}), /*same_scales=*/true);
   }
 
+  if (minimizer_->ended_early()) rounding.stopped_by = "time";
   const double mean = h_.diagonal().mean().item<double>() * (1 + minimizer_->lambda());
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;

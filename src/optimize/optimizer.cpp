@@ -96,11 +96,17 @@ std::optional<Method> method_of(std::string_view name) {
 
 bool is_learned(Method method) { return method >= Method::kOriginal && method <= Method::kTpec; }
 
+bool heeds_deadline(Method method) { return is_learned(method) || method == Method::kAdaRound; }
+
 bool takes_moment(Method method) { return method >= Method::kDirect; }
 
 bool wants_implied(Method method) { return method == Method::kImplied || wants_recorded(method); }
 
 bool wants_recorded(Method method) { return method >= Method::kGptq; }
+
+void set_deadline(Settings& settings, std::chrono::steady_clock::time_point deadline) {
+  settings.learned.deadline = settings.adaround.deadline = deadline;
+}
 
 SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
                            const std::optional<KnownMoment>& known) {

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "optimize/deadline.h"
+
 namespace ctq::optimize {
 namespace {
 
@@ -25,6 +27,10 @@ at::Tensor search_lines(Relaxation& relaxation, const LearnedSettings& settings,
     }
     if (vain == kVainSteps || lr < kNegligible) {
       result.stopped_by = vain == kVainSteps ? "stall" : "learning rate";
+      break;
+    }
+    if (is_past(settings.deadline)) {
+      result.stopped_by = "time";
       break;
     }
     positions.move(direction, lr);

@@ -10,7 +10,8 @@ namespace ctq::optimize {
 
 /// From the best positions so far one step along the normalised gradient; twice as far after a step that
 /// lowered the loss of the rounded codes, half as far after one that did not, which is taken back. Ends after
-/// settings.iterations, 40 vain steps in a row, or where the loss or the step is negligible.
+/// settings.iterations, at settings.deadline, after 40 vain steps in a row, or where the loss or the step is
+/// negligible.
 ///
 /// lr       the first step, in codes of a weight with the layer's typical spacing
 /// result   its iterations and stopped_by are set

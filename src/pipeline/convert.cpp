@@ -10,6 +10,7 @@
 
 #include <ATen/ATen.h>
 
+#include "budgeted_layers.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -148,6 +149,7 @@ class Run {
                  journal ? safetensors::Unfinished::kKept : safetensors::Unfinished::kRemoved),
         writes_(options.byte_budget) {
     if (options.shared_scales) shared_largest_ = largest_of_modules(whole);
+    if (options.time_budget) budget_.emplace(*options.time_budget, options, rounding_);
   }
 
   /// False when a weight turned out not to be quantizable: the run is then worthless.
@@ -163,6 +165,7 @@ class Run {
       throw;
     }
     result.biases_corrected = biases_corrected_;
+    if (budget_) result.time = budget_->spent();
     result.smoothed_inputs = smoothing_ ? smoothing_->inputs() : 0;
     result.moved_to_cpu = placement_.moved();
     result.written = outputs_.commit();
@@ -176,6 +179,7 @@ class Run {
     uint64_t total = 0;
     for (const TensorPlan* tensor : order) total += tensor->bytes_in();
     const Resumed resumed = take_over(order, result);
+    if (budget_ && !rank(order)) return false;
     ReadAhead read_ahead(order, options_.byte_budget);
     uint64_t done = resumed.bytes_done;
     for (size_t i = 0; i < order.size(); ++i) {
@@ -194,6 +198,18 @@ class Run {
       events_.tensor_done(event);
     }
     return true;
+  }
+
+  /// False as carry_out().
+  bool rank(std::vector<const TensorPlan*>& order) {
+    const auto ranked = budget_->rank(order, [&](const TensorPlan& tensor) -> std::optional<double> {
+      const at::Tensor weight = values_of(tensor);
+      auto nearest = rounding_.nearest(tensor, weight, shared_largest(tensor));
+      if (!nearest) return std::nullopt;
+      return rounding_.error(tensor, weight, {std::move(*nearest), std::nullopt});
+    });
+    if (ranked) events_.ranked(*ranked);
+    return ranked.has_value();
   }
 
   /// Takes out of `order` what an interrupted run has done already.
@@ -222,11 +238,12 @@ class Run {
     return true;
   }
 
-  static void add_to(Result& result, const TensorPlan& tensor, const DoneRecord& record, double seconds) {
+  void add_to(Result& result, const TensorPlan& tensor, const DoneRecord& record, double seconds) {
     if (record.error)
       result.quality.push_back({tensor.source->name(), tensor.target.label(), *record.error, record.optimized,
                                 seconds, record.histograms});
-    if (!record.optimized) return;
+    if (budget_) budget_->done(tensor, record.optimized, record.seconds);
+    if (!record.optimized || record.optimized->left_over()) return;
     ++result.optimized;
     if (record.optimized->guarded) ++result.guarded;
   }
@@ -259,6 +276,12 @@ class Run {
     return is_smoothed(tensor) ? smoothing_->apply(*tensor.source, values) : values;
   }
   at::Tensor values_of(const TensorPlan& tensor) const { return values_of(tensor, options_.device); }
+
+  /// 0 where the weight shares no scale with others.
+  float shared_largest(const TensorPlan& tensor) const {
+    const auto shared = shared_largest_.find(tensor.source->name());
+    return shared == shared_largest_.end() ? 0 : shared->second;
+  }
 
   bool keep_smoothed(const TensorPlan& tensor) {
     const at::Tensor values = values_of(tensor).to(model::scalar_type(*tensor.source->info)).cpu();
@@ -297,9 +320,8 @@ class Run {
   bool quantize_at(const TensorPlan& tensor, const Place& place) {
     const Clock::time_point start = Clock::now();
     const at::Tensor weight = values_of(tensor, place.device);
-    const auto shared = shared_largest_.find(tensor.source->name());
-    auto outcome = rounding_.round(tensor, weight, place.layer_bytes,
-                                   shared == shared_largest_.end() ? 0 : shared->second);
+    const LayerRounding::Bounds bounds{.layer_bytes = place.layer_bytes, .largest = shared_largest(tensor)};
+    auto outcome = budget_ ? budget_->round(tensor, weight, bounds) : rounding_.round(tensor, weight, bounds);
     if (!outcome) return false;
     const format::Encoded& encoded = outcome->encoded;
     record_.optimized = std::move(outcome->optimized);
@@ -362,6 +384,7 @@ class Run {
   std::optional<transform::Smoothing> smoothing_;
   LayerRounding rounding_;
   Placement placement_;
+  std::optional<BudgetedLayers> budget_;
   std::map<std::string_view, float> shared_largest_;      ///< by weights that share a scale
   std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
   size_t biases_corrected_ = 0;

@@ -53,6 +53,7 @@ json optimized_json(const Optimized& optimized) {
                  {"guarded", optimized.guarded}};
   if (const auto& subspace = optimized.subspace)
     object["subspace"] = pair_json(subspace->nearest, subspace->stored);
+  if (const auto& error = optimized.nearest_error) object["nearest_error"] = bits_text(*error);
   if (const auto& output = optimized.output) object["output"] = pair_json(output->nearest, output->stored);
   return object;
 }
@@ -67,7 +68,10 @@ Optimized optimized_of(const json& object) {
                       .stopped_by = object.at("stopped_by"),
                       .guarded = object.at("guarded"),
                       .subspace = std::nullopt,
-                      .output = std::nullopt};
+                      .output = std::nullopt,
+                      .nearest_error = std::nullopt};
+  if (const auto error = object.find("nearest_error"); error != object.end())
+    optimized.nearest_error = number_of(*error);
   if (const auto pair = object.find("subspace"); pair != object.end())
     optimized.subspace = SubspaceError{.nearest = number_of(pair->at(0)), .stored = number_of(pair->at(1))};
   if (const auto pair = object.find("output"); pair != object.end())

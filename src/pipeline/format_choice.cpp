@@ -168,7 +168,7 @@ class Chooser {
     const LayerWork work = layer_work(planned, choice, run_, run_.device);
     return placement_.in_room(planned, work, [&](const Place& place) -> std::optional<double> {
       const at::Tensor there = weight.to(place.device);
-      const auto outcome = rounding_.round(planned, there, place.layer_bytes);
+      const auto outcome = rounding_.round(planned, there, {.layer_bytes = place.layer_bytes});
       if (!outcome) return std::nullopt;
       return rounding_.error(planned, there, *outcome);
     });

@@ -78,28 +78,40 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, const o
 
 }  // namespace
 
-std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
-                                                           const at::Tensor& weight, uint64_t layer_bytes,
-                                                           float largest) {
-  work_on(weight.device());
+std::optional<format::Encoded> LayerRounding::nearest(const plan::TensorPlan& tensor,
+                                                      const at::Tensor& weight, float largest) const {
   const plan::Target& target = tensor.target;
-  auto nearest = largest > 0 ? format::encode_nearest_reaching(*target.codec, weight, largest)
-                             : format::encode_nearest(*target.codec, weight, target.block_size,
-                                                      target.rotation_group, options_.optimizer.quip_seed);
+  return largest > 0 ? format::encode_nearest_reaching(*target.codec, weight, largest)
+                     : format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group,
+                                              options_.optimizer.quip_seed);
+}
+
+bool LayerRounding::optimizes(const plan::TensorPlan& tensor) const {
+  const LayerMethods::Choice choice = methods_.choice(tensor);
+  const LayerWork work = layer_work(tensor, choice, options_, at::kCPU);
+  return choice.settings.method != Method::kNearest && work.rows * work.columns > 0 &&
+         steps_within(work, options_.memory.layer_bytes);
+}
+
+std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
+                                                           const at::Tensor& weight, const Bounds& bounds) {
+  work_on(weight.device());
+  auto nearest = this->nearest(tensor, weight, bounds.largest);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
+  if (bounds.deadline) optimize::set_deadline(choice.settings, *bounds.deadline);
   const bool plain =
       choice.settings.method == Method::kNearest && (choice.settings.scales == optimize::Scales::kAbsmax ||
                                                      choice.settings.scales == optimize::Scales::kUsual);
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
   const LayerWork work = layer_work(tensor, choice, options_, device_);
-  const auto steps = steps_within(work, layer_bytes);
+  const auto steps = steps_within(work, bounds.layer_bytes);
   if (!steps) {
     warn(
         "tensor '{}' is too large for {}: it would take {} of memory, and {} are free for it; it is rounded "
         "to nearest",
         printable(tensor.source->name()), choice.label(), human_bytes(smallest_steps(work).bytes),
-        human_bytes(layer_bytes));
+        human_bytes(bounds.layer_bytes));
     return Outcome{std::move(*nearest), std::nullopt};
   }
   choice.settings = with_steps(choice.settings, *steps);
@@ -129,17 +141,17 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   }
   outcome.optimized->source = source;
   moment.reset();
-  if (!outcome.optimized->guarded) guard_output(name, weight, *nearest, outcome);
+  if (!outcome.optimized->guarded) guard_output(tensor, weight, *nearest, outcome);
   if (outcome.optimized->guarded) outcome.encoded = std::move(*nearest);
   return outcome;
 }
 
-void LayerRounding::guard_output(const std::string& layer, const at::Tensor& weight,
+void LayerRounding::guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight,
                                  const format::Encoded& nearest, Outcome& outcome) {
-  const auto& input = recorded_input(layer);
-  if (!input || !input->held_back.defined() || input->held_back.size(0) == 0) return;
+  const at::Tensor rows = held_back(tensor);
+  if (!rows.defined()) return;
   const auto error = [&](const format::Encoded& of) {
-    return metrics::output_rel(input->held_back, weight, format::decode(of));
+    return metrics::output_rel(rows, weight, format::decode(of));
   };
   OutputError output{.nearest = error(nearest), .stored = error(outcome.encoded)};
   outcome.optimized->guarded = !(output.stored < output.nearest);
@@ -162,10 +174,19 @@ double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& we
                             const Outcome& outcome) {
   if (outcome.optimized && outcome.optimized->output) return outcome.optimized->output->stored;
   const at::Tensor decoded = format::decode(outcome.encoded);
-  const auto& input = recorded_input(std::string(tensor.source->layer()));
-  if (input && input->held_back.defined() && input->held_back.size(0) > 0)
-    return metrics::output_rel(input->held_back, weight, decoded);
+  if (const at::Tensor rows = held_back(tensor); rows.defined())
+    return metrics::output_rel(rows, weight, decoded);
   return metrics::weight_error(weight, decoded).weight_rel;
+}
+
+std::string_view LayerRounding::error_name(const plan::TensorPlan& tensor) {
+  return held_back(tensor).defined() ? "output_rel" : "weight_rel";
+}
+
+at::Tensor LayerRounding::held_back(const plan::TensorPlan& tensor) {
+  const auto& input = recorded_input(std::string(tensor.source->layer()));
+  const bool any = input && input->held_back.defined() && input->held_back.size(0) > 0;
+  return any ? input->held_back : at::Tensor();
 }
 
 optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,

@@ -1,8 +1,10 @@
 // Codes for one layer, by the optimizer that is chosen for it.
 #pragma once
 
+#include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "ctq/calibrate/implied.h"
 #include "ctq/pipeline/convert.h"
@@ -26,17 +28,30 @@ class LayerRounding {
     format::Encoded encoded;
     std::optional<Optimized> optimized;
   };
-  /// weight       on the device that is to do it
-  /// layer_bytes  of that device's memory; where the layer cannot be done within, it is rounded to nearest,
-  /// with a
-  ///              warning
-  /// largest      magnitude that the weight's one scale must reach, for weights that share it; 0: none do
-  /// returns      nothing when the weight holds a NaN or an infinity
-  std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight, uint64_t layer_bytes,
-                               float largest = 0);
+  /// What round() has to keep to.
+  struct Bounds {
+    uint64_t layer_bytes = MemoryLimits::kUnlimited;  ///< of the weight's device; a layer that cannot be done
+                                                      ///< within is rounded to nearest, with a warning
+    float largest =
+        0;  ///< magnitude that the weight's one scale must reach, for weights that share it; 0: none do
+    std::optional<std::chrono::steady_clock::time_point> deadline = {};  ///< of iterative optimizers
+  };
+  /// weight   on the device that is to do it
+  /// returns  nothing when the weight holds a NaN or an infinity
+  std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                               const Bounds& bounds);
+
+  /// Round to nearest in the layer's own format, whatever its optimizer; weight, largest and result as above.
+  std::optional<format::Encoded> nearest(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                                         float largest = 0) const;
+
+  /// Whether round() gives the layer to an optimizer. Headers alone.
+  bool optimizes(const plan::TensorPlan& tensor) const;
 
   /// Of what round() gave for the weight: output_rel on rows that were held back, else weight_rel.
   double error(const plan::TensorPlan& tensor, const at::Tensor& weight, const Outcome& outcome);
+  /// "output_rel" or "weight_rel".
+  std::string_view error_name(const plan::TensorPlan& tensor);
 
   /// The mean of the rows that the layer reads, [in_features] float32 on the device of the last round(),
   /// where
@@ -44,6 +59,8 @@ class LayerRounding {
   at::Tensor input_mean(const plan::TensorPlan& tensor);
 
  private:
+  /// Rows that were held back, [rows, in_features]; undefined where there are none.
+  at::Tensor held_back(const plan::TensorPlan& tensor);
   const std::optional<calibrate::InputMoments>& implied_moments(const std::string& layer);
   /// with_second: see calibrate::Recording::load().
   const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer,
@@ -55,7 +72,7 @@ class LayerRounding {
                                                     const LayerMethods::Choice& choice);
 
   /// Keeps round to nearest where it is closer to the layer's output on rows that were held back.
-  void guard_output(const std::string& layer, const at::Tensor& weight, const format::Encoded& nearest,
+  void guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight, const format::Encoded& nearest,
                     Outcome& outcome);
   void work_on(at::Device device);
   /// Frees what is kept for the next layer.

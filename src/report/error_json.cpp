@@ -40,6 +40,7 @@ ordered_json layer_json(const pipeline::LayerError& layer) {
                                                  {"stopped_by", optimized.stopped_by},
                                                  {"guarded", optimized.guarded},
                                                  {"seconds", layer.seconds}};
+  if (optimized.nearest_error) optimizer["nearest_error"] = number(*optimized.nearest_error);
   if (optimized.subspace) {
     optimizer["subspace_rel_nearest"] = number(optimized.subspace->nearest);
     optimizer["subspace_rel"] = number(optimized.subspace->stored);

@@ -33,7 +33,7 @@ std::string optimizer_row(const LayerError& layer) {
     return before > 0 ? fmt::format("{:>+7.1f} %", 100 * (after / before - 1)) : fmt::format("{:>9}", "-");
   };
   std::string row =
-      fmt::format("{:<50} | {:<9} | {:<8} {:>10.4g} {}", printable(layer.name, 50), done.method,
+      fmt::format("{:<50} | {:<9} | {:<10} {:>10.4g} {}", printable(layer.name, 50), done.method,
                   done.objective_name, done.objective, change(done.nearest_objective, done.objective));
   row += done.subspace ? fmt::format(" | {:>10.4g} {}", done.subspace->stored,
                                      change(done.subspace->nearest, done.subspace->stored))
@@ -51,10 +51,10 @@ std::string optimizer_table(const std::vector<LayerError>& layers) {
   std::ranges::copy_if(layers, std::back_inserter(optimized),
                        [](const LayerError& layer) { return layer.optimized.has_value(); });
   if (optimized.empty()) return "";
-  const std::string rule = std::string(kRuleWidth + 43, '-') + "\n";
+  const std::string rule = std::string(kRuleWidth + 45, '-') + "\n";
   std::string text = fmt::format(
       "\nOptimizers (relative; in percent the change from round to nearest)\n{}{:<50} | "
-      "{:<9} | {:<29} | {:<20} | {:<20} | {:>5} | {:>8}\n{}",
+      "{:<9} | {:<31} | {:<20} | {:<20} | {:>5} | {:>8}\n{}",
       rule, "Layer", "method", "objective", "subspace_rel", "output_rel", "iter.", "time", rule);
   for (const LayerError& layer : optimized) text += optimizer_row(layer);
   text += rule;

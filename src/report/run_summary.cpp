@@ -13,6 +13,24 @@ namespace ctq::report {
 using plan::Decision;
 using plan::TensorPlan;
 
+namespace {
+
+/// What became of --time.
+std::string time_line(const pipeline::TimeSpent& time) {
+  const size_t layers = time.optimized + time.left_over;
+  std::string text = fmt::format("  time: {} of {} layers optimized in {} of {}", time.optimized, layers,
+                                 human_duration(time.seconds), human_duration(time.budget));
+  if (time.cut_short > 0) text += fmt::format(", {} of them cut short", time.cut_short);
+  if (time.left_over > 0)
+    text += fmt::format("; {} rounded to nearest, whose errors are at most {:.4g}", time.left_over,
+                        time.largest_left_over);
+  if (time.left_over > 0 && time.optimized > 0)
+    text += fmt::format(" (of the optimized before at least {:.4g})", time.least_optimized);
+  return text + "\n";
+}
+
+}  // namespace
+
 std::string run_summary(const pipeline::Result& result, const Paint& paint) {
   const plan::Plan& plan = result.plan;
   std::map<std::string, size_t> formats;
@@ -46,6 +64,7 @@ std::string run_summary(const pipeline::Result& result, const Paint& paint) {
       human_bytes(plan.bytes_out),
       100.0 * static_cast<double>(plan.bytes_out) / static_cast<double>(std::max<uint64_t>(plan.bytes_in, 1)),
       human_duration(result.seconds), human_bytes(result.peak_memory_bytes));
+  if (result.time && result.time->optimized + result.time->left_over > 0) text += time_line(*result.time);
   if (!result.quality.empty()) {
     const auto worst = std::ranges::min_element(result.quality, {}, [](const auto& layer) {
       return std::isnan(layer.error.sqnr_db) ? -INFINITY : layer.error.sqnr_db;

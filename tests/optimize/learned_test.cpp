@@ -1,5 +1,6 @@
 #include "ctq/optimize/learned.h"
 
+#include <chrono>
 #include <cmath>
 
 #include <catch2/catch.hpp>
@@ -243,6 +244,32 @@ TEST_CASE("learned: every setting changes the trajectory", "[optimize]") {
         s.lr = 1;
       },
       [](LearnedSettings& s) { s.use_speed = true; }));
+}
+
+TEST_CASE("learned: a deadline ends it with the best so far, one that is not reached changes nothing",
+          "[optimize]") {
+  const Layer layer = make_layer(fp8(), normal(48, 64), 0);
+  const auto now = std::chrono::steady_clock::now();
+  for (const LearnedMethod method : {LearnedMethod::kAdamW, LearnedMethod::kTpec}) {
+    CAPTURE(method_name(method));
+    LearnedSettings settings = settings_for(method, 40);
+    const Rounding without = learned_rounding(layer, settings);
+    settings.deadline = now + std::chrono::hours(1);
+    const Rounding in_time = learned_rounding(layer, settings);
+    CHECK(same(in_time.values, without.values));
+    CHECK(in_time.stopped_by == without.stopped_by);
+    settings.deadline = now;
+    const Rounding late = learned_rounding(layer, settings);
+    CHECK(late.stopped_by == "time");
+    CHECK(late.iterations == 0);
+    CHECK(same(late.values, layer.nearest));
+    settings.deadline = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+    settings.iterations = 100'000'000;
+    settings.stop = {.loss = 0, .lr = 0, .stall = 100'000'000};
+    const Rounding cut = learned_rounding(layer, settings);
+    CHECK(cut.objective_value <= cut.nearest_objective);
+    if (method == LearnedMethod::kAdamW) CHECK(cut.stopped_by == "time");
+  }
 }
 
 TEST_CASE("learned: why it stopped", "[optimize]") {

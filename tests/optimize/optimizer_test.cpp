@@ -1,6 +1,8 @@
 // What holds for every optimizer, on every format.
 #include "ctq/optimize/optimizer.h"
 
+#include <chrono>
+
 #include <catch2/catch.hpp>
 
 #include <ATen/ATen.h>
@@ -14,7 +16,7 @@ namespace {
 using test::correlated;
 using test::seeded_weight;
 
-constexpr std::array kMethods = {Method::kNearest, Method::kOriginal, Method::kAdamW, Method::kRAdam,
+constexpr std::array kMethods = {Method::kNearest, Method::kOriginal, Method::kAdamW,  Method::kRAdam,
                                  Method::kProdigy, Method::kTpec,     Method::kDirect, Method::kImplied,
                                  Method::kGptq,    Method::kAuto,     Method::kAdaRound};
 
@@ -95,6 +97,24 @@ TEST_CASE("optimizer: better scales lower the objective further", "[optimize]") 
   const double refitted = round_layer(layer, settings, KnownMoment{.h = correlated(128)}).objective_value;
   CHECK(searched <= absmax);
   CHECK(refitted < absmax);
+}
+
+TEST_CASE("optimizer: a deadline ends what iterates, and nothing else", "[optimize]") {
+  const Layer layer = make_layer(*format::find_codec("int8_tensorwise", format::Granularity::kRow),
+                                 seeded_weight(64, 128), 0);
+  for (const Method method : kMethods) {
+    INFO(method_name(method));
+    Settings settings = quick(method);
+    const Rounding without = round_layer(layer, settings, KnownMoment{.h = correlated(128)});
+    set_deadline(settings, std::chrono::steady_clock::now() + std::chrono::hours(1));
+    const Rounding in_time = round_layer(layer, settings, KnownMoment{.h = correlated(128)});
+    CHECK(at::equal(in_time.values, without.values));
+    CHECK(in_time.stopped_by == without.stopped_by);
+    set_deadline(settings, std::chrono::steady_clock::now());
+    const Rounding late = round_layer(layer, settings, KnownMoment{.h = correlated(128)});
+    CHECK((late.stopped_by == "time") == heeds_deadline(method));
+    CHECK(at::equal(late.values, heeds_deadline(method) ? layer.nearest : without.values));
+  }
 }
 
 }  // namespace

@@ -12,10 +12,12 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <catch2/catch.hpp>
 
 #include "ctq/base/cancel.h"
 #include "ctq/linalg/hadamard.h"
+#include "pipeline/layer_memory.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 
@@ -72,6 +74,10 @@ class Recorder : public Events {
   void resumed(const Resumed& resumed) override {
     said.push_back(fmt::format("resumed {}/{}", resumed.tensors, resumed.count));
   }
+  void ranked(const Ranked& found) override {
+    said.push_back(fmt::format("ranked {}", found.layers));
+    ranked_as = found;
+  }
   void tensor_done(const TensorDone& event) override {
     said.push_back(event.tensor->source->name());
     done.push_back(event);
@@ -86,6 +92,7 @@ class Recorder : public Events {
   Names said;
   std::vector<TensorDone> done;  // their plans live only while the run does
   size_t planned = 0;
+  Ranked ranked_as;
   plan::ValueFindings findings;
   std::function<void()> on_started, on_tensor_done, on_restarted;
 };
@@ -166,44 +173,91 @@ TEST_CASE("convert: codes and scales are those of the codec, for every format", 
   }
 }
 
-TEST_CASE("convert: layers too large at once are rounded some rows at a time", "[pipeline]") {
-  Conversion made({bf16_weight("a.weight", 200, 64)});
+/// Of the only weight of a checkpoint: the largest steps within that many bytes; the smallest there are for
+/// 0.
+LayerSteps steps_of(const Conversion& made, const plan::Options& options, uint64_t bytes = 0) {
+  const plan::Plan plan = plan::make_plan(made.source(), options, "");
+  const LayerMethods methods(made.source(), made.run.optimizer, nullptr, nullptr);
+  const LayerMethods::Choice choice = methods.choice(plan.tensors.at(0));
+  const LayerWork work = layer_work(plan.tensors[0], choice, made.run, at::kCPU);
+  return bytes > 0 ? steps_within(work, bytes).value() : smallest_steps(work);
+}
+
+TEST_CASE("convert: a layer that does not fit is rounded some rows at a time, to the same codes",
+          "[pipeline]") {
+  Conversion made({bf16_weight("a.weight", 600, 64)});
   made.run.optimizer.method = optimize::Method::kAuto;
   made.run.optimizer.sweeps = 1;
+  made.run.optimizer.direct_sweeps = 1;
   made.run.optimizer.scales = GENERATE(optimize::Scales::kAbsmax, optimize::Scales::kRefit);
   for (const format::Codec& codec : format::registry()) {
     CAPTURE(codec.label());
+    if (codec.incoherent) continue;
     const plan::Options options =
         options_for(codec.format, codec.granularity, codec.granularity == Granularity::kBlock ? 8 : 16);
-    made.run.elements_at_once = int64_t{1} << 27;
-    made.convert(options);
-    const at::Tensor whole = load(made.result(), "a.weight").to(at::kFloat);
+    made.run.memory.layer_bytes = MemoryLimits::kUnlimited;
+    const std::string whole = made.bytes_after(options);
     const Optimized at_once = *made.events.done.back().optimized;
-    made.run.elements_at_once = 50 * 64;
-    made.convert(options);
-    const at::Tensor parts = load(made.result(), "a.weight").to(at::kFloat);
-    const Optimized in_parts = *made.events.done.back().optimized;
-    CHECK(in_parts.nearest_objective == Approx(at_once.nearest_objective).epsilon(1e-4));
-    CHECK(in_parts.objective < in_parts.nearest_objective);
-    const bool one_scale = codec.granularity == Granularity::kTensor;
-    if (one_scale && made.run.optimizer.scales == optimize::Scales::kRefit)
-      continue;  // stays absmax in parts
-    CHECK(in_parts.objective == Approx(at_once.objective).epsilon(1e-3));
-    CHECK((whole != parts).sum().item<int64_t>() < 20);  // ties that the order of a sum decides
+    CHECK(at_once.source.empty());
+    made.run.memory.layer_bytes = steps_of(made, options).bytes + (40 << 10);
+    CHECK(steps_of(made, options, made.run.memory.layer_bytes).rows_at_once == 256);
+    const std::string in_parts = made.bytes_after(options);
+    const Optimized parts = *made.events.done.back().optimized;
+    const bool shared = codec.granularity == Granularity::kTensor || codec.has_blocks();
+    if (shared && made.run.optimizer.scales == optimize::Scales::kRefit) {
+      CHECK(parts.source == "absmax scales");
+      CHECK(parts.objective < parts.nearest_objective);
+      continue;
+    }
+    CHECK(parts.source.empty());
+    CHECK(in_parts == whole);
+    CHECK(parts.nearest_objective == Approx(at_once.nearest_objective).epsilon(1e-4));
+    CHECK(parts.objective == Approx(at_once.objective).epsilon(1e-3));
   }
+}
+
+TEST_CASE("convert: where rows do not suffice columns are rounded in segments, which is told", "[pipeline]") {
+  Conversion made({bf16_weight("a.weight", 64, 600)});
+  made.run.optimizer.method = optimize::Method::kDirect;
+  const plan::Options options = int8_row();
+  made.convert(options);
+  const Optimized whole = *made.events.done.back().optimized;
+  made.run.memory.layer_bytes = steps_of(made, options).bytes;
+  made.run.memory.binding = true;
+  made.convert(options);
+  const Optimized parts = *made.events.done.back().optimized;
+  CHECK(parts.source == "32 segments");
+  CHECK(parts.objective < parts.nearest_objective);
+  CHECK(whole.objective < parts.objective * (1 + 1e-6));
+}
+
+TEST_CASE("convert: a layer that cannot be done within memory is an error if that was asked for",
+          "[pipeline]") {
+  Conversion made({bf16_weight("a.weight", 64, 32)});
+  const auto method =
+      GENERATE(optimize::Method::kNearest, optimize::Method::kDirect, optimize::Method::kAdamW);
+  made.run.optimizer.method = method;
+  made.run.memory.layer_bytes = steps_of(made, int8_row()).bytes - 1;
+  made.run.memory.binding = true;
+  CHECK_THROWS_MATCHES(
+      made.convert(int8_row()), Error,
+      HasCode(ErrorCode::kUsage, "argument --max-memory: tensor 'a.weight' [64, 32] takes up to"));
+  CHECK(made.events.said.empty());
+  CHECK(!std::filesystem::exists(made.run.output));
 }
 
 TEST_CASE(
     "convert: a rotated layer decodes to the original, whole or some rows at a time, by every optimizer",
     "[pipeline]") {
-  Conversion made({bf16_weight("a.weight", 96, 128)});
+  Conversion made({bf16_weight("a.weight", 296, 128)});
   plan::Options options = int8_row();
   options.target.rotation_group = GENERATE(4, 64);
   const auto method =
       GENERATE(optimize::Method::kNearest, optimize::Method::kDirect, optimize::Method::kOriginal);
   made.run.optimizer.method = method;
   made.run.optimizer.learned.iterations = 20;
-  made.run.elements_at_once = method == optimize::Method::kDirect ? GENERATE(1 << 20, 50 * 128) : 1 << 20;
+  if (method == optimize::Method::kDirect && GENERATE(false, true))
+    made.run.memory.layer_bytes = steps_of(made, options).bytes + 1000;
   made.run.measure_quality = true;
   const Result result = made.convert(options);
   const model::Checkpoint written = made.result();
@@ -226,7 +280,7 @@ TEST_CASE("convert: a layer too large for learned rounding is rounded to nearest
   made.convert(int8_row());
   const std::string nearest = test::read_file(made.run.output);
   made.run.optimizer.method = optimize::Method::kAdamW;
-  made.run.elements_at_once = 100;
+  made.run.memory.layer_bytes = 100;
   const Result result = made.convert(int8_row());
   CHECK(result.optimized == 0);
   CHECK(test::read_file(made.run.output) == nearest);
@@ -514,6 +568,148 @@ TEST_CASE("convert: what an interrupted run has done and found is not done again
   CHECK(result.quality.front().name == "a.weight");
   CHECK(test::read_file(made.run.output) == whole);
   CHECK(made.out.entries() == Names{"o.safetensors"});
+}
+
+namespace {
+
+/// A weight that INT8 per row stores the worse the larger its one outlier per row is.
+TestTensor weight_with_outliers(std::string name, float outlier) {
+  return tensor(std::move(name), Dtype::kF32, {48, 64},
+                elements<float>(48 * 64, [&](int64_t i) { return i % 64 == 5 ? outlier : weight_value(i); }));
+}
+
+/// Errors rise from a to d; the bias of b is corrected after it.
+std::vector<TestTensor> ranked_model() {
+  return {weight_with_outliers("a.weight", 0.1f), weight_with_outliers("b.weight", 0.2f),
+          bf16_vector("b.bias", 48), weight_with_outliers("c.weight", 0.4f),
+          weight_with_outliers("d.weight", 0.8f)};
+}
+
+}  // namespace
+
+TEST_CASE("convert: a time budget that suffices gives the same bytes, the largest error first",
+          "[pipeline]") {
+  Conversion made(ranked_model());
+  made.run.optimizer.method =
+      GENERATE(optimize::Method::kDirect, optimize::Method::kAdamW, optimize::Method::kAdaRound);
+  made.run.optimizer.learned.iterations = made.run.optimizer.adaround.iterations = 20;
+  const std::string without = made.bytes_after(int8_row());
+  made.run.time_budget = 3600;
+  made.events.said.clear();
+  made.events.done.clear();
+  const Result result = made.convert(int8_row());
+  CHECK(test::read_file(made.run.output) == without);
+  CHECK(made.events.said ==
+        Names{"started", "ranked 4", "d.weight", "c.weight", "b.weight", "a.weight", "b.bias"});
+  CHECK(made.events.ranked_as.largest_of == "d.weight");
+  REQUIRE(result.time.has_value());
+  CHECK(result.time->optimized == 4);
+  CHECK(result.time->left_over == 0);
+  CHECK(result.time->seconds > 0);
+  CHECK(result.optimized == 4);
+  double last = made.events.ranked_as.largest_error;
+  for (size_t i = 0; i < 4; ++i) {
+    const auto& optimized = made.events.done[i].optimized;
+    REQUIRE(optimized.has_value());
+    CHECK(*optimized->nearest_error <= last);
+    CHECK(optimized->stopped_by != "time");
+    last = *optimized->nearest_error;
+  }
+  CHECK(result.time->least_optimized == last);
+}
+
+TEST_CASE("convert: layers that a time budget leaves over are rounded to nearest and say so", "[pipeline]") {
+  Conversion made(ranked_model());
+  const std::string nearest = made.bytes_after(int8_row());
+  made.run.measure_quality = true;
+  made.run.time_budget = 1e-9;
+  SECTION("an optimizer that cannot be cut short does not begin") {
+    made.run.optimizer.method = optimize::Method::kDirect;
+    const Result result = made.convert(int8_row());
+    CHECK(test::read_file(made.run.output) == nearest);
+    CHECK(result.optimized == 0);
+    CHECK(result.time->left_over == 4);
+    CHECK(result.time->seconds == 0);
+    for (const LayerError& layer : result.quality) {
+      CAPTURE(layer.name);
+      REQUIRE(layer.optimized.has_value());
+      CHECK(layer.optimized->left_over());
+      CHECK(layer.optimized->objective_name == "weight_rel");
+      CHECK(layer.optimized->objective == Approx(layer.error.weight_rel));
+    }
+    CHECK(result.time->largest_left_over == Approx(result.quality.back().error.weight_rel));  // of d
+  }
+  SECTION("one that can is cut short on the layer with the largest error") {
+    made.run.optimizer.method = optimize::Method::kAdamW;
+    const Result result = made.convert(int8_row());
+    CHECK(result.optimized == 1);
+    CHECK(result.time->cut_short == 1);
+    CHECK(result.time->left_over == 3);
+    REQUIRE(result.quality.size() == 4);
+    for (const LayerError& layer : result.quality) {
+      CAPTURE(layer.name);
+      CHECK(layer.optimized->stopped_by == "time");
+      CHECK(layer.optimized->method == (layer.name == "d.weight" ? "adamw" : "rtn"));
+    }
+  }
+}
+
+TEST_CASE("convert: a time budget does not concern layers without an optimizer", "[pipeline]") {
+  Conversion made(ranked_model());
+  const std::string nearest = made.bytes_after(int8_row());
+  made.run.time_budget = 1e-9;
+  const Result result = made.convert(int8_row());
+  CHECK(test::read_file(made.run.output) == nearest);
+  CHECK(result.time->left_over == 0);
+  CHECK_FALSE(made.events.done.front().optimized.has_value());
+}
+
+TEST_CASE("convert: a time budget counts the seconds of an interrupted run", "[pipeline]") {
+  Conversion made(ranked_model());
+  made.run.optimizer.method = optimize::Method::kAdamW;
+  made.run.time_budget = 1e-9;
+  made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    at::set_num_threads(1);  // a fork has none of the threads of its parent
+    install_signal_handlers();
+    made.events.on_tensor_done = [&] {
+      if (made.events.said.back() == "c.weight") std::raise(SIGINT);
+    };
+    int code = 0;
+    try {
+      made.convert(int8_row());
+    } catch (const Error& error) {
+      code = static_cast<int>(error.code());
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  REQUIRE(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+
+  const Result result = made.convert(int8_row());
+  CHECK(made.events.said == Names{"started", "resumed 2/5", "ranked 2", "b.weight", "a.weight", "b.bias"});
+  CHECK(result.optimized == 1);
+  CHECK(result.time->optimized == 1);  // d, by the first run
+  CHECK(result.time->seconds > 0);
+  CHECK(result.time->left_over == 3);
+  CHECK(made.events.done.front().optimized->left_over());
+  CHECK(result.time->largest_left_over > *made.events.done.front().optimized->nearest_error);  // of c
+}
+
+TEST_CASE("convert: a weight with a NaN is found before the time budget is spent", "[pipeline]") {
+  std::vector<TestTensor> tensors = ranked_model();
+  tensors.push_back(weight_with("nan.weight", NAN));
+  Conversion made(tensors);
+  made.run.optimizer.method = optimize::Method::kDirect;
+  made.run.time_budget = 3600;
+  const Result result = made.convert(int8_row());
+  CHECK(made.events.said == Names{"started", "restarted", "ranked 4", "d.weight", "c.weight", "b.weight",
+                                  "a.weight", "nan.weight", "b.bias"});
+  CHECK(result.time->optimized == 4);
 }
 
 TEST_CASE("convert: an error leaves nothing of a run that could be resumed", "[pipeline]") {

@@ -66,7 +66,8 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
                                .stopped_by = "stall",
                                .guarded = true,
                                .subspace = SubspaceError{.nearest = 0.7, .stored = 0.6},
-                               .output = OutputError{.nearest = 0.5, .stored = 0.4}};
+                               .output = OutputError{.nearest = 0.5, .stored = 0.4},
+                               .nearest_error = 0.2};
   record.histograms = metrics::WeightHistograms{.original = {-0.1, 1.0 / 3, {0, 7}},
                                                 .decoded = {-0.1, 1.0 / 3, {int64_t{1} << 40, 3}},
                                                 .error = {-1e-7, 1e-7, {5, 2}}};
@@ -89,6 +90,7 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
   CHECK(read->optimized->subspace->stored == 0.6);
   CHECK(read->optimized->output->nearest == 0.5);
   CHECK(read->histograms == record.histograms);
+  CHECK(read->optimized->nearest_error == 0.2);
   CHECK(at::equal(read->bias_change, record.bias_change));
   CHECK(write_record(*read) == line);
 }

@@ -83,6 +83,27 @@ TEST_CASE("run_summary: the worst layer where it was measured", "[report]") {
   CHECK_THAT(made.summary(), Catch::EndsWith("worst layer: d.weight (nan dB)\n"));
 }
 
+TEST_CASE("run_summary: what became of a time budget", "[report]") {
+  Made made;
+  made.result.time = pipeline::TimeSpent{.budget = 30,
+                                         .seconds = 28.1,
+                                         .optimized = 23,
+                                         .cut_short = 0,
+                                         .left_over = 13,
+                                         .largest_left_over = 0.012,
+                                         .least_optimized = 0.0125};
+  CHECK_THAT(made.summary(), Catch::Contains("\ntime: 23 of 36 layers optimized in 28.1 s of 30.0 s; 13 "
+                                             "rounded to nearest, whose errors are at most 0.012 (of the "
+                                             "optimized before at least 0.0125)\n"));
+  made.result.time->cut_short = 1;
+  CHECK_THAT(made.summary(), Catch::Contains("of 30.0 s, 1 of them cut short; 13 rounded"));
+  made.result.time->left_over = 0;
+  CHECK_THAT(made.summary(), Catch::Contains("time: 23 of 23 layers optimized in 28.1 s of 30.0 s, 1 of"));
+  CHECK(made.summary().find("at most") == std::string::npos);
+  made.result.time = pipeline::TimeSpent{};
+  CHECK(made.summary().find("time:") == std::string::npos);
+}
+
 TEST_CASE("run_summary: an input without bytes is no division by zero", "[report]") {
   Made made;
   CHECK_THAT(made.summary(), Catch::Contains("0 bytes -> 0 bytes (0.0 %)"));

@@ -47,6 +47,8 @@ class Arguments {
   int64_t integer(std::string_view option) const;
   double number(std::string_view option) const;
   uint64_t bytes(std::string_view option) const;
+  /// Of a duration.
+  double seconds(std::string_view option) const;
   const std::vector<std::string>& list(std::string_view option) const;
   Origin origin(std::string_view option) const { return value(option).origin; }
   /// The table.

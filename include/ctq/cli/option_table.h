@@ -18,6 +18,7 @@ enum class Kind : unsigned char {
   kPath,
   kPathList,  ///< one or more paths, repeatable, adds up
   kBytes,     ///< "4GB"
+  kDuration,  ///< "1h30m"
   kPattern,   ///< a regular expression
   kDevice,    ///< auto, cpu, cuda, cuda:N
 };
@@ -51,7 +52,7 @@ struct Option {
   bool or_json_file = false;    ///< kChoice: a path that ends in .json as well
   bool optional_value = false;  ///< --dry-run and --dry-run=analyze. Without choices: --json and --json=PATH,
                                 ///< text() is empty for the first and given() tells
-  std::optional<Bound> low, high;  ///< kInteger, kNumber, kBytes
+  std::optional<Bound> low, high;  ///< kInteger, kNumber, kBytes; kDuration in seconds
   Page page = Page::kStandard;
   std::string group;       ///< heading on the page
   std::string help;        ///< one line, without default and choices

@@ -1,7 +1,9 @@
 // AdaRound: rounding decisions found by gradient descent on a relaxation that is pressed to 0 and 1.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
+#include <optional>
 
 namespace ctq::optimize {
 
@@ -30,6 +32,8 @@ struct AdaRoundSettings {
   double least_gain = 5e-6;  ///< of the objective per weight; 30 iterations in a row with less end it
   AdaRoundSolver solver = AdaRoundSolver::kAdamW;
   bool half_products = false;  ///< E H' by bfloat16 factors
+  std::optional<std::chrono::steady_clock::time_point> deadline =
+      {};  ///< no iteration begins after it; nothing: no end
 };
 
 }  // namespace ctq::optimize

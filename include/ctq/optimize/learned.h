@@ -1,6 +1,7 @@
 // Iterative learned rounding: gradient steps on the choice between each weight's two neighbours on its grid.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string_view>
@@ -35,6 +36,8 @@ struct LearnedSettings {
   StopSettings stop;  ///< `loss` in units of subspace_rel
   SubspaceSettings subspace;
   bool use_speed = false;  ///< prodigy: distance estimated from every 11th column
+  std::optional<std::chrono::steady_clock::time_point> deadline =
+      {};  ///< no iteration begins after it; nothing: no end
 };
 
 /// Minimises subspace_rel = ||U^T E V||_F / ||W||_F over the codes, E = values * scale - W, where the columns
@@ -48,8 +51,8 @@ struct LearnedSettings {
 ///
 /// layer    any device; the result is on it. The CPU waits for a device once in 16 iterations; the learning
 ///          rate follows the losses at that distance
-/// returns  objective "subspace"; stopped_by is a reason of LearningRate, "iterations", or "nothing to gain"
-///          (a zero weight, or one that lies on its grid)
+/// returns  objective "subspace"; stopped_by is a reason of LearningRate, "iterations", "time"
+///          (the deadline), or "nothing to gain" (a zero weight, or one on its grid)
 Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings);
 
 }  // namespace ctq::optimize

@@ -44,8 +44,8 @@ class SecondMomentRounding {
   /// one, so none is worse than rounded to nearest.
   ///
   /// returns  objective "trace", divided by ||W||^2 mean(diag H'); round to nearest with absmax scales,
-  /// guarded,
-  ///          where H cannot be factored or nothing is gained
+  ///          guarded, where H cannot be factored or nothing is gained. stopped_by "time" where a deadline
+  ///          ended AdaRound
   Rounding round(const Layer& layer) const;
   /// Of some rows of a layer; guarded only where no row gains. Of all parts together has_gained() is to be
   /// asked.

@@ -1,6 +1,7 @@
 // The choice of an optimizer, and its settings, in one place.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -35,6 +36,8 @@ std::optional<Method> method_of(std::string_view name);
 
 /// original, adamw, radam, prodigy, tpec.
 bool is_learned(Method method);
+/// Whether it iterates and can end early: the learned ones and adaround.
+bool heeds_deadline(Method method);
 /// Whether the method minimises under a second moment of the input: direct, implied, gptq, quip, auto,
 /// adaround.
 bool takes_moment(Method method);
@@ -65,6 +68,9 @@ struct Settings {
   Scales scales = Scales::kAbsmax;
   uint64_t seed = 0;  ///< of rows that are drawn
 };
+
+/// Ends the iterations of the methods that heed it.
+void set_deadline(Settings& settings, std::chrono::steady_clock::time_point deadline);
 
 /// Recorded rows below which a second moment is damped more.
 inline constexpr int64_t kEnoughRows = 256;

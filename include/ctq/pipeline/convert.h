@@ -59,6 +59,8 @@ struct RunOptions {
   bool shared_scales = false;       ///< weights of one module, each with one scale, get one scale for all
   std::optional<ResumeKey> resume;  ///< keeps what an interrupted run has done, and goes on from it; nothing:
                                     ///< neither
+  std::optional<double> time_budget;   ///< seconds that optimizers may take of layers altogether, those of an
+                                       ///< interrupted run included; nothing: no end
   std::optional<Partition> partition;  ///< writes the layers of one part; the plan must have one file
 };
 
@@ -79,14 +81,40 @@ struct Optimized {
   std::string method;  ///< "direct", "implied"
   std::string source;  ///< where the second moment of the input comes from, in words; empty where the weight
                        ///< itself is it
-  std::string objective_name;             ///< "trace", "subspace", "mse"
+  std::string objective_name;             ///< "trace", "subspace", "mse"; what a layer that was left over is
+                                          ///< ranked by, "weight_rel", "output_rel"
   double nearest_objective = 0;           ///< relative, of round to nearest
   double objective = 0;                   ///< relative, of what is stored
   int64_t iterations = 0;                 ///< of learned rounding, and sweeps
-  std::string stopped_by;                 ///< why learned rounding ended
+  std::string stopped_by;                 ///< why learned rounding ended; "time" also of a layer left over
   bool guarded = false;                   ///< round to nearest was kept
   std::optional<SubspaceError> subspace;  ///< when measured
   std::optional<OutputError> output;      ///< where rows of the input were held back
+  std::optional<double> nearest_error =
+      {};  ///< with a time budget what the layer is ranked by: of round to
+           ///< nearest output_rel on rows that were held back, else weight_rel
+
+  /// Whether there was no time for the layer, which was rounded to nearest.
+  bool left_over() const { return method == "rtn" && stopped_by == "time"; }
+};
+
+/// What became of a time budget.
+struct TimeSpent {
+  double budget = 0;             ///< seconds
+  double seconds = 0;            ///< of the layers that were optimized
+  size_t optimized = 0;          ///< layers
+  size_t cut_short = 0;          ///< of these, whose optimizer ended with the budget
+  size_t left_over = 0;          ///< layers that were rounded to nearest
+  double largest_left_over = 0;  ///< of Optimized::nearest_error
+  double least_optimized = 0;
+};
+
+/// What a time budget's first pass found.
+struct Ranked {
+  size_t layers = 0;
+  double seconds = 0;
+  double largest_error = 0;  ///< Optimized::nearest_error of `largest_of`
+  std::string largest_of;    ///< the weight; empty: no layer is optimized
 };
 
 /// A tensor of the plan that is done.
@@ -119,6 +147,8 @@ class Events {
   virtual void started(const plan::Plan&, const RunOptions&) {}
   /// Before the first tensor, where some need not be done again; tensor_done() is not called for those.
   virtual void resumed(const Resumed&) {}
+  /// With a time budget, before the first tensor.
+  virtual void ranked(const Ranked&) {}
   virtual void tensor_done(const TensorDone&) {}
   /// Weights turned out not to be quantizable; the run starts again with them kept.
   virtual void restarted(const plan::ValueFindings&) {}
@@ -138,8 +168,9 @@ struct Result {
   plan::Plan plan;                  ///< as carried out; of one part where there are several
   plan::ValueFindings findings;     ///< weights kept because of their values
   std::vector<LayerError> quality;  ///< when measured, sorted by name
-  size_t optimized = 0;             ///< layers whose codes an optimizer chose
+  size_t optimized = 0;             ///< layers whose codes an optimizer chose, none that were left over
   size_t guarded = 0;               ///< layers on which it did not beat round to nearest, which was kept
+  std::optional<TimeSpent> time;    ///< where there was a budget
   size_t biases_corrected = 0;
   size_t smoothed_inputs = 0;
   size_t moved_to_cpu = 0;  ///< layers that a GPU had no room for

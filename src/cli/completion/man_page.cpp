@@ -33,6 +33,7 @@ std::string value_word(const Option& option) {
     case Kind::kPath: return " PATH";
     case Kind::kPathList: return " PATH...";
     case Kind::kBytes: return " SIZE";
+    case Kind::kDuration: return " DURATION";
     case Kind::kPattern: return " REGEX";
     case Kind::kDevice: return " DEVICE";
     case Kind::kChoice: return " WORD";

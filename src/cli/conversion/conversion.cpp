@@ -93,6 +93,7 @@ class Followed final : public pipeline::Events {
     progress_.started(plan, run);
   }
   void resumed(const pipeline::Resumed& resumed) override { progress_.resumed(resumed); }
+  void ranked(const pipeline::Ranked& ranked) override { progress_.ranked(ranked); }
   void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
   void restarted(const plan::ValueFindings& findings) override { progress_.restarted(findings); }
 

@@ -7,6 +7,7 @@
 
 #include "cli/options/spelling.h"
 #include "ctq/base/error.h"
+#include "routing_settings.h"
 
 namespace ctq::cli {
 namespace {
@@ -241,6 +242,30 @@ pipeline::BiasCorrection read_bias_correction(const Arguments& arguments, std::v
   return word == "norm" ? pipeline::BiasCorrection::kNorm : pipeline::BiasCorrection::kNone;
 }
 
+/// --time.
+std::optional<double> read_time_budget(const Arguments& arguments, const InUse& in_use,
+                                       const plan::Target& target, std::vector<std::string>& notes) {
+  const std::string& value = arguments.text("time");
+  if (value.empty()) return std::nullopt;
+  if (arguments.given("partition"))
+    refuse("time", "does not go with --partition: the layers with the largest error are found among all",
+           value);
+  for (const std::string_view option : {"max-error", "target-size"}) {
+    if (arguments.given(option_key(fmt::format("--{}", option))))
+      refuse("time", fmt::format("does not go with --{}, which runs the optimizers to measure", option),
+             value);
+  }
+  const std::string_view idle = arguments.given("dry_run")                ? "with --dry-run"
+                                : !arguments.text("lora_only_to").empty() ? "with --lora-only-to"
+                                : in_use.only_nearest()                   ? "when rounding to nearest"
+                                : !target.codec && !has_other_targets(arguments)
+                                    ? "with --fp16, which has no optimizer"
+                                    : "";
+  if (idle.empty()) return arguments.seconds("time");
+  notes.push_back(fmt::format("--time has no effect {}", idle));
+  return std::nullopt;
+}
+
 }  // namespace
 
 void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::RunOptions& run,
@@ -296,6 +321,7 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
     warnings.push_back(fmt::format(
         "--gptq-turbo: {}; the blocked pass is used",
         run.device.is_cuda() ? "this version has no GPU kernel for a block" : "the run is on the CPU"));
+  run.time_budget = read_time_budget(arguments, in_use, plan.target, notes);
   run.bias_correction = read_bias_correction(arguments, notes);
   const bool recorded = arguments.given("calibration_data");
   if (!recorded && (in_use.gptq() || in_use.has(Method::kQuip))) {

@@ -27,6 +27,8 @@ std::string family(const plan::Target& target) {
 
 /// ", direct: trace 1.2e-05 -> 9.1e-06 (-24 %)", with where the input's second moment comes from.
 std::string optimizer_words(const pipeline::Optimized& optimized) {
+  if (optimized.left_over())
+    return fmt::format(", rtn: no time left, {} {:.3g}", optimized.objective_name, optimized.objective);
   const std::string source = optimized.source.empty() ? "" : fmt::format(" ({})", optimized.source);
   if (optimized.guarded)
     return fmt::format(", {}{}: no gain, round to nearest kept", optimized.method, source);
@@ -82,6 +84,14 @@ void Progress::resumed(const pipeline::Resumed& resumed) {
                      {"n", resumed.count},
                      {"bytes_done", resumed.bytes_done}});
   }
+}
+
+void Progress::ranked(const pipeline::Ranked& ranked) {
+  started_ = Clock::now();
+  if (ranked.layers == 0) return;
+  spdlog::info("time: {} layers rounded to nearest and measured in {}; the largest error is {:.4g} ({})",
+               ranked.layers, human_duration(ranked.seconds), ranked.largest_error,
+               printable(ranked.largest_of));
 }
 
 void Progress::tensor_done(const pipeline::TensorDone& done) {
@@ -156,6 +166,7 @@ void Progress::print_json(const pipeline::TensorDone& done) const {
     json["objective_nearest"] = done.optimized->nearest_objective;
     json["objective"] = done.optimized->objective;
     json["iterations"] = done.optimized->iterations;
+    if (!done.optimized->stopped_by.empty()) json["stopped_by"] = done.optimized->stopped_by;
   }
   if (done.error) json["sqnr"] = done.error->sqnr_db;
   json["bytes_done"] = done.bytes_done;

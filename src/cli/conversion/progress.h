@@ -18,6 +18,7 @@ class Progress final : public pipeline::Events {
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override;
   void resumed(const pipeline::Resumed& resumed) override;
+  void ranked(const pipeline::Ranked& ranked) override;
   void tensor_done(const pipeline::TensorDone& done) override;
   void restarted(const plan::ValueFindings& findings) override;
 

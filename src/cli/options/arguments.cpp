@@ -233,6 +233,8 @@ double Arguments::number(std::string_view option) const { return parse_number(te
 
 uint64_t Arguments::bytes(std::string_view option) const { return parse_bytes(text(option)).value_or(0); }
 
+double Arguments::seconds(std::string_view option) const { return parse_duration(text(option)).value_or(0); }
+
 const std::vector<std::string>& Arguments::list(std::string_view option) const { return value(option).words; }
 
 void check_command(const std::vector<std::string>& args) {

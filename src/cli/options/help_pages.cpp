@@ -47,8 +47,9 @@ constexpr std::array kPages{
 constexpr std::array kPrecedence{Page::kLearned, Page::kExperimental, Page::kFilters, Page::kAdvanced,
                                  Page::kModes,   Page::kLora,         Page::kStandard};
 
-constexpr std::array<std::string_view, 10> kKindNames{"switch", "integer", "number", "text",    "choice",
-                                                      "path",   "paths",   "bytes",  "pattern", "device"};
+constexpr std::array<std::string_view, 11> kKindNames{"switch",   "integer", "number", "text",
+                                                      "choice",   "path",    "paths",  "bytes",
+                                                      "duration", "pattern", "device"};
 
 const PageText& page_text(Page page) {
   return *std::find_if(kPages.begin(), kPages.end(), [&](const PageText& text) { return text.page == page; });

@@ -75,6 +75,9 @@ inline Row paths(std::string name, std::string help) {
 inline Row size(std::string name, std::string help) {
   return {Kind::kBytes, std::move(name), std::move(help)};
 }
+inline Row duration(std::string name, std::string help) {
+  return {Kind::kDuration, std::move(name), std::move(help)};
+}
 inline Row pattern(std::string name, std::string help) {
   return {Kind::kPattern, std::move(name), std::move(help)};
 }

@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <system_error>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -83,6 +84,12 @@ std::optional<std::string> value_fault(const Option& option, std::string_view va
       if (!parsed) return "not a size such as 4GB or 500MiB";
       return bounds_fault(option, static_cast<double>(*parsed));
     }
+    case Kind::kDuration: {
+      const std::optional<double> parsed = parse_duration(value);
+      if (!parsed) return "not a duration such as 30s, 10m or 1h30m";
+      const auto fault = bounds_fault(option, *parsed);
+      return fault ? *fault + " seconds" : fault;
+    }
     case Kind::kChoice: return choice_fault(option, value);
     case Kind::kDevice:
       if (!is_device(value)) return "must be auto, cpu, cuda or cuda:N";
@@ -121,6 +128,24 @@ std::optional<double> parse_number(std::string_view text) {
   const std::optional<double> value = parse_whole<double>(text);
   if (!value || !std::isfinite(*value)) return std::nullopt;
   return value;
+}
+
+std::optional<double> parse_duration(std::string_view text) {
+  constexpr std::array<std::pair<char, double>, 3> kUnits{{{'h', 3600}, {'m', 60}, {'s', 1}}};
+  constexpr double kLongest = 1e9;  // some thirty years: far from the ends of every clock
+  double seconds = 0;
+  size_t unit = 0;
+  while (!text.empty()) {
+    const size_t digits = std::min(text.find_first_not_of("0123456789."), text.size());
+    const std::optional<double> value = parse_number(text.substr(0, digits));
+    if (!value || digits == text.size()) return std::nullopt;
+    while (unit < kUnits.size() && kUnits[unit].first != text[digits]) ++unit;
+    if (unit == kUnits.size()) return std::nullopt;
+    seconds += *value * kUnits[unit++].second;
+    text.remove_prefix(digits + 1);
+  }
+  if (unit == 0 || seconds > kLongest) return std::nullopt;
+  return seconds;
 }
 
 }  // namespace ctq::cli

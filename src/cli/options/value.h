@@ -19,5 +19,8 @@ std::optional<bool> parse_switch(std::string_view text);
 std::optional<int64_t> parse_integer(std::string_view text);
 /// Decimal or scientific; infinity and NaN are no numbers here.
 std::optional<double> parse_number(std::string_view text);
+/// Seconds of "30s", "1.5h", "1h30m": decimal numbers, each with one of h, m, s, in this order. Nothing for a
+/// number alone, which leaves open what it counts.
+std::optional<double> parse_duration(std::string_view text);
 
 }  // namespace ctq::cli

@@ -166,7 +166,7 @@ TEST_CASE("arguments: options that are not built are refused in every form", "[c
     }
   }
   CHECK(fault({"--optimizer", "sgd"}).starts_with("argument --optimizer: must be one of original, adamw,"));
-  CHECK(fault({"--time", "3m"}) == "argument --time: not available in this version");
+  CHECK(fault({"--calib_samples", "9"}) == "argument --calib_samples: not available in this version");
 }
 
 TEST_CASE("arguments: the first fault from left to right is reported", "[cli]") {
@@ -269,7 +269,7 @@ TEST_CASE("arguments: a recipe can be a file of options", "[cli]") {
   CHECK(fault(with(R"({"sweeps": [1]})")).find("must be a string, a number or a boolean") !=
         std::string::npos);
   CHECK(fault(with(R"({"output": "a"})")).find("belongs to a single run") != std::string::npos);
-  CHECK(fault(with(R"({"time": "3m"})")).find("is not available in this version") != std::string::npos);
+  CHECK(fault(with(R"({"calib_samples": 9})")).find("is not available in this version") != std::string::npos);
   CHECK_THROWS_MATCHES(Arguments::parse({"--recipe", dir / "none.json"}), Error,
                        ctq::test::HasCode(ErrorCode::kBadInput, "cannot be read"));
   CHECK(fault({"--recipe", "comfy"}).find("must be one of comfy-fp8") != std::string::npos);

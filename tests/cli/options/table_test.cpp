@@ -147,6 +147,20 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--simple",
                                     "--heur",
                                     "--low-memory",
+                                    "--max-memory",
+                                    "--no-memory-limits",
+                                    "--calib_cpu",
+                                    "--streaming-mode",
+                                    "--stream-hadamard-threshold",
+                                    "--stream-hessian-threshold",
+                                    "--stream-ldlq-threshold",
+                                    "--stream-ortho-threshold",
+                                    "--streaming",
+                                    "--streaming-aggressive",
+                                    "--bf16-compute",
+                                    "--bf16-threshold",
+                                    "--bf16-hadamard-threshold",
+                                    "--bf16-hessian-threshold",
                                     "--device",
                                     "--threads",
                                     "--optimizer",
@@ -209,6 +223,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--smoothquant",
                                     "--max-error",
                                     "--target-size",
+                                    "--time",
                                     "--smoothquant-alpha",
                                     "--calibration-lora",
                                     "--merge-lora",
@@ -329,6 +344,7 @@ TEST_CASE("help-json: parses and lists every option and command", "[cli]") {
   CHECK(find("--scaling_mode").at("default").is_null());
   CHECK(find("--scaling_mode").at("default_note") == "block for INT8, tensor for FP8");
   CHECK(find("--top_p").at("exclusive_minimum") == 0);
+  CHECK(find("--time").at("type") == "duration");
   CHECK(find("--verbose").at("shortcuts").at("-vv") == "DEBUG");
 }
 

@@ -76,6 +76,22 @@ TEST_CASE("values: switch words in any case", "[cli]") {
   for (const char* bad : {"", "2", "y", "truee", " true"}) CHECK(parse_switch(bad) == std::nullopt);
 }
 
+TEST_CASE("values: durations have units, the longer first", "[cli]") {
+  CHECK(parse_duration("30s") == 30);
+  CHECK(parse_duration("2h") == 7200);
+  CHECK(parse_duration("1h30m") == 5400);
+  CHECK(parse_duration("1.5m10s") == 100);
+  CHECK(parse_duration("0s") == 0);
+  for (const char* bad : {"", "30", "m", "1h30", "30m1h", "1s1s", "-1s", "1e3s", "1 h", "1H", "1d", "1..5s",
+                          "nan", "99999999999h"}) {
+    INFO(bad);
+    CHECK(parse_duration(bad) == std::nullopt);
+  }
+  CHECK(fault("--time", "1s") == "");
+  CHECK(fault("--time", "0.9s") == "must be at least 1 seconds");
+  CHECK(fault("--time", "30") == "not a duration such as 30s, 10m or 1h30m");
+}
+
 TEST_CASE("values: integers keep all their digits", "[cli]") {
   CHECK(parse_integer("9223372036854775807") == std::numeric_limits<int64_t>::max());
   CHECK(parse_integer("9007199254740993") == 9007199254740993);

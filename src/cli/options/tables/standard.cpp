@@ -111,7 +111,12 @@ void add_quantization(std::vector<Option>& table) {
           size("--target-size", "Choose each layer's format so that the file stays below this size")
               .at_least(1)
               .built(),
-          text("--time", "Time the optimizers may take altogether (30m, 2h)"),
+          duration("--time",
+                   "Time the optimizers may take altogether (30m, 1h30m), spent where the error is largest; "
+                   "what is left over is rounded to nearest")
+              .at_least(1)
+              .otherwise("no limit")
+              .built(),
           integer("--manual_seed", "Seed of everything random; -1 picks one and prints it")
               .at_least(-1)
               .at_most(4294967295.0)
