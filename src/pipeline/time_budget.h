@@ -13,7 +13,7 @@ namespace ctq::pipeline {
 ///
 /// What a layer is likely to take is its cost (partition.h) times the seconds that a unit of cost took with
 /// its optimizer so far. Where the optimizer has not run yet, one that heeds a deadline is granted, since it
-/// ends with the budget. For others a unit is then taken to last a tenth of what rounding to nearest took for
+/// ends with the budget. For others a unit is then taken to last half as long as rounding to nearest took for
 /// it: a low guess, since a layer that is passed over has the largest error and is not taken up again.
 class TimeBudget {
  public:

@@ -1,0 +1,190 @@
+#include "ctq/pipeline/memory_limits.h"
+
+#include <c10/util/Exception.h>
+#include <catch2/catch.hpp>
+
+#include "pipeline/layer_memory.h"
+#include "pipeline/placement.h"
+#include "support/make_checkpoint.h"
+#include "support/matchers.h"
+
+namespace ctq::pipeline {
+namespace {
+
+using ctq::test::HasCode;
+using format::Granularity;
+using optimize::Method;
+
+constexpr uint64_t kMiB = uint64_t{1} << 20;
+constexpr uint64_t kGiB = uint64_t{1} << 30;
+
+/// A layer by itself.
+struct Work {
+  explicit Work(Method method, int64_t rows = 4096, int64_t columns = 4096) {
+    settings.method = method;
+    work = {.codec = format::find_codec("int8_tensorwise", Granularity::kRow),
+            .rows = rows,
+            .columns = columns,
+            .settings = &settings};
+  }
+  Work(const Work&) = delete;
+  Work& operator=(const Work&) = delete;
+  optimize::Settings settings;
+  LayerWork work;
+};
+
+}  // namespace
+
+TEST_CASE("memory: what is left for a layer, and how much it takes to leave that", "[pipeline]") {
+  for (const uint64_t whole : {200 * kMiB, kGiB, 3 * kGiB, 100 * kGiB}) {
+    CAPTURE(whole);
+    const MemoryShares shares = shares_of(whole);
+    CHECK(shares.whole() == whole);
+    CHECK(shares.layer > 0);
+    CHECK(shares.waiting <= 256 * kMiB);
+    const uint64_t needed = shares_for_layer(shares.layer).whole();
+    CHECK(needed >= whole);
+    CHECK(needed <= whole + 2);
+    CHECK(shares_of(needed).layer >= shares.layer);
+  }
+  CHECK(shares_of(50 * kMiB).layer == 0);
+  CHECK(available_bytes().value() > 0);
+}
+
+TEST_CASE("memory: the tiers of --streaming-mode", "[pipeline]") {
+  CHECK(offload_of("off", 0)->hadamard_elements == Offload::kNever);
+  CHECK(offload_of("minimal", 0)->hessian_width == 32768);
+  CHECK(offload_of("balanced", 0)->hadamard_elements == 50'000'000);
+  CHECK(offload_of("aggressive", 0)->orthogonal_size == 4096);
+  CHECK_FALSE(offload_of("extreme", 0));
+  // The more there is, the less leaves the GPU.
+  int64_t before = 0;
+  for (const uint64_t free : {4 * kGiB, 8 * kGiB, 12 * kGiB, 24 * kGiB}) {
+    const int64_t limit = offload_of("auto", free)->ldlq_width;
+    CHECK(limit > before);
+    before = limit;
+  }
+}
+
+TEST_CASE("memory: every threshold sends the layers it is about to the CPU", "[pipeline]") {
+  const auto within = [](const Work& layer, int64_t Offload::*limit, int64_t value) {
+    Offload offload;
+    offload.*limit = value;
+    return is_within(layer.work, offload);
+  };
+  const Work direct(Method::kDirect), nearest(Method::kNearest), quip(Method::kQuip, 4096, 6144);
+  Work rotated(Method::kNearest, 4096, 8192);
+  rotated.work.rotation_group = 256;
+  for (const auto limit : {&Offload::hessian_width, &Offload::ldlq_width}) {
+    CHECK_FALSE(within(direct, limit, 4096));
+    CHECK(within(direct, limit, 4097));
+    CHECK(within(nearest, limit, 1));
+  }
+  CHECK_FALSE(within(rotated, &Offload::hadamard_elements, 8192 * 8192));
+  CHECK(within(rotated, &Offload::hadamard_elements, 8192 * 8192 + 1));
+  CHECK_FALSE(within(quip, &Offload::hadamard_elements, 6144 * 6144));
+  CHECK(within(direct, &Offload::hadamard_elements, 1));
+  // 6144 is 3 * 2^11: what is left for a dense matrix has 3 rows.
+  CHECK_FALSE(within(quip, &Offload::orthogonal_size, 3));
+  CHECK(within(quip, &Offload::orthogonal_size, 4));
+  CHECK(within(direct, &Offload::orthogonal_size, 1));
+}
+
+TEST_CASE("memory: the steps that change least come first", "[pipeline]") {
+  const Work layer(Method::kDirect);
+  const uint64_t whole = steps_within(layer.work, MemoryLimits::kUnlimited)->bytes;
+  CHECK(steps_within(layer.work, whole)->rows_at_once == 4096);
+  int64_t rows = 4096, segments = 1;
+  for (uint64_t bytes = whole; const auto steps = steps_within(layer.work, bytes); bytes -= bytes / 50) {
+    CAPTURE(bytes, steps->rows_at_once, steps->segments);
+    CHECK(steps->bytes <= bytes);
+    CHECK(steps->segments >= segments);
+    if (steps->segments == segments) CHECK(steps->rows_at_once <= rows);
+    if (steps->rows_at_once < 4096) CHECK(steps->rows_at_once % 256 == 0);
+    CHECK(steps->changes_codes() == (steps->segments > 1));
+    rows = steps->rows_at_once, segments = steps->segments;
+  }
+  CHECK(rows == 256);
+  CHECK(segments > 1);
+  const uint64_t least = smallest_steps(layer.work).bytes;
+  CHECK(steps_within(layer.work, least));
+  CHECK_FALSE(steps_within(layer.work, least - 1));
+  CHECK(least < whole / 3);
+}
+
+TEST_CASE("memory: what must see all rows at once is not split", "[pipeline]") {
+  for (const Method method : {Method::kNearest, Method::kOriginal, Method::kAdamW}) {
+    const Work layer(method);
+    const LayerSteps least = smallest_steps(layer.work);
+    CHECK(least.rows_at_once == 4096);
+    CHECK(least.segments == 1);
+    CHECK_FALSE(steps_within(layer.work, least.bytes - 1));
+  }
+  const Work quip(Method::kQuip);
+  CHECK(smallest_steps(quip.work).rows_at_once == 4096);
+  CHECK(smallest_steps(quip.work).segments > 1);
+}
+
+TEST_CASE("memory: out of memory on a GPU means smaller steps, then the CPU", "[pipeline]") {
+  const plan::TensorPlan tensor = [] {
+    static const test::TempDir dir;
+    test::make_checkpoint(dir / "m.safetensors", {test::bf16_weight("a.weight", 4096, 4096)});
+    static const model::Checkpoint checkpoint = model::Checkpoint::open(dir / "m.safetensors");
+    plan::TensorPlan made;
+    made.source = &checkpoint.entries()[0];
+    return made;
+  }();
+  const Work layer(Method::kDirect);
+  const at::Device gpu(at::kCUDA, 0);
+  MemoryLimits limits;
+  limits.layer_bytes = 5 * kGiB;
+  limits.gpu_bytes = kGiB;
+  const auto out_of_memory = [] { C10_THROW_ERROR(OutOfMemoryError, "no more"); };
+
+  SECTION("until there is room") {
+    Placement placement(gpu, limits);
+    std::vector<uint64_t> tried;
+    const at::Device device = placement.in_room(tensor, layer.work, [&](const Place& place) {
+      tried.push_back(place.layer_bytes);
+      if (tried.size() < 3) out_of_memory();
+      return place.device;
+    });
+    CHECK(device == gpu);
+    CHECK(tried == std::vector<uint64_t>{kGiB, kGiB / 2, kGiB / 4});
+    CHECK(placement.moved() == 0);
+    CHECK(placement.in_room(tensor, layer.work, [](const Place& place) { return place.layer_bytes; }) ==
+          kGiB / 4);  // later layers start there
+  }
+  SECTION("on the CPU in the end") {
+    Placement placement(gpu, limits);
+    const uint64_t bytes = placement.in_room(tensor, layer.work, [&](const Place& place) {
+      if (place.device.is_cuda()) out_of_memory();
+      return place.layer_bytes;
+    });
+    CHECK(bytes == 5 * kGiB);
+    CHECK(placement.moved() == 1);
+  }
+  SECTION("at once for a layer that cannot fit") {
+    limits.gpu_bytes = kMiB;
+    Placement placement(gpu, limits);
+    CHECK(placement.in_room(tensor, layer.work, [](const Place& place) { return place.device; }) == at::kCPU);
+  }
+  SECTION("and for one beyond a limit") {
+    limits.offload.ldlq_width = 4096;
+    Placement placement(gpu, limits);
+    CHECK(placement.in_room(tensor, layer.work, [](const Place& place) { return place.device; }) == at::kCPU);
+  }
+  SECTION("not with --no-memory-limits") {
+    limits.guarded = false;
+    Placement placement(gpu, limits);
+    CHECK_THROWS_MATCHES(placement.in_room(tensor, layer.work, [&](const Place&) { out_of_memory(); }), Error,
+                         HasCode(ErrorCode::kFailure, "leave out --no-memory-limits"));
+  }
+  SECTION("other errors are passed on") {
+    Placement placement(gpu, limits);
+    CHECK_THROWS_AS(placement.in_room(tensor, layer.work, [](const Place&) { throw std::logic_error("x"); }),
+                    std::logic_error);
+  }
+}
+
+}  // namespace ctq::pipeline
