@@ -46,7 +46,7 @@ TEST_CASE("memory: a limit is kept, in rows and in segments", "[end_to_end]") {
   const Outcome by_rows = run_binary(with(plain, {"--max-memory", "420M"}));
   INFO(by_rows.out << by_rows.err);
   REQUIRE(by_rows.code == 0);
-  CHECK(read_file(dir / "o.safetensors") == whole);
+  CHECK((read_file(dir / "o.safetensors") == whole));
 
   const Outcome refused = run_binary(with(plain, {"--max-memory", "150M"}));
   CHECK(refused.code == 2);
@@ -61,7 +61,7 @@ TEST_CASE("memory: a limit is kept, in rows and in segments", "[end_to_end]") {
   REQUIRE(tight.code == 0);
   CHECK(tight.out.find("32 segments") != std::string::npos);
   CHECK(peak_mib(tight.out) < limit);
-  CHECK(read_file(dir / "o.safetensors") != whole);
+  CHECK((read_file(dir / "o.safetensors") != whole));
 }
 
 TEST_CASE("memory: limits that nothing can keep, and what excludes each other", "[end_to_end]") {

@@ -26,13 +26,13 @@ TEST_CASE("time budget: a layer is granted when its method's seconds per cost fi
   CHECK_FALSE(budget.grants(direct(134)));
 }
 
-TEST_CASE("time budget: of an optimizer that has not run, a tenth of rounding to nearest is the guess",
+TEST_CASE("time budget: of an optimizer that has not run, half as long as rounding to nearest is the guess",
           "[pipeline]") {
   TimeBudget budget(10);
   CHECK(budget.grants(direct(1e9)));  // nothing is known
   budget.nearest_took(2, 100);
-  CHECK(budget.grants(direct(4900)));
-  CHECK_FALSE(budget.grants(direct(5100)));
+  CHECK(budget.grants(direct(990)));
+  CHECK_FALSE(budget.grants(direct(1010)));
   budget.optimized(direct(500), 1, 0.5, false);
   CHECK(budget.grants(direct(4500)));
 }

@@ -100,7 +100,7 @@ void read_memory(const Arguments& arguments, pipeline::RunOptions& run, std::vec
     notes.emplace_back("--calib_cpu has no effect: rows are drawn from the seed when they are needed");
   read_gpu_limits(arguments, run.device, limits, notes, warnings);
 
-  if (arguments.given("max_memory")) {
+  if (limits.guarded && arguments.bytes("max_memory") > 0) {
     const pipeline::MemoryShares shares = pipeline::shares_of(arguments.bytes("max_memory"));
     if (shares.layer == 0)
       fail(ErrorCode::kUsage, "argument --max-memory: the program without any layer takes {} (got '{}')",

@@ -231,7 +231,7 @@ plan::Options read_plan_options(const Arguments& arguments, std::vector<std::str
 pipeline::RunOptions read_run_options(const Arguments& arguments, std::vector<std::string>& notes,
                                       std::vector<std::string>& warnings) {
   pipeline::RunOptions run;
-  arguments.given("max_memory") ? linalg::return_freed_memory() : linalg::use_huge_pages();
+  arguments.bytes("max_memory") > 0 ? linalg::return_freed_memory() : linalg::use_huge_pages();
   run.device = device_of(arguments);
   linalg::set_threads(arguments.integer("threads") > 0 ? static_cast<int>(arguments.integer("threads"))
                                                        : linalg::available_cores());

@@ -84,7 +84,7 @@ TEST_CASE("config: a fault names file and line", "[cli]") {
       as<std::string>(), "no_such = 1", "fp9 = true", "fp8", "block_size = 0", "scaling_mode = round",
       "fp8 = perhaps", "output = 'open", "output = 'a' b", "merge_loras = [a]", "merge_loras = ['a'",
       "output = ['a', 'b']", "output =", "help = true", "edit_quant = true", "config = 'x'", "heur = true",
-      "[open", "output = \"\\q\"", "max_memory = 3G");
+      "[open", "output = \"\\q\"", "outlier_percentile = 0.9");
   CAPTURE(line);
   const Config config("heur = false\n\n" + line + "\n");
   CHECK_THROWS_MATCHES(config.with(), Error, test::HasCode(ErrorCode::kUsage, config.path() + ":3: "));
