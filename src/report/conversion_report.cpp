@@ -178,6 +178,16 @@ std::string kept_table(const Result& result) {
   return table + "</table>\n";
 }
 
+ordered_json time_json(const pipeline::TimeSpent& time) {
+  return {{"seconds", time.budget},
+          {"spent", time.seconds},
+          {"optimized", time.optimized},
+          {"cut_short", time.cut_short},
+          {"left_over", time.left_over},
+          {"largest_left_over", number(time.largest_left_over)},
+          {"least_optimized", number(time.least_optimized)}};
+}
+
 }  // namespace
 
 std::string conversion_json(const Result& result, const std::string& input) {
@@ -193,6 +203,8 @@ std::string conversion_json(const Result& result, const std::string& input) {
                        {"optimized", result.optimized},
                        {"guarded", result.guarded},
                        {"biases_corrected", result.biases_corrected},
+                       {"moved_to_cpu", result.moved_to_cpu},
+                       {"time_budget", result.time ? time_json(*result.time) : ordered_json()},
                        {"tensors", ordered_json::array()}};
   for (const TensorPlan& tensor : result.plan.tensors) {
     const auto error = errors.find(tensor.source->name());

@@ -35,8 +35,9 @@ svg .threshold { stroke: var(--ink); stroke-dasharray: 3 3; }
 .wide { margin-inline: min(0px, calc(50% - min(50vw - 2rem, 38rem))); }
 #tensors { font-size: .85rem; line-height: 1.35; width: 100%; }
 #tensors td, #tensors th { vertical-align: top; }
-#tensors .words { white-space: normal; min-width: 10rem; }
-#tensors .name { min-width: 18rem; }
+#tensors .words { white-space: normal; min-width: 7rem; }
+#tensors .name { white-space: normal; min-width: 15rem; }
+#tensors td, #tensors th { padding-right: .6rem; }
 form { margin: .5rem 0; }
 form input { width: min(24rem, 60%); }
 .pair { display: flex; flex-wrap: wrap; gap: .5rem 1.5rem; }

@@ -62,8 +62,10 @@ TEST_CASE("report: JSON as its schema has it, a row per tensor, a page without s
                   {bf16_weight("blocks.0.a,\"b\".weight", 64, 64), bf16_weight("blocks.10.q.weight", 64, 64),
                    bf16_weight("blocks.2.<q>.weight", 64, 64), bf16_vector("blocks.0.bias", 64)},
                   {});
-  const std::vector<std::string> how = GENERATE(
-      values<std::vector<std::string>>({{"--simple"}, {"--optimizer", "original", "--num_iter", "3"}}));
+  const std::vector<std::string> how =
+      GENERATE(values<std::vector<std::string>>({{"--simple"},
+                                                 {"--optimizer", "original", "--num_iter", "3"},
+                                                 {"--optimizer", "direct", "--time", "1h"}}));
   std::vector<std::string> words{
       "-i",          dir / "m.safetensors", "-o",       dir / "o.safetensors", "--fp8",
       "--report",    dir / "r.json",        "--report", dir / "r.csv",         "--report",
@@ -76,6 +78,12 @@ TEST_CASE("report: JSON as its schema has it, a row per tensor, a page without s
   const json schema = json::parse(read_file(CTQ_SOURCE_DIR "/docs/report.schema.json"));
   CHECK(faults(report, schema, "report") == std::vector<std::string>{});
   CHECK(report["tensors"].size() == 4);
+  if (how.back() == "1h") {
+    CHECK(report["time_budget"]["seconds"] == 3600);
+    CHECK(report["time_budget"]["optimized"] == 3);
+  } else {
+    CHECK(report["time_budget"].is_null());
+  }
   for (const json& tensor : report["tensors"]) {
     const json& error = tensor["error"];
     if (tensor["decision"] != "quantize") {

@@ -123,6 +123,30 @@ class Conversion {
   std::optional<model::Checkpoint> source_;
 };
 
+/// Converts to INT8 rows in a process of its own, which a signal ends when that tensor is done.
+void interrupt_after(Conversion& made, const std::string& tensor) {
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    at::set_num_threads(1);  // a fork has none of the threads of its parent
+    install_signal_handlers();
+    made.events.on_tensor_done = [&] {
+      if (made.events.said.back() == tensor) std::raise(SIGINT);
+    };
+    int code = 0;
+    try {
+      made.convert(int8_row());
+    } catch (const Error& error) {
+      code = static_cast<int>(error.code());
+    }
+    ::_exit(code);
+  }
+  int status = 0;
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  REQUIRE(WIFEXITED(status));
+  REQUIRE(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+}
+
 at::Tensor load(const model::Checkpoint& checkpoint, std::string_view name) {
   const model::Checkpoint::Entry* entry = checkpoint.find(name);
   REQUIRE(entry != nullptr);
@@ -539,25 +563,7 @@ TEST_CASE("convert: what an interrupted run has done and found is not done again
   std::filesystem::remove(made.run.output);
   made.events = Recorder();
   made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    install_signal_handlers();
-    made.events.on_tensor_done = [&] {
-      if (made.events.said.back() == "nan.weight") std::raise(SIGINT);
-    };
-    int code = 0;
-    try {
-      made.convert(int8_row());
-    } catch (const Error& error) {
-      code = static_cast<int>(error.code());
-    }
-    ::_exit(code);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+  interrupt_after(made, "nan.weight");
   CHECK(made.out.entries() == Names{".o.safetensors.journal", ".o.safetensors.partial"});
 
   const Result result = made.convert(int8_row());
@@ -669,26 +675,7 @@ TEST_CASE("convert: a time budget counts the seconds of an interrupted run", "[p
   made.run.optimizer.method = optimize::Method::kAdamW;
   made.run.time_budget = 1e-9;
   made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    at::set_num_threads(1);  // a fork has none of the threads of its parent
-    install_signal_handlers();
-    made.events.on_tensor_done = [&] {
-      if (made.events.said.back() == "c.weight") std::raise(SIGINT);
-    };
-    int code = 0;
-    try {
-      made.convert(int8_row());
-    } catch (const Error& error) {
-      code = static_cast<int>(error.code());
-    }
-    ::_exit(code);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFEXITED(status));
-  REQUIRE(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+  interrupt_after(made, "c.weight");
 
   const Result result = made.convert(int8_row());
   CHECK(made.events.said == Names{"started", "resumed 2/5", "ranked 2", "b.weight", "a.weight", "b.bias"});

@@ -7,7 +7,9 @@
 
 #include <array>
 #include <cerrno>
+#include <cstdio>
 #include <functional>
+#include <iostream>
 #include <string>
 
 namespace ctq::test {
@@ -15,6 +17,7 @@ namespace ctq::test {
 /// Runs `work` in a process whose three streams are a terminal; what it printed, line ends as they were
 /// written.
 inline std::string printed_on_terminal(const std::function<void()>& work) {
+  std::cout.flush(), std::fflush(nullptr);  // what is left in a buffer, the child would print again
   int terminal = -1;
   const pid_t child = ::forkpty(&terminal, nullptr, nullptr, nullptr);
   if (child == 0) {
