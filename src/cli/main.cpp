@@ -54,7 +54,7 @@ int main(int argc, char** argv) {
     if (error.code() == ctq::ErrorCode::kUsage) point_to_help(args);
     return code;
   } catch (const std::bad_alloc&) {
-    return complain(ctq::ErrorCode::kFailure, "out of memory; try --low-memory or fewer --threads");
+    return complain(ctq::ErrorCode::kFailure, "out of memory; try --max-memory, or fewer --threads");
   } catch (const c10::Error& error) {
     return complain(ctq::ErrorCode::kFailure, error.what_without_backtrace());
   } catch (const std::exception& error) {

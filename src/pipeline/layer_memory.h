@@ -41,9 +41,9 @@ struct LayerSteps {
   std::string words() const;
 };
 
-/// The steps within that many bytes that change least: all at once; some rows at a time; columns in segments;
-/// absmax in place of searched scales. Nothing where none of them fits. The choice follows from the arguments
-/// and the number of threads alone.
+/// The steps within that many bytes that change least: all at once; some rows at a time, with absmax in place
+/// of searched scales where rows share them; also columns in segments. Nothing where none of them fits. The
+/// choice follows from the arguments and the number of threads alone.
 std::optional<LayerSteps> steps_within(const LayerWork& work, uint64_t bytes);
 
 /// Those that need least.

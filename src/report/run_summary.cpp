@@ -47,6 +47,8 @@ std::string run_summary(const pipeline::Result& result, const Paint& paint) {
     text += fmt::format("  {:<36} {:>6} weights, {} of them guarded (round to nearest kept)\n",
                         "codes chosen by the optimizer", result.optimized, result.guarded);
   }
+  if (result.moved_to_cpu > 0)
+    text += fmt::format("  {:<36} {:>6} weights\n", "done on the CPU, not the GPU", result.moved_to_cpu);
   if (result.smoothed_inputs > 0)
     text += fmt::format("  {:<36} {:>6} inputs\n", "smoothed", result.smoothed_inputs);
   if (result.biases_corrected > 0)

@@ -40,7 +40,6 @@ TEST_CASE("memory: a limit is kept, in rows and in segments", "[end_to_end]") {
                     "-o",  dir / "o.safetensors", "--threads",   "2"};
   const Outcome free = run_binary(plain);
   REQUIRE(free.code == 0);
-  CHECK(peak_mib(free.out) > 300);
   const std::string whole = read_file(dir / "o.safetensors");
 
   const Outcome by_rows = run_binary(with(plain, {"--max-memory", "420M"}));
@@ -55,12 +54,12 @@ TEST_CASE("memory: a limit is kept, in rows and in segments", "[end_to_end]") {
       refused.err, least,
       std::regex("'blocks.0.fc.weight' \\[1024, 4096\\] takes up to .* by direct.*give ([0-9]+) MiB")));
   const double limit = std::stod(least[1]);
-  CHECK(limit < 330);
   const Outcome tight = run_binary(with(plain, {}), "CTQ_MAX_MEMORY=" + std::string(least[1]) + "M");
   INFO(tight.out << tight.err);
   REQUIRE(tight.code == 0);
   CHECK(tight.out.find("32 segments") != std::string::npos);
   CHECK(peak_mib(tight.out) < limit);
+  CHECK(peak_mib(tight.out) < peak_mib(free.out));
   CHECK((read_file(dir / "o.safetensors") != whole));
 }
 

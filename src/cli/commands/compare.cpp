@@ -1,7 +1,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <sstream>
 
 #include <fmt/format.h>
 
@@ -41,11 +40,7 @@ Files files_of(const Arguments& arguments) {
 std::function<bool(const std::string&)> layer_filter(const Arguments& arguments) {
   auto matches = name_filter(arguments, "filter");
   if (!arguments.given("layers_to_compare")) return matches;
-  std::vector<std::string> parts;
-  std::istringstream list(arguments.text("layers_to_compare"));
-  for (std::string part; std::getline(list, part, ',');) {
-    if (!part.empty()) parts.push_back(part);
-  }
+  const std::vector<std::string> parts = comma_list(arguments.text("layers_to_compare"));
   return [matches, parts](const std::string& layer) {
     const bool listed = std::ranges::any_of(
         parts, [&](const std::string& part) { return layer.find(part) != std::string::npos; });

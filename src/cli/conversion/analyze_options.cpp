@@ -2,9 +2,9 @@
 
 #include <algorithm>
 #include <array>
-#include <sstream>
 #include <string_view>
 
+#include "cli/command_input.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 
@@ -33,9 +33,10 @@ std::vector<plan::Target> read_formats(const Arguments& arguments, const plan::T
     return suggest ? plan::formats_from(target) : std::vector{target};
   }
   std::vector<plan::Target> formats;
-  std::istringstream list(arguments.text("formats"));
-  for (std::string word; std::getline(list, word, ',');)
+  for (const std::string& word : comma_list(arguments.text("formats")))
     formats.push_back(target_named(word, target, arguments.integer("block_size")));
+  if (formats.empty())
+    fail(ErrorCode::kUsage, "argument --formats: names no format (got '{}')", arguments.text("formats"));
   return formats;
 }
 
