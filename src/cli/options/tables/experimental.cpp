@@ -118,19 +118,20 @@ void add_streaming(std::vector<Option>& table) {
               .choose({"off", "minimal", "balanced", "aggressive", "auto"})
               .standard("balanced")
               .built(),
-          integer("--stream-hadamard-threshold", "Elements from which a rotated layer is done on the CPU")
+          integer("--stream-hadamard-threshold", "Elements from which a rotated layer goes to the CPU")
               .at_least(1)
               .otherwise("by --streaming-mode")
               .built(),
-          integer("--stream-hessian-threshold", "Width from which a layer with a Hessian is")
+          integer("--stream-hessian-threshold", "Width from which a layer with a Hessian goes to the CPU")
               .at_least(1)
               .otherwise("by --streaming-mode")
               .built(),
-          integer("--stream-ldlq-threshold", "Width from which a layer with error feedback is")
+          integer("--stream-ldlq-threshold", "Width from which a layer with error feedback goes to the CPU")
               .at_least(1)
               .otherwise("by --streaming-mode")
               .built(),
-          integer("--stream-ortho-threshold", "Rows of a random orthogonal matrix from which its layer is")
+          integer("--stream-ortho-threshold",
+                  "Rows of a random orthogonal matrix from which its layer goes to the CPU")
               .at_least(1)
               .otherwise("by --streaming-mode")
               .built(),
