@@ -40,8 +40,8 @@ void start_log(Verbosity verbosity, bool notes_to_stderr) {
   // Its own choice, kept from it, does not know NO_COLOR.
   auto errors = std::make_shared<spdlog::sinks::ansicolor_stderr_sink_mt>(
       colours(stderr) ? spdlog::color_mode::always : spdlog::color_mode::never);
-  errors->set_color(spdlog::level::warn, "\x1b[33m");
-  errors->set_color(spdlog::level::err, "\x1b[31m");
+  errors->set_color(spdlog::level::warn, errors->yellow);
+  errors->set_color(spdlog::level::err, errors->red);
   if (notes_to_stderr) {
     errors->set_pattern("%v");
   } else {

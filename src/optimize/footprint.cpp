@@ -3,12 +3,6 @@
 namespace ctq::optimize {
 namespace {
 
-bool searches_scales(const Settings& settings, const format::Codec& codec) {
-  if (settings.scales == Scales::kUsual)
-    return codec.grid().bits() == 4 && settings.method != Method::kNearest;
-  return settings.scales != Scales::kAbsmax;
-}
-
 /// Matrices that a product of low rank, its factors and Adam's moments come to.
 constexpr double kLearned = 20, kAdaRound = 16, kQuip = 14, kOnePass = 9, kSearched = 13;
 

@@ -12,8 +12,6 @@
 namespace ctq::optimize {
 namespace {
 
-constexpr int64_t kGramRows = 1 << 15;  // in float32 at a time
-
 /// Less than this share of a cost is a gain: what is more may be the rounding of float32 sums.
 constexpr double kNoGain = 1 - 1e-6;
 

@@ -104,6 +104,12 @@ bool wants_implied(Method method) { return method == Method::kImplied || wants_r
 
 bool wants_recorded(Method method) { return method >= Method::kGptq; }
 
+bool searches_scales(const Settings& settings, const format::Codec& codec) {
+  if (settings.scales == Scales::kUsual)
+    return codec.grid().bits() == 4 && settings.method != Method::kNearest;
+  return settings.scales != Scales::kAbsmax;
+}
+
 void set_deadline(Settings& settings, std::chrono::steady_clock::time_point deadline) {
   settings.learned.deadline = settings.adaround.deadline = deadline;
 }

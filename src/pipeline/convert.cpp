@@ -418,10 +418,9 @@ void check_memory(const plan::Plan& plan, const LayerMethods& methods, const Run
     const MemoryShares least = shares_for_layer(smallest_steps(work).bytes);
     fail(ErrorCode::kUsage,
          "argument --max-memory: tensor '{}' [{}, {}] takes up to {} by {}, and the rest of the program {}: "
-         "give {} or "
-         "more, or another --optimizer (got '{}')",
+         "give {} MiB or more, or another --optimizer (got '{}')",
          printable(tensor.source->name()), work.rows, work.columns, human_bytes(least.layer), choice.label(),
-         human_bytes(least.whole() - least.layer), fmt::format("{} MiB", (least.whole() >> 20) + 1),
+         human_bytes(least.whole() - least.layer), (least.whole() >> 20) + 1,
          human_bytes(shares_for_layer(run.memory.layer_bytes).whole()));
   }
 }

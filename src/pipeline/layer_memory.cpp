@@ -15,7 +15,6 @@ namespace {
 
 constexpr uint64_t kFloat = sizeof(float);
 constexpr int64_t kMostSegments = 32;
-constexpr int64_t kGramRows = 1 << 15;  // of a weight, in float32, in the second moment of `direct`
 constexpr double kPanelsPerThread = 4;  // of kPanelRows rows
 constexpr double kDecodedCopies = 2.5;  // of a layer while it is judged
 
@@ -28,7 +27,7 @@ double bytes_to_find_moment(const LayerWork& work) {
   const double square = elements(work.columns, work.columns);
   if (work.implied) return kFloat * 3 * (elements(work.rows, work.columns) + square);
   if (work.recorded_rows > 0) return kFloat * (3 * elements(work.recorded_rows, work.columns) + square);
-  return kFloat * (elements(std::min(work.rows, kGramRows), work.columns) + square);
+  return kFloat * (elements(std::min(work.rows, optimize::kGramRows), work.columns) + square);
 }
 
 uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
@@ -149,8 +148,7 @@ bool is_within(const LayerWork& work, const Offload& limits) {
   const optimize::Settings& settings = *work.settings;
   const bool quip = settings.method == optimize::Method::kQuip;
   if (work.rotation_group > 0 || quip || work.codec->incoherent) {
-    const int64_t elements = std::max(work.rows, work.columns) * work.columns;
-    if (elements >= limits.hadamard_elements) return false;
+    if (std::max(work.rows, work.columns) * work.columns >= limits.hadamard_elements) return false;
   }
   if (optimize::takes_moment(settings.method) &&
       (work.columns >= limits.hessian_width || work.columns >= limits.ldlq_width))

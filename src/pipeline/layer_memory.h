@@ -35,9 +35,7 @@ struct LayerSteps {
   bool absmax_scales = false;  ///< because scales shared by rows cannot be searched by rows
   uint64_t bytes = 0;          ///< that this takes at most, besides the process itself
 
-  /// Whether other codes may come out.
-  bool changes_codes() const { return segments > 1 || absmax_scales; }
-  /// "4 segments", "absmax scales"; empty: nothing to tell.
+  /// What may change the codes: "4 segments", "absmax scales"; empty: nothing does.
   std::string words() const;
 };
 

@@ -100,9 +100,8 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
   if (bounds.deadline) optimize::set_deadline(choice.settings, *bounds.deadline);
-  const bool plain =
-      choice.settings.method == Method::kNearest && (choice.settings.scales == optimize::Scales::kAbsmax ||
-                                                     choice.settings.scales == optimize::Scales::kUsual);
+  const bool plain = choice.settings.method == Method::kNearest &&
+                     !optimize::searches_scales(choice.settings, *tensor.target.codec);
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
   const LayerWork work = layer_work(tensor, choice, options_, device_);
   const auto steps = steps_within(work, bounds.layer_bytes);

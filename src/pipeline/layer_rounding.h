@@ -53,9 +53,8 @@ class LayerRounding {
   /// "output_rel" or "weight_rel".
   std::string_view error_name(const plan::TensorPlan& tensor);
 
-  /// The mean of the rows that the layer reads, [in_features] float32 on the device of the last round(),
-  /// where
-  /// --bias-correction lets it be used; undefined otherwise.
+  /// The mean of the rows that the layer reads, [in_features] float32 on the device of the last round().
+  /// Undefined where --bias-correction does not let it be used.
   at::Tensor input_mean(const plan::TensorPlan& tensor);
 
  private:

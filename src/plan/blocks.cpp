@@ -11,42 +11,36 @@
 #include "ctq/plan/clip_g.h"
 
 namespace ctq::plan {
-namespace {
 
-/// A layer's name around the first word of digits in it.
-struct Numbered {
-  std::string_view stack;
-  int64_t index = -1;  ///< below 0: there is none
-  std::string_view rest;
-};
+std::string BlockName::label() const { return fmt::format("{} {}", stack, index); }
 
-Numbered split_at_number(std::string_view layer) {
-  for (size_t dot = layer.find('.'); dot != std::string_view::npos; dot = layer.find('.', dot + 1)) {
-    const size_t end = layer.find('.', dot + 1);
+std::optional<BlockName> block_of(std::string_view name, std::string_view* rest) {
+  for (size_t dot = name.find('.'); dot != std::string_view::npos; dot = name.find('.', dot + 1)) {
+    const size_t end = name.find('.', dot + 1);
     if (end == std::string_view::npos) break;
-    const std::string_view word = layer.substr(dot + 1, end - dot - 1);
+    const std::string_view word = name.substr(dot + 1, end - dot - 1);
     int64_t index = 0;
     const auto [stop, fault] = std::from_chars(word.data(), word.data() + word.size(), index);
-    if (fault == std::errc() && stop == word.data() + word.size() && index >= 0)
-      return {layer.substr(0, dot), index, layer.substr(end + 1)};
+    if (fault != std::errc() || stop != word.data() + word.size() || index < 0) continue;
+    if (rest) *rest = name.substr(end + 1);
+    return BlockName{std::string(name.substr(0, dot)), index};
   }
-  return {};
+  return std::nullopt;
 }
-
-}  // namespace
 
 std::vector<Block> find_blocks(const model::Checkpoint& checkpoint) {
   if (is_clip_g(checkpoint)) return clip_g_blocks(checkpoint);
-  std::map<std::pair<std::string, int64_t>, std::vector<BlockWeight>> found;
+  std::map<BlockName, std::vector<BlockWeight>> found;
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
     if (!entry.is_matrix() || !safetensors::is_float(entry.info->dtype)) continue;
-    const Numbered name = split_at_number(entry.layer());
-    if (name.index < 0) continue;
-    found[{std::string(name.stack), name.index}].push_back({.name = std::string(name.rest),
-                                                            .source = &entry,
-                                                            .first_row = 0,
-                                                            .rows = entry.info->shape[0],
-                                                            .fused = ""});
+    std::string_view rest;
+    const std::optional<BlockName> block = block_of(entry.layer(), &rest);
+    if (!block) continue;
+    found[*block].push_back({.name = std::string(rest),
+                             .source = &entry,
+                             .first_row = 0,
+                             .rows = entry.info->shape[0],
+                             .fused = ""});
   }
   if (found.empty()) {
     fail(ErrorCode::kBadInput,
@@ -54,7 +48,7 @@ std::vector<Block> find_blocks(const model::Checkpoint& checkpoint) {
          checkpoint.path());
   }
   std::vector<Block> blocks;
-  for (auto& [key, weights] : found) blocks.push_back({key.first, key.second, std::move(weights)});
+  for (auto& [name, weights] : found) blocks.push_back({name.stack, name.index, std::move(weights)});
   return blocks;
 }
 

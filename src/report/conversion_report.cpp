@@ -1,4 +1,5 @@
 #include "ctq/report/conversion_report.h"
+#include "ctq/plan/blocks.h"
 
 #include <algorithm>
 #include <cmath>
@@ -9,7 +10,6 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "block_names.h"
 #include "csv.h"
 #include "ctq/base/text.h"
 #include "error_json.h"
@@ -85,9 +85,9 @@ std::vector<Bar> blocks_of(const Result& result) {
     double error = 0, weight = 0;
     size_t layers = 0;
   };
-  std::map<BlockName, Sums> blocks;
+  std::map<plan::BlockName, Sums> blocks;
   for (const LayerError& layer : result.quality) {
-    const std::optional<BlockName> block = block_of(layer.name);
+    const std::optional<plan::BlockName> block = plan::block_of(layer.name);
     if (!block || !std::isfinite(layer.error.weight_rel) || !(layer.error.weight_rel > 0)) continue;
     Sums& sums = blocks[*block];
     const double error = layer.error.mse * static_cast<double>(layer.error.numel);

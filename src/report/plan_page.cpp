@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "block_names.h"
 #include "ctq/base/text.h"
+#include "ctq/plan/blocks.h"
 #include "ctq/report/plan_report.h"
 #include "html.h"
 
@@ -79,10 +79,10 @@ std::string decisions_table(const plan::Plan& plan) {
 
 /// Empty where no tensor belongs to a block.
 std::string blocks_table(const plan::Plan& plan) {
-  std::map<BlockName, Sums> blocks;
+  std::map<plan::BlockName, Sums> blocks;
   Sums others;
   for (const TensorPlan& tensor : plan.tensors) {
-    const std::optional<BlockName> block = block_of(tensor.source->name());
+    const std::optional<plan::BlockName> block = plan::block_of(tensor.source->name());
     (block ? blocks[*block] : others).add(tensor);
   }
   if (blocks.empty()) return "";

@@ -27,10 +27,7 @@ class Folder {
   Outcome analyze(const Words& flags, int code = 0) const {
     Words words{"analyze", *this / "m.safetensors"};
     words.insert(words.end(), flags.begin(), flags.end());
-    Outcome outcome = run_binary(words);
-    INFO(outcome.err << outcome.out);
-    REQUIRE(outcome.code == code);
-    return outcome;
+    return run_expecting(words, code);
   }
 
  private:

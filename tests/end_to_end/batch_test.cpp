@@ -40,10 +40,7 @@ class Models {
 
   Outcome batch(Words words, int code = 0) const {
     words.insert(words.begin(), {"batch", "--simple", "-y"});
-    Outcome outcome = run_binary(words);
-    INFO(outcome.err << outcome.out);
-    REQUIRE(outcome.code == code);
-    return outcome;
+    return run_expecting(words, code);
   }
 
  private:

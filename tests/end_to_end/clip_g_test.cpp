@@ -53,10 +53,7 @@ class Folder {
 
   Outcome run(Words words, int code = 0) const {
     words.insert(words.begin(), "clip-g");
-    Outcome outcome = run_binary(words);
-    INFO(outcome.err << outcome.out);
-    REQUIRE(outcome.code == code);
-    return outcome;
+    return run_expecting(words, code);
   }
   Outcome convert(const Words& flags, int code = 0) const {
     Words words{"-i", *this / "clip.safetensors", "-o", *this / "out.safetensors"};

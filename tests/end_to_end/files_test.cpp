@@ -28,12 +28,7 @@ class Folder {
   std::string operator/(std::string_view name) const { return dir_ / name; }
   std::string model() const { return *this / "model.safetensors"; }
 
-  Outcome run(const Words& words, int code = 0) const {
-    Outcome outcome = run_binary(words);
-    INFO(outcome.err << outcome.out);
-    REQUIRE(outcome.code == code);
-    return outcome;
-  }
+  Outcome run(const Words& words, int code = 0) const { return run_expecting(words, code); }
   std::string quantized(std::string_view name, const Words& flags) const {
     Words words{"-i", model(), "-o", *this / name, "--simple", "-q"};
     words.insert(words.end(), flags.begin(), flags.end());

@@ -60,12 +60,7 @@ class Folder {
     return dir_ / name;
   }
 
-  Outcome run(const Words& words, int code = 0) const {
-    Outcome outcome = run_binary(words);
-    INFO(outcome.err << outcome.out);
-    REQUIRE(outcome.code == code);
-    return outcome;
-  }
+  Outcome run(const Words& words, int code = 0) const { return run_expecting(words, code); }
   Words merging() const { return {"-i", model(), "--merge-lora", lora()}; }
 
  private:

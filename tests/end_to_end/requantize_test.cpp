@@ -29,12 +29,7 @@ class Folder {
   }
   std::string operator/(std::string_view name) const { return dir_ / name; }
 
-  Outcome run(const Words& words, int code = 0) const {
-    Outcome outcome = run_binary(words);
-    INFO(outcome.err << outcome.out);
-    REQUIRE(outcome.code == code);
-    return outcome;
-  }
+  Outcome run(const Words& words, int code = 0) const { return run_expecting(words, code); }
   std::string converted(const std::string& from, std::string_view name, const Words& flags) const {
     Words words{"-i", from, "-o", *this / name, "--simple"};
     words.insert(words.end(), flags.begin(), flags.end());

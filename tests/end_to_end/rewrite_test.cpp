@@ -31,12 +31,7 @@ class Folder {
   }
   std::string operator/(std::string_view name) const { return dir_ / name; }
 
-  Outcome run(const Words& words, int code = 0) const {
-    Outcome outcome = run_binary(words);
-    INFO(outcome.err << outcome.out);
-    REQUIRE(outcome.code == code);
-    return outcome;
-  }
+  Outcome run(const Words& words, int code = 0) const { return run_expecting(words, code); }
   /// A quantized file of the model.
   std::string quantized(std::string_view name, const Words& flags) const {
     Words words{"-i", *this / "model.safetensors", "-o", *this / name, "--simple", "-q"};

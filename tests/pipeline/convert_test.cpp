@@ -123,16 +123,15 @@ class Conversion {
   std::optional<model::Checkpoint> source_;
 };
 
-/// Converts to INT8 rows in a process of its own, which a signal ends when that tensor is done.
-void interrupt_after(Conversion& made, const std::string& tensor) {
+/// Converts to INT8 rows in a process of its own: the mark that a signal leaves cannot be taken back. Its
+/// exit code is that of the error.
+int exit_code_of(Conversion& made, const std::function<void()>& on_tensor_done) {
   const pid_t child = ::fork();
   REQUIRE(child >= 0);
   if (child == 0) {
     at::set_num_threads(1);  // a fork has none of the threads of its parent
     install_signal_handlers();
-    made.events.on_tensor_done = [&] {
-      if (made.events.said.back() == tensor) std::raise(SIGINT);
-    };
+    made.events.on_tensor_done = on_tensor_done;
     int code = 0;
     try {
       made.convert(int8_row());
@@ -144,7 +143,15 @@ void interrupt_after(Conversion& made, const std::string& tensor) {
   int status = 0;
   REQUIRE(::waitpid(child, &status, 0) == child);
   REQUIRE(WIFEXITED(status));
-  REQUIRE(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+  return WEXITSTATUS(status);
+}
+
+/// A signal ends it when that tensor is done.
+void interrupt_after(Conversion& made, const std::string& tensor) {
+  const int code = exit_code_of(made, [&] {
+    if (made.events.said.back() == tensor) std::raise(SIGINT);
+  });
+  REQUIRE(code == static_cast<int>(ErrorCode::kInterrupted));
 }
 
 at::Tensor load(const model::Checkpoint& checkpoint, std::string_view name) {
@@ -535,23 +542,11 @@ TEST_CASE("convert: an older output is replaced by the new one", "[pipeline]") {
 
 TEST_CASE("convert: a signal ends the run and leaves nothing", "[pipeline]") {
   Conversion made(small_model());
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {  // the mark that a signal leaves cannot be taken back
-    install_signal_handlers();
-    made.events.on_tensor_done = [] { std::raise(SIGINT); };
-    int code = 0;
-    try {
-      made.convert(int8_row());
-    } catch (const Error& error) {
-      code = made.events.done.size() == 1 ? static_cast<int>(error.code()) : 1;
-    }
-    ::_exit(code);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kInterrupted));
+  const int code = exit_code_of(made, [&] {
+    if (made.events.done.size() > 1) ::_exit(1);  // the first was to be the last
+    std::raise(SIGINT);
+  });
+  CHECK(code == static_cast<int>(ErrorCode::kInterrupted));
   CHECK(made.out.entries().empty());
 }
 
@@ -712,23 +707,7 @@ TEST_CASE("convert: an error leaves nothing of a run that could be resumed", "[p
 
 TEST_CASE("convert: a signal during the last tensor still ends the run", "[pipeline]") {
   Conversion made({f32_weight("a.weight", 8, 8)});
-  const pid_t child = ::fork();
-  REQUIRE(child >= 0);
-  if (child == 0) {
-    install_signal_handlers();
-    made.events.on_tensor_done = [] { std::raise(SIGTERM); };
-    int code = 0;
-    try {
-      made.convert(int8_row());
-    } catch (const Error& error) {
-      code = static_cast<int>(error.code());
-    }
-    ::_exit(code);
-  }
-  int status = 0;
-  REQUIRE(::waitpid(child, &status, 0) == child);
-  REQUIRE(WIFEXITED(status));
-  CHECK(WEXITSTATUS(status) == static_cast<int>(ErrorCode::kTerminated));
+  CHECK(exit_code_of(made, [] { std::raise(SIGTERM); }) == static_cast<int>(ErrorCode::kTerminated));
   CHECK(made.out.entries().empty());
 }
 

@@ -2,7 +2,6 @@
 
 #include <catch2/catch.hpp>
 
-#include "report/block_names.h"
 #include "report/csv.h"
 #include "report/histogram_chart.h"
 
@@ -29,18 +28,6 @@ TEST_CASE("csv_field: quoted where RFC 4180 asks for it", "[report]") {
   CHECK(csv_field("a,b") == "\"a,b\"");
   CHECK(csv_field("say \"a\"") == "\"say \"\"a\"\"\"");
   CHECK(csv_field("a\r\nb") == "\"a\r\nb\"");
-}
-
-TEST_CASE("block_of: the first number between dots", "[report]") {
-  CHECK(block_of("blocks.3.attn.2.weight") == BlockName{"blocks", 3});
-  CHECK(block_of("model.layers.12.w")->label() == "model.layers 12");
-  for (const char* name : {"blocks.3", "3.weight", "a.b.weight", "a.-1.weight", "a..weight", "",
-                           "a.99999999999999999999999.weight"}) {
-    INFO(name);
-    CHECK_FALSE(block_of(name).has_value());
-  }
-  CHECK(BlockName{"a", 2} < BlockName{"a", 10});
-  CHECK(BlockName{"a", 10} < BlockName{"b", 1});
 }
 
 TEST_CASE("bar_chart: the largest value has the longest bar", "[report]") {

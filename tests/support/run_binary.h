@@ -7,6 +7,9 @@
 #include <string>
 #include <vector>
 
+#include <catch2/catch.hpp>
+
+#include "ctq/base/shell.h"
 #include "temp_dir.h"
 
 namespace ctq::test {
@@ -16,12 +19,6 @@ struct Outcome {
   std::string out;
   std::string err;
 };
-
-inline std::string shell_quoted(const std::string& word) {
-  std::string quoted = "'";
-  for (const char c : word) quoted += c == '\'' ? std::string("'\\''") : std::string(1, c);
-  return quoted + "'";
-}
 
 /// Exit code, standard output and standard error of `convert_to_quant args...`. `prefix` may set variables or
 /// wrap the call.
@@ -33,6 +30,14 @@ inline Outcome run_binary(const std::vector<std::string>& args, const std::strin
   const int status = std::system(command.c_str());
   return {WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status), read_file(streams / "out"),
           read_file(streams / "err")};
+}
+
+/// The same where that exit code is required.
+inline Outcome run_expecting(const std::vector<std::string>& args, int code) {
+  Outcome outcome = run_binary(args);
+  INFO(outcome.err << outcome.out);
+  REQUIRE(outcome.code == code);
+  return outcome;
 }
 
 }  // namespace ctq::test

@@ -77,6 +77,9 @@ struct DirectSettings {
   SubspaceSettings subspace = {};  ///< kSubspace
 };
 
+/// Rows of a weight that direct_second_moment() has in float32 at a time.
+inline constexpr int64_t kGramRows = 1 << 15;
+
 /// The second moment that stands in for the layer's input. [in_features, in_features] float32.
 /// weight: [out_features, in_features], any float type.
 at::Tensor direct_second_moment(const at::Tensor& weight, const DirectSettings& settings);

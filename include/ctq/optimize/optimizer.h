@@ -69,6 +69,9 @@ struct Settings {
   uint64_t seed = 0;  ///< of rows that are drawn
 };
 
+/// Whether scales other than absmax are tried.
+bool searches_scales(const Settings& settings, const format::Codec& codec);
+
 /// Ends the iterations of the methods that heed it.
 void set_deadline(Settings& settings, std::chrono::steady_clock::time_point deadline);
 

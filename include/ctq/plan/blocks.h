@@ -1,7 +1,9 @@
 // The weights of a transformer, block by block.
 #pragma once
 
+#include <compare>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -9,6 +11,19 @@
 #include "ctq/model/checkpoint.h"
 
 namespace ctq::plan {
+
+/// Which block of a model a tensor belongs to, by its name. Ordered by stack, then by number.
+struct BlockName {
+  std::string stack;  ///< what stands before the number: "double_blocks"
+  int64_t index = 0;
+
+  auto operator<=>(const BlockName&) const = default;
+  std::string label() const;  ///< "double_blocks 3"
+};
+
+/// "blocks", 3 of "blocks.3.attn.to_q.weight"; nothing where no part between dots is a number.
+/// rest: gets what follows the number, where not null
+std::optional<BlockName> block_of(std::string_view name, std::string_view* rest = nullptr);
 
 /// A weight of a block, or the rows of one that are a layer of their own.
 struct BlockWeight {
@@ -20,7 +35,7 @@ struct BlockWeight {
 };
 
 struct Block {
-  std::string stack;  ///< what stands before the number: "double_blocks"
+  std::string stack;  ///< as of BlockName
   int64_t index = 0;
   std::vector<BlockWeight> weights;
 };

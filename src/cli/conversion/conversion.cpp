@@ -127,6 +127,15 @@ void print_formats(const plan::Plan& plan, const model::Checkpoint& checkpoint, 
   fmt::print("{}", plan::template_json(plan::make_plan(checkpoint, options, ""), options));
 }
 
+/// The files of --report, each in the form of its suffix.
+template <typename Html, typename Csv, typename Json>
+void write_reports(const Settings& settings, const Html& html, const Csv& csv, const Json& json) {
+  for (const std::string& path : settings.reports)
+    safetensors::write_text_file(path, path.ends_with(".csv")    ? csv()
+                                       : path.ends_with(".html") ? html()
+                                                                 : json());
+}
+
 int dry_run(const Input& input, const Settings& settings) {
   const model::Checkpoint& checkpoint = input.checkpoint();
   if (settings.analysis.blocks) {
@@ -152,11 +161,10 @@ int dry_run(const Input& input, const Settings& settings) {
                                        settings.run.lora);
   fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
                                  : report::plan_table(plan, names, methods));
-  for (const std::string& path : settings.reports) {
-    safetensors::write_text_file(path, path.ends_with(".csv")    ? report::plan_csv(plan, names, methods)
-                                       : path.ends_with(".html") ? report::plan_html(plan, names, methods)
-                                                                 : report::plan_json(plan, names, methods));
-  }
+  write_reports(
+      settings, [&] { return report::plan_html(plan, names, methods); },
+      [&] { return report::plan_csv(plan, names, methods); },
+      [&] { return report::plan_json(plan, names, methods); });
   return 0;
 }
 
@@ -179,15 +187,6 @@ void check_output_paths(const Settings& settings) {
       fail(ErrorCode::kUsage, "argument --report: is the output file (got '{}')", path);
   }
   if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
-}
-
-void write_reports(const pipeline::Result& result, const Settings& settings) {
-  for (const std::string& path : settings.reports) {
-    safetensors::write_text_file(path, path.ends_with(".csv") ? report::conversion_csv(result)
-                                       : path.ends_with(".html")
-                                           ? report::conversion_html(result, settings.input)
-                                           : report::conversion_json(result, settings.input));
-  }
 }
 
 int report_quality(const pipeline::Result& result, const Settings& settings) {
@@ -236,7 +235,10 @@ int run_conversion(Settings settings, const Arguments& arguments) {
   fmt::print("{}", report::run_summary(result, Paint(stdout)));
   if (settings.extraction)
     extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
-  write_reports(result, settings);
+  write_reports(
+      settings, [&] { return report::conversion_html(result, settings.input); },
+      [&] { return report::conversion_csv(result); },
+      [&] { return report::conversion_json(result, settings.input); });
   return settings.report_quality ? report_quality(result, settings) : 0;
 }
 

@@ -12,6 +12,7 @@
 #include "ctq/linalg/bf16.h"
 #include "ctq/linalg/device.h"
 #include "ctq/pipeline/memory_limits.h"
+#include "unused_options.h"
 
 namespace ctq::cli {
 namespace {
@@ -31,18 +32,12 @@ constexpr std::array kThresholds{Threshold{"stream_hadamard_threshold", &Offload
 constexpr std::array<std::string_view, 4> kOfAGpu = {"streaming_mode", "streaming", "streaming_aggressive",
                                                      "no_memory_limits"};
 
-std::string spelled(std::string_view key) {
-  std::string name = fmt::format("--{}", key);
-  std::ranges::replace(name, '_', '-');
-  return name;
-}
-
 std::string streaming_mode(const Arguments& arguments, std::vector<std::string>& warnings) {
   for (const auto& [option, mode] :
        {std::pair{"streaming_aggressive", "aggressive"}, std::pair{"streaming", "balanced"}}) {
     if (!arguments.flag(option)) continue;
     warnings.push_back(
-        fmt::format("{} is an old spelling; write --streaming-mode {}", spelled(option), mode));
+        fmt::format("{} is an old spelling; write --streaming-mode {}", option_name(option), mode));
     return mode;
   }
   return arguments.text("streaming_mode");
@@ -57,9 +52,9 @@ void read_gpu_limits(const Arguments& arguments, at::Device device, MemoryLimits
   if (device.is_cpu()) {
     std::vector<std::string> unused;
     for (const std::string_view option : kOfAGpu)
-      if (arguments.given(option)) unused.push_back(spelled(option));
+      if (arguments.given(option)) unused.push_back(option_name(option));
     for (const Threshold& threshold : kThresholds)
-      if (arguments.given(threshold.option)) unused.push_back(spelled(threshold.option));
+      if (arguments.given(threshold.option)) unused.push_back(option_name(threshold.option));
     if (!unused.empty())
       notes.push_back(
           fmt::format("{}: all work is on the CPU, where tensors are always read one at a time; no effect",
@@ -88,7 +83,7 @@ void read_memory(const Arguments& arguments, pipeline::RunOptions& run, std::vec
           kThresholds[1].option, kThresholds[2].option, kThresholds[3].option}) {
       if (other == "low_memory" ? low_memory : arguments.given(other))
         fail(ErrorCode::kUsage, "argument --no-memory-limits: does not go with {} (got 'true')",
-             spelled(other));
+             option_name(other));
     }
     warnings.emplace_back(
         "--no-memory-limits: nothing is checked or moved to the CPU; running out of memory ends the run");
@@ -128,13 +123,10 @@ void read_bf16(const Arguments& arguments, at::Device device, std::vector<std::s
     if (arguments.given("bf16_hadamard_threshold"))
       compute.hadamard = arguments.integer("bf16_hadamard_threshold");
   }
-  for (const std::string_view option :
-       {"bf16_threshold", "bf16_hadamard_threshold", "bf16_hessian_threshold"}) {
-    if (arguments.given(option) && (use != "auto" || device.is_cpu()))
-      notes.push_back(
-          fmt::format("{} has no effect {}", spelled(option),
-                      device.is_cpu() ? "on the CPU" : fmt::format("with --bf16-compute {}", use)));
-  }
+  Unused unused(arguments, notes);
+  if (device.is_cpu() || use != "auto")
+    unused.note({"bf16_threshold", "bf16_hadamard_threshold", "bf16_hessian_threshold"},
+                device.is_cpu() ? "on the CPU" : "with --bf16-compute " + use);
   linalg::set_bf16_compute(compute);
 }
 

@@ -8,6 +8,7 @@
 #include "cli/options/spelling.h"
 #include "ctq/base/error.h"
 #include "routing_settings.h"
+#include "unused_options.h"
 
 namespace ctq::cli {
 namespace {
@@ -24,26 +25,6 @@ constexpr int64_t kTpecIterations = 500;
 [[noreturn]] void refuse(std::string_view option, std::string_view fact, std::string_view value) {
   fail(ErrorCode::kUsage, "argument --{}: {} (got '{}')", option, fact, value);
 }
-
-/// Notes for options that are given although nothing reads them.
-class Unused {
- public:
-  Unused(const Arguments& arguments, std::vector<std::string>& notes)
-      : arguments_(arguments), notes_(notes) {}
-
-  void note(std::initializer_list<std::string_view> options, std::string_view why) {
-    for (const std::string_view option : options) {
-      if (arguments_.given(option) && noted_.insert(option).second)
-        notes_.push_back(fmt::format("{} has no effect {}",
-                                     find_spelling(fmt::format("--{}", option))->option->name, why));
-    }
-  }
-
- private:
-  const Arguments& arguments_;
-  std::vector<std::string>& notes_;
-  std::set<std::string_view> noted_;
-};
 
 /// The optimizers that some layer may get.
 class InUse {

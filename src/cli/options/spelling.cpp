@@ -62,6 +62,10 @@ const Spellings& conversion_spellings() {
   return spellings;
 }
 
+const std::string& option_name(std::string_view key) {
+  return find_spelling(fmt::format("--{}", key))->option->name;
+}
+
 const Spelling* find_spelling(std::string_view typed) { return conversion_spellings().find(typed); }
 
 std::string_view nearest_spelling(std::string_view typed) { return conversion_spellings().nearest(typed); }

@@ -39,6 +39,9 @@ const Spellings& conversion_spellings();
 /// there is none.
 const Spelling* find_spelling(std::string_view typed);
 
+/// "--scaling_mode" from "scaling_mode", an option of the conversion.
+const std::string& option_name(std::string_view key);
+
 /// The spelling nearest to an unknown one, for "did you mean"; empty when none is near.
 std::string_view nearest_spelling(std::string_view typed);
 
