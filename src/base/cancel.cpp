@@ -40,6 +40,8 @@ void on_signal(int signal) {
 void install_signal_handlers() {
   std::signal(SIGINT, on_signal);
   std::signal(SIGTERM, on_signal);
+  // Of a terminal that is closed; under nohup it stays ignored.
+  if (std::signal(SIGHUP, on_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
 }
 
 bool cancelled() { return received_signal.load(std::memory_order_relaxed) != 0; }
@@ -48,6 +50,7 @@ void throw_if_cancelled() {
   switch (received_signal.load(std::memory_order_relaxed)) {
     case 0: return;
     case SIGTERM: fail(ErrorCode::kTerminated, "terminated");
+    case SIGHUP: fail(ErrorCode::kTerminated, "the terminal is gone");
     default: fail(ErrorCode::kInterrupted, "interrupted");
   }
 }

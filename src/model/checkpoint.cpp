@@ -90,8 +90,11 @@ std::string_view Checkpoint::Entry::layer() const {
   return full.ends_with(kSuffix) ? full.substr(0, full.size() - kSuffix.size()) : std::string_view();
 }
 
-Checkpoint Checkpoint::open(const std::string& path) {
-  const safetensors::CheckpointFiles files = safetensors::resolve_checkpoint(path);
+Checkpoint Checkpoint::open(const std::string& path) { return open(path, safetensors::Shard::kIsItsSet); }
+
+Checkpoint Checkpoint::open(const std::string& path, safetensors::Shard shard) {
+  const safetensors::CheckpointFiles files = safetensors::resolve_checkpoint(path, shard);
+  if (!files.note.empty()) spdlog::info("note: {}", files.note);
   Checkpoint checkpoint;
   checkpoint.path_ = path;
   for (const std::string& file : files.files) checkpoint.readers_.emplace_back(file);
@@ -139,6 +142,10 @@ std::vector<std::string> Checkpoint::names() const {
 std::vector<std::string> Checkpoint::files() const {
   std::vector<std::string> paths;
   for (const safetensors::Reader& reader : readers_) paths.push_back(reader.path());
+  if (!readers_.empty()) return paths;
+  for (const Entry& entry : entries_) {  // a view
+    if (std::ranges::count(paths, entry.file->path()) == 0) paths.push_back(entry.file->path());
+  }
   return paths;
 }
 
@@ -172,12 +179,15 @@ safetensors::Dtype container_dtype(at::ScalarType type) {
 at::Tensor load(const Checkpoint::Entry& entry) {
   if (entry.computed) return entry.computed->load();
   const at::ScalarType type = scalar_type(*entry.info);
-  const std::span<const std::byte> bytes = entry.file->bytes(*entry.info);
+  const safetensors::TensorBytes bytes = entry.file->bytes(*entry.info);
   const auto options = at::TensorOptions(type);
   // from_blob wants a pointer to non-const; the pages are mapped read-only and no caller writes to a loaded
   // tensor.
   auto* data = const_cast<std::byte*>(bytes.data());
   if (bytes.empty()) return at::empty(entry.info->shape, options);
+  if (bytes.owned)
+    return at::from_blob(
+        data, entry.info->shape, [copy = bytes.owned](void*) {}, options);
   if (aligned_to(data, c10::elementSize(type))) return at::from_blob(data, entry.info->shape, options);
   at::Tensor copy = at::empty(entry.info->shape, options);
   std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));

@@ -1,4 +1,4 @@
-// Index files of sharded checkpoints, and what a path stands for.
+// Index files of sharded checkpoints.
 #include "ctq/safetensors/index.h"
 
 #include <unistd.h>
@@ -24,9 +24,6 @@ namespace ctq::safetensors {
 namespace {
 
 namespace fs = std::filesystem;
-
-constexpr std::string_view kIndexSuffix = ".safetensors.index.json";
-constexpr std::string_view kFileSuffix = ".safetensors";
 
 class IndexEvents : public JsonEvents {
  public:
@@ -153,67 +150,6 @@ std::string read_text(const std::string& path) {
   return text;
 }
 
-CheckpointFiles resolve_index(const std::string& path) {
-  CheckpointFiles checkpoint{path, {}};
-  const fs::path folder = fs::path(path).parent_path();
-  for (const std::string& shard : read_index(path).shards()) {
-    const std::string file = (folder / shard).string();
-    std::error_code error;
-    const fs::file_status status = fs::status(file, error);
-    if (!fs::exists(status)) {
-      fail(ErrorCode::kBadInput, "{}: lists the shard '{}', but {}: {}; is the download complete?", path,
-           printable(shard), file, system_reason(error ? error.value() : ENOENT));
-    }
-    if (fs::is_directory(status)) {
-      fail(ErrorCode::kBadInput, "{}: lists the shard '{}', but {} is a directory", path, printable(shard),
-           file);
-    }
-    checkpoint.files.push_back(file);
-  }
-  if (checkpoint.files.empty()) fail(ErrorCode::kBadInput, "{}: the index lists no tensors", path);
-  return checkpoint;
-}
-
-/// Names in the folder that end so, sorted. Hidden ones are left out: unfinished files, or a file system's
-/// shadows.
-std::vector<std::string> names_ending(const std::string& folder, std::string_view suffix) {
-  std::vector<std::string> names;
-  std::error_code error;
-  fs::directory_iterator entry(folder, error);
-  for (; !error && entry != fs::directory_iterator(); entry.increment(error)) {
-    const std::string name = entry->path().filename().string();
-    if (name.ends_with(suffix) && !name.starts_with('.')) names.push_back(name);
-  }
-  if (error) fail(ErrorCode::kBadInput, "{}: cannot be listed: {}", folder, error.message());
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-/// "'a', 'b' and 7 more".
-std::string quoted_list(const std::vector<std::string>& names) {
-  constexpr size_t kShown = 10;
-  std::string list;
-  for (size_t i = 0; i < std::min(names.size(), kShown); ++i) {
-    list += fmt::format("{}'{}'", i == 0 ? "" : ", ", printable(names[i]));
-  }
-  return names.size() > kShown ? fmt::format("{} and {} more", list, names.size() - kShown) : list;
-}
-
-CheckpointFiles resolve_folder(const std::string& folder) {
-  for (const std::string_view suffix : {kIndexSuffix, kFileSuffix}) {
-    const std::vector<std::string> names = names_ending(folder, suffix);
-    if (names.empty()) continue;
-    if (names.size() > 1) {
-      fail(ErrorCode::kBadInput, "{}: the folder holds {} candidates ({}); name the file that is meant",
-           folder, names.size(), quoted_list(names));
-    }
-    const std::string path = (fs::path(folder) / names[0]).string();
-    return suffix == kIndexSuffix ? resolve_index(path) : CheckpointFiles{{}, {path}};
-  }
-  fail(ErrorCode::kBadInput, "{}: the folder holds neither a *{} nor a *{}", folder, kIndexSuffix,
-       kFileSuffix);
-}
-
 }  // namespace
 
 std::vector<std::string> ShardIndex::shards() const {
@@ -233,17 +169,6 @@ ShardIndex read_index(const std::string& path) {
 std::string write_index(const std::map<std::string, std::string>& weight_map, uint64_t total_size) {
   const nlohmann::json index = {{"metadata", {{"total_size", total_size}}}, {"weight_map", weight_map}};
   return index.dump(2) + "\n";
-}
-
-CheckpointFiles resolve_checkpoint(const std::string& path) {
-  std::error_code error;
-  const fs::file_status status = fs::status(path, error);
-  if (!fs::exists(status)) {
-    fail(ErrorCode::kBadInput, "{}: cannot be opened: {}", path,
-         system_reason(error ? error.value() : ENOENT));
-  }
-  if (fs::is_directory(status)) return resolve_folder(path);
-  return path.ends_with(".json") ? resolve_index(path) : CheckpointFiles{{}, {path}};
 }
 
 }  // namespace ctq::safetensors

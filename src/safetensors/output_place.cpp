@@ -8,10 +8,10 @@
 
 #include <cerrno>
 #include <climits>
-#include <functional>
 #include <system_error>
 
 #include <fmt/format.h>
+#include <xxhash.h>
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -75,7 +75,7 @@ fs::path OutputPlace::hidden(std::string_view ending) const {
   const size_t max_bytes = limit > 0 ? static_cast<size_t>(limit) : NAME_MAX;
   if (1 + name.size() + ending.size() <= max_bytes) return folder_ / fmt::format(".{}{}", name, ending);
 
-  const std::string hash = fmt::format(".{:016x}", std::hash<std::string>()(name));
+  const std::string hash = fmt::format(".{:016x}", XXH3_64bits(name.data(), name.size()));
   const size_t taken = 1 + hash.size() + ending.size();
   std::string start = name.substr(0, max_bytes > taken ? max_bytes - taken : 0);
   while (!is_utf8(start)) start.pop_back();

@@ -110,6 +110,7 @@ void TemporaryFile::write_at(uint64_t offset, std::span<const std::byte> bytes) 
     const ssize_t written = ::pwrite(descriptor_.get(), bytes.data(), wanted, static_cast<off_t>(offset));
     if (written < 0 && errno == EINTR) continue;
     if (written < 0 && is_full(errno)) fail_full(std::max(reserved_bytes_, offset + bytes.size()), errno);
+    if (written < 0 && errno == EFAULT) check_inputs();  // `bytes` are of a mapped input
     if (written <= 0) {
       fail(ErrorCode::kFailure, "{}: writing failed: {}", path(), system_reason(written < 0 ? errno : EIO));
     }

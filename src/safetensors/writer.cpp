@@ -1,8 +1,6 @@
 // Laying out a file, and writing its tensors in any order.
 #include "ctq/safetensors/writer.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <mutex>
 #include <tuple>
@@ -18,6 +16,8 @@
 
 namespace ctq::safetensors {
 namespace {
+
+constexpr size_t kPieceBytes = size_t{1} << 22;  // read at a time
 
 /// The bytes before the data, read back once: whatever the reader would refuse must not reach a disk.
 std::string checked_header(const std::vector<TensorInfo>& tensors, const Metadata& metadata,
@@ -144,20 +144,17 @@ void Writer::copy(std::string_view name, const Reader& source, const TensorInfo&
   const uint64_t offset = impl_->data_start + tensor.begin;
   const uint64_t copied = impl_->file.copy_at(offset, source.descriptor(), source_offset, tensor.bytes());
   if (copied < tensor.bytes()) {
-    // Where the kernel stopped because the source shrank, reading the mapping would end the process.
-    struct stat status {};
-    if (::fstat(source.descriptor(), &status) == 0 &&
-        static_cast<uint64_t>(status.st_size) < source.file_bytes()) {
-      fail(ErrorCode::kBadInput, "{}: the file was truncated while it was read, at tensor '{}'",
-           source.path(), printable(source_tensor.name));
+    std::vector<std::byte> piece;
+    for (uint64_t done = copied; done < tensor.bytes(); done += piece.size()) {
+      piece.resize(static_cast<size_t>(std::min<uint64_t>(tensor.bytes() - done, kPieceBytes)));
+      source.read(source_tensor, done, piece);
+      impl_->file.write_at(offset + done, piece);
     }
-    impl_->file.write_at(offset + copied, source.bytes(source_tensor).subspan(copied));
   }
   impl_->mark(name, Impl::State::kWritten);
 }
 
 bool Writer::adopt(std::string_view name, uint64_t expected_checksum) {
-  constexpr size_t kPieceBytes = size_t{1} << 22;
   const auto found = impl_->entries.find(name);
   if (found == impl_->entries.end()) return false;
   const TensorInfo& tensor = *found->second.tensor;
@@ -185,6 +182,7 @@ void Writer::finish() {
       fail(ErrorCode::kFailure, "{}: tensor '{}' was not written", path(), printable(tensor.name));
     }
   }
+  check_inputs();
   impl_->file.finish();
   impl_->finished = true;
 }

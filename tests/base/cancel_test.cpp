@@ -42,6 +42,15 @@ int killed_by(int status) { return WIFSIGNALED(status) ? WTERMSIG(status) : -1; 
 
 }  // namespace
 
+TEST_CASE("cancel: SIGHUP stays ignored where it was, as under nohup", "[base]") {
+  CHECK(exit_code(status_of([] {
+          std::signal(SIGHUP, SIG_IGN);
+          install_signal_handlers();
+          std::raise(SIGHUP);
+          return cancelled() ? 1 : thrown_code();
+        })) == kNotCancelled);
+}
+
 TEST_CASE("cancel: nothing is thrown before a signal", "[base]") {
   CHECK_FALSE(cancelled());
   CHECK_NOTHROW(throw_if_cancelled());
@@ -51,13 +60,14 @@ TEST_CASE("cancel: nothing is thrown before a signal", "[base]") {
         })) == kNotCancelled);
 }
 
-TEST_CASE("cancel: SIGINT and SIGTERM mark the run, each with its code", "[base]") {
+TEST_CASE("cancel: SIGINT, SIGTERM and SIGHUP mark the run, each with its code", "[base]") {
   struct Row {
     int signal;
     ErrorCode code;
   };
-  const auto row =
-      GENERATE(values<Row>({{SIGINT, ErrorCode::kInterrupted}, {SIGTERM, ErrorCode::kTerminated}}));
+  const auto row = GENERATE(values<Row>({{SIGINT, ErrorCode::kInterrupted},
+                                         {SIGTERM, ErrorCode::kTerminated},
+                                         {SIGHUP, ErrorCode::kTerminated}}));
   const int status = status_of([&] {
     install_signal_handlers();
     std::raise(row.signal);

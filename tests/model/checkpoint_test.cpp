@@ -290,6 +290,15 @@ TEST_CASE("load: a tensor whose bytes are not aligned to its element is copied",
   CHECK(at::equal(h.to(at::kFloat), at::tensor({1.0f, -2.0f})));
 }
 
+TEST_CASE("checkpoint: a view is of the same files", "[model]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors", {bf16_vector("a", 4), bf16_vector("b", 4)});
+  const Checkpoint whole = Checkpoint::open(dir / "m.safetensors");
+  const Checkpoint view = whole.view({*whole.find("b")}, {});
+  CHECK(view.files() == std::vector<std::string>{dir / "m.safetensors"});
+  CHECK(view.view({*view.find("b")}, {}).files() == whole.files());
+}
+
 TEST_CASE("load: an aligned tensor is a view of the file, without a copy", "[model]") {
   const TempDir dir;
   make_checkpoint(dir / "m.safetensors", {f32_weight("a.weight", 8, 8)});

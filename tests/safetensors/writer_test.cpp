@@ -202,6 +202,19 @@ TEST_CASE("writer: a source that shrinks meanwhile is an error", "[safetensors]"
                        HasCode(ErrorCode::kBadInput, "source", "tensor 's'", "truncated"));
 }
 
+TEST_CASE("writer: a file is not finished when an input changed meanwhile", "[safetensors]") {
+  const TempDir dir;
+  write_file(dir / "source", container(R"({"s":{"dtype":"U8","shape":[3],"data_offsets":[0,3]}})", "abc"));
+  {
+    const Reader source(dir / "source");
+    Writer writer(dir / "x", lay_out({tensor("s", Dtype::kU8, {3})}), {});
+    writer.copy("s", source, *source.find("s"));
+    std::filesystem::resize_file(dir / "source", source.file_bytes() - 2);
+    CHECK_THROWS_MATCHES(writer.commit(), Error, HasCode(ErrorCode::kBadInput, "source", "truncated"));
+  }
+  CHECK(dir.entries() == std::vector<std::string>{"source"});
+}
+
 TEST_CASE("writer: mistakes in what is written", "[safetensors]") {
   const TempDir dir;
   Writer writer(dir / "x", two_tensors(), {});

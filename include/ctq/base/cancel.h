@@ -1,10 +1,10 @@
-// Stopping in an orderly way: SIGINT and SIGTERM set a flag that long work asks for.
+// Stopping in an orderly way: SIGINT, SIGTERM and SIGHUP set a flag that long work asks for.
 #pragma once
 
 namespace ctq {
 
-/// From now on SIGINT and SIGTERM only mark the run as cancelled; one that comes half a second later or
-/// more ends the process at once.
+/// From now on SIGINT, SIGTERM and, unless it is ignored (nohup), SIGHUP only mark the run as cancelled; one
+/// that comes half a second later or more ends the process at once.
 void install_signal_handlers();
 
 /// True once a signal arrived.

@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "ctq/safetensors/index.h"
 #include "ctq/safetensors/reader.h"
 
 namespace ctq::model {
@@ -38,12 +39,14 @@ class Checkpoint {
     bool is_matrix() const { return info->shape.size() == 2 && !layer().empty(); }
   };
 
-  /// path: a .safetensors file, a .safetensors.index.json or a folder that holds one of them.
+  /// path: a .safetensors file, an index or a folder; safetensors::resolve_checkpoint says what it stands
+  /// for, and what was chosen is logged where the path does not say it.
   /// throws  Error(kBadInput): see safetensors::Reader and safetensors::resolve_checkpoint; a tensor in two
   /// shards, a listed tensor
   ///         that its shard lacks. A tensor that the index does not list, or a wrong total size, is logged as
   ///         a warning.
   static Checkpoint open(const std::string& path);
+  static Checkpoint open(const std::string& path, safetensors::Shard shard);
 
   /// The same files with other tensors and metadata. This checkpoint, and what the entries point to, must
   /// outlive it.
@@ -73,10 +76,10 @@ class Checkpoint {
 /// whatever the values. Tells whether data collected for one checkpoint belong to another.
 std::string fingerprint(const Checkpoint& checkpoint);
 
-/// The tensor's values on the CPU: a view of the mapped file where its bytes are aligned to the element, else
-/// a copy. The view is read-only memory; it is valid as long as the checkpoint. throws  Error(kBadInput) for
-/// an element type without arithmetic here (F4, F6, E8M0 ...). A computed tensor is float32, whatever type
-/// its info has.
+/// The tensor's values on the CPU: a view of the mapped file where there is one and its bytes are aligned to
+/// the element, else a copy. The view is read-only memory; it is valid as long as the checkpoint. throws
+/// Error(kBadInput) for an element type without arithmetic here (F4, F6, E8M0 ...). A computed tensor is
+/// float32, whatever type its info has.
 at::Tensor load(const Checkpoint::Entry& entry);
 
 /// LibTorch's type of an element type; throws Error(kBadInput) naming the tensor when there is none.

@@ -64,7 +64,8 @@ class Writer {
   void sync_data();
 
   /// First half of the end: checks that every tensor was written, gives the file its permissions and syncs it
-  /// to the disk. throws  Error(kFailure) naming the first tensor that is missing.
+  /// to the disk. throws  Error(kFailure) naming the first tensor that is missing; what check_inputs()
+  /// throws.
   void finish();
   /// Second half: finish() if it was not called, then renames the file to its final name and syncs the
   /// folder.
