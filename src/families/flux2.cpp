@@ -1,0 +1,37 @@
+// Flux.2.
+#include "inside.h"
+#include "rows.h"
+
+namespace ctq::families {
+namespace {
+
+constexpr std::string_view kFlux2Highprec[] = {
+    "stream_modulation", "guidance_in", "time_in", "final_layer", "img_in", "txt_in",
+};
+
+constexpr Signature kFlux2Signatures[] = {
+    {{"double_stream_modulation_img.lin", "double_blocks.0", "single_blocks.0"}},
+};
+
+constexpr std::string_view kFlux2Configuring[] = {"img_in", "txt_in"};
+
+}  // namespace
+
+constinit const Preset kFlux2Preset = {
+    .name = "flux2",
+    .help = "Flux.2 transformer. Modulation, guidance, time, input and final layers stay unquantized.",
+    .category = "diffusion",
+    .from_seed = true,
+    .seed = PatternLists{.highprec = kFlux2Highprec},
+    .peer = PatternLists{.highprec = kFlux2Highprec}};
+
+constinit const Family kFlux2 = {
+    .name = "flux2",
+    .title = "Flux.2: dev, klein",
+    .kind = Kind::kDiffusion,
+    .signatures = kFlux2Signatures,
+    .preset = &kFlux2Preset,
+    .comfyui = {.configuring = kFlux2Configuring, .encoders = inside::kFlux2},
+};
+
+}  // namespace ctq::families

@@ -1,0 +1,24 @@
+// GPT-OSS, the encoder of Lens.
+#include "rows.h"
+
+namespace ctq::families {
+namespace {
+
+// The router is a bare parameter.
+constexpr std::string_view kPlain[] = {"layers.#.mlp.router"};
+
+constexpr Signature kGptOssSignatures[] = {
+    {{"layers.0.self_attn.sinks", "layers.0.mlp.experts.gate_up_proj"}},
+};
+
+}  // namespace
+
+constinit const Family kGptOss = {
+    .name = "gpt_oss",
+    .title = "GPT-OSS",
+    .kind = Kind::kTextEncoder,
+    .signatures = kGptOssSignatures,
+    .comfyui = {.plain = kPlain},
+};
+
+}  // namespace ctq::families

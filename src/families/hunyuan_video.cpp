@@ -1,0 +1,69 @@
+// HunyuanVideo 1.0 and HunyuanImage 2.1.
+#include "inside.h"
+#include "rows.h"
+
+namespace ctq::families {
+namespace {
+
+constexpr std::string_view kHunyuanVideoHighprec[] = {"time_in", "vector_in", "guidance_in", "txt_in",
+                                                      "final_layer"};
+
+constexpr std::string_view kHunyuanImageHighprec[] = {"time_in", "time_r_in", "guidance_in",
+                                                      "txt_in",  "byt5_in",   "final_layer"};
+
+constexpr Signature kHunyuanVideoSignatures[] = {
+    {{"txt_in.individual_token_refiner", "vector_in", "double_blocks.0", "single_blocks.0"},
+     {"cond_type_embedding"}},
+};
+
+constexpr std::string_view kHunyuanVideoConfiguring[] = {"txt_in.input_embedder"};
+
+constexpr std::string_view kHunyuanVideoConfiguringRows[] = {"final_layer.linear"};
+
+constexpr Signature kHunyuanImageSignatures[] = {
+    {{"txt_in.individual_token_refiner", "double_blocks.0", "final_layer.linear"},
+     {"cond_type_embedding", "vector_in", "vision_in"}},
+};
+
+constexpr std::string_view kHunyuanImageConfiguring[] = {"txt_in.input_embedder"};
+
+constexpr std::string_view kHunyuanImageConfiguringRows[] = {"final_layer.linear"};
+
+}  // namespace
+
+constinit const Preset kHunyuanVideoPreset = {
+    .name = "hunyuan_video",
+    .help = "HunyuanVideo 1.0. Time, pooled, guidance and text inputs and the final layer stay unquantized.",
+    .category = "video",
+    .ours = PatternLists{.highprec = kHunyuanVideoHighprec}};
+
+constinit const Preset kHunyuanImagePreset = {.name = "hunyuan_image",
+                                              .help =
+                                                  "HunyuanImage 2.1 and its refiner. Time, guidance, text "
+                                                  "and glyph inputs and the final layer stay unquantized.",
+                                              .category = "image",
+                                              .ours = PatternLists{.highprec = kHunyuanImageHighprec}};
+
+constinit const Family kHunyuanVideo = {
+    .name = "hunyuan_video",
+    .title = "HunyuanVideo 1.0, I2V, SkyReels",
+    .kind = Kind::kDiffusion,
+    .signatures = kHunyuanVideoSignatures,
+    .preset = &kHunyuanVideoPreset,
+    .comfyui = {.configuring = kHunyuanVideoConfiguring,
+                .configuring_rows = kHunyuanVideoConfiguringRows,
+                .encoders = inside::kLlama},
+};
+
+constinit const Family kHunyuanImage = {
+    .name = "hunyuan_image",
+    .title = "HunyuanImage 2.1, refiner",
+    .kind = Kind::kDiffusion,
+    .signatures = kHunyuanImageSignatures,
+    .preset = &kHunyuanImagePreset,
+    .comfyui = {.configuring = kHunyuanImageConfiguring,
+                .configuring_rows = kHunyuanImageConfiguringRows,
+                .encoders = inside::kHunyuanImage},
+};
+
+}  // namespace ctq::families

@@ -1,0 +1,37 @@
+// Stable Diffusion 3 and 3.5.
+#include "inside.h"
+#include "rows.h"
+
+namespace ctq::families {
+namespace {
+
+constexpr std::string_view kSd3Highprec[] = {"t_embedder", "y_embedder", "context_embedder", "final_layer"};
+
+constexpr Signature kSd3Signatures[] = {
+    {{"joint_blocks.0.context_block.attn.qkv", "context_embedder", "y_embedder.mlp.0", "final_layer.linear"}},
+};
+
+constexpr std::string_view kSd3Configuring[] = {"y_embedder.mlp.0", "context_embedder"};
+
+constexpr std::string_view kSd3ConfiguringRows[] = {"final_layer.linear"};
+
+}  // namespace
+
+constinit const Preset kSd3Preset = {
+    .name = "sd3",
+    .help = "Stable Diffusion 3, 3.5. Time, pooled and text embedders and the final layer stay unquantized.",
+    .category = "image",
+    .ours = PatternLists{.highprec = kSd3Highprec}};
+
+constinit const Family kSd3 = {
+    .name = "sd3",
+    .title = "Stable Diffusion 3, 3.5",
+    .kind = Kind::kDiffusion,
+    .signatures = kSd3Signatures,
+    .preset = &kSd3Preset,
+    .comfyui = {.configuring = kSd3Configuring,
+                .configuring_rows = kSd3ConfiguringRows,
+                .encoders = inside::kT5xxl},
+};
+
+}  // namespace ctq::families
