@@ -1,0 +1,21 @@
+// What ComfyUI makes of a weight.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string_view>
+
+#include "ctq/client/loader.h"
+
+namespace ctq::client {
+
+struct Stored {
+  std::string_view layer;  ///< with the prefix of its part
+  std::span<const int64_t> shape;
+  std::string_view format;
+};
+
+/// For a format that it knows. By its sources (comfy/ops.py, model_detection.py, sd.py) and by running it.
+Obstacle comfyui_obstacle(const Client& client, const families::Parts& parts, const Stored& stored);
+
+}  // namespace ctq::client

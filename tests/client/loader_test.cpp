@@ -1,0 +1,106 @@
+#include "ctq/client/loader.h"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <catch2/catch.hpp>
+
+#include "ctq/format/codec.h"
+#include "support/matchers.h"
+
+namespace ctq::client {
+namespace {
+
+using families::Parts;
+using test::HasCode;
+
+Parts parts_of(std::vector<std::string> names) {
+  std::ranges::sort(names);
+  return Parts(names);
+}
+
+Obstacle reads(const Parts& parts, std::string_view client, std::string_view layer,
+               std::vector<int64_t> shape, std::string_view format, Scales scales = Scales::kOther) {
+  const Client parsed = parse_client(client);
+  return Loader(parsed, parts).reads(layer, shape, format, scales);
+}
+
+TEST_CASE("clients: words and versions", "[client]") {
+  CHECK(parse_client("comfyui") == Client{});
+  CHECK(parse_client("comfyui@0.29").version == Version{0, 29, 0});
+  CHECK(parse_client("comfyui@v0.3.64").version == Version{0, 3, 64});
+  CHECK(parse_client("comfyui@0.29").word() == "comfyui@0.29");
+  CHECK(parse_client("sd.cpp").name() == "stable-diffusion.cpp");
+  CHECK_THROWS_MATCHES(parse_client("comfy"), Error, HasCode(ErrorCode::kUsage, "'comfy'", "comfyui"));
+  CHECK_THROWS_MATCHES(parse_client("comfyui@new"), Error, HasCode(ErrorCode::kUsage, "'new'"));
+  CHECK_THROWS_MATCHES(parse_client("comfyui@"), Error, HasCode(ErrorCode::kUsage, "no version"));
+  CHECK_THROWS_MATCHES(parse_client("any@1.0"), Error, HasCode(ErrorCode::kUsage, "not told apart"));
+}
+
+TEST_CASE("clients: formats by version", "[client]") {
+  const auto knows = [](std::string_view client, std::string_view format, Scales scales = Scales::kOther) {
+    return format_obstacle(parse_client(client), format, scales).empty();
+  };
+  CHECK(knows("comfyui", "asym_w4a8_int8"));
+  CHECK_FALSE(knows("comfyui@0.29", "asym_w4a8_int8"));
+  CHECK(knows("comfyui@0.29", "convrot_w4a4"));
+  CHECK_FALSE(knows("comfyui@0.26", "int8_tensorwise"));
+  CHECK_FALSE(knows("comfyui@0.33", "awq_w4a16"));
+  CHECK(knows("comfyui", "awq_w4a16"));
+  CHECK(knows("custom", "awq_w4a16"));
+  CHECK(knows("custom", "int8_blockwise"));
+  CHECK_FALSE(knows("comfyui", "int8_blockwise"));
+  CHECK_FALSE(knows("custom", "something"));
+  CHECK(knows("sd.cpp", "int8_tensorwise", Scales::kRows));
+  CHECK_FALSE(knows("sd.cpp", "int8_tensorwise", Scales::kOne));
+  CHECK(knows("sd.cpp", "float8_e4m3fn"));
+  CHECK_FALSE(knows("sd.cpp", "mxfp8"));
+  CHECK(knows("any", "something"));
+  CHECK_FALSE(implied_by("nvfp4"));
+  CHECK(implied_by("int8_axiswise")->program == Program::kComfyUiNodes);
+}
+
+TEST_CASE("clients: the registry of formats says the same of ComfyUI", "[client]") {
+  for (const format::Codec& codec : format::registry()) {
+    CAPTURE(codec.label());
+    CHECK(codec.stock == !implied_by(codec.format));
+  }
+}
+
+TEST_CASE("loader: ComfyUI reads no scales in CLIP and VAE, other programs do", "[client]") {
+  const Parts parts =
+      parts_of({"model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q.weight",
+                "first_stage_model.encoder.mid.attn_1.q.weight"});
+  const std::vector<int64_t> shape{64, 64};
+  CHECK(reads(parts, "comfyui", "first_stage_model.encoder.mid.attn_1.q", shape, "float8_e4m3fn") ==
+        Obstacle::kPlainModel);
+  CHECK(reads(parts, "sd.cpp", "first_stage_model.encoder.mid.attn_1.q", shape, "float8_e4m3fn") ==
+        Obstacle::kNone);
+  CHECK(reads(parts, "comfyui", "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn1.to_q",
+              shape, "float8_e4m3fn") == Obstacle::kNone);
+}
+
+TEST_CASE("loader: a model that is not known is packed inside its blocks only", "[client]") {
+  const Parts parts = parts_of({"stack.0.mix.weight", "stack.1.mix.weight", "entry.weight"});
+  CHECK(reads(parts, "comfyui", "stack.0.mix", {64, 64}, "nvfp4") == Obstacle::kNone);
+  CHECK(reads(parts, "comfyui", "entry", {64, 64}, "nvfp4") == Obstacle::kOutsideBlocks);
+  CHECK(reads(parts, "comfyui", "entry", {64, 64}, "convrot_w4a4") == Obstacle::kOutsideBlocks);
+  CHECK(reads(parts, "comfyui", "entry", {64, 64}, "mxfp8") == Obstacle::kNone);  // no padding
+  CHECK(reads(parts, "comfyui", "entry", {64, 48}, "mxfp8") == Obstacle::kOutsideBlocks);
+  CHECK(reads(parts, "comfyui", "entry", {64, 64}, "float8_e4m3fn") == Obstacle::kNone);
+  CHECK(reads(parts, "any", "entry", {64, 64}, "nvfp4") == Obstacle::kNone);
+  // Without any block there is nothing to tell by.
+  CHECK(reads(parts_of({"a.weight"}), "comfyui", "a", {64, 64}, "nvfp4") == Obstacle::kNone);
+}
+
+TEST_CASE("loader: embedding tables are read in FP8 and INT8", "[client]") {
+  const Parts parts = parts_of({"layers.0.w.weight", "embed_tokens.weight"});
+  CHECK(reads(parts, "comfyui", "embed_tokens", {64, 64}, "float8_e4m3fn") == Obstacle::kNone);
+  CHECK(reads(parts, "comfyui", "embed_tokens", {64, 64}, "int8_tensorwise") == Obstacle::kNone);
+  CHECK(reads(parts, "comfyui", "embed_tokens", {64, 64}, "mxfp8") == Obstacle::kTable);
+  CHECK(reads(parts, "comfyui@0.29", "embed_tokens", {64, 64}, "int8_tensorwise") == Obstacle::kTable);
+}
+
+}  // namespace
+}  // namespace ctq::client
