@@ -161,9 +161,15 @@ double value_of(const std::string& path, const Entry& entry) {
 
 }  // namespace
 
-Adapter::Adapter(const std::string& path) : file_(model::Checkpoint::open(path)) {
+Adapter::Adapter(const std::string& path)
+    : file_(model::Checkpoint::open(path)), quantized_(quantized::find_layers(file_)) {
+  if (!quantized_.layers.empty()) decoded_ = std::make_unique<const quantized::DecodedView>(quantized_);
   std::map<std::string_view, AdapterLayer> layers;
-  for (const Entry& entry : file_.entries()) {
+  for (const Entry& entry : plain().entries()) {
+    if (entry.name().starts_with("bundle_emb.")) {
+      embeddings_.push_back(entry.name());
+      continue;
+    }
     const auto part = part_of(entry.name());
     if (!part)
       fail(ErrorCode::kBadInput, "{}: tensor '{}' is of no kind of adapter that can be merged", path,

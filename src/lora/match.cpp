@@ -8,6 +8,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/families/foreign_names.h"
 #include "ctq/model/layer_names.h"
 #include "other_names.h"
 
@@ -47,20 +48,35 @@ struct Target {
   const Entry* entry = nullptr;
   bool whole = true;
   Rows rows;
+  families::Values values = families::Values::kSame;
 
   std::string_view layer() const { return entry->layer().empty() ? entry->name() : entry->layer(); }
+  /// Whether a change of so many rows and elements in each can be one of it.
+  bool holds(int64_t of_rows, int64_t per_row) const {
+    const std::vector<int64_t>& shape = entry->info->shape;
+    const int64_t all = shape.empty() ? 1 : shape[0];
+    if (all == 0 || (per_row > 0 && entry->info->numel() != all * per_row)) return false;
+    return whole ? all == of_rows : all >= of_rows;
+  }
+  bool same_place(const Target& other) const {
+    return entry == other.entry && whole == other.whole && rows.from_end == other.rows.from_end &&
+           rows.index == other.rows.index;
+  }
 };
 
 class ModelNames {
  public:
   explicit ModelNames(const model::Checkpoint& model) : model_(model) {
+    std::vector<std::string> bare_names;
     for (const Entry& entry : model.entries()) {
       if (entry.name().ends_with(".bias")) continue;
       const std::string_view bare =
           model::without_model_prefixes(Target{.entry = &entry, .rows = {}}.layer());
       bare_.emplace(bare, &entry);
       flat_.emplace(with_underscores(bare), &entry);
+      bare_names.emplace_back(model::without_model_prefixes(entry.name()));
     }
+    for (const families::Naming* naming : families::namings()) foreign_.push_back(naming->map(bare_names));
   }
 
   std::vector<Target> exact(std::string_view layer) const {
@@ -75,11 +91,19 @@ class ModelNames {
     std::vector<Target> targets;
     for (const OtherName& other : names) {
       for (Target target : flat(other.name)) {
-        target.whole = other.whole, target.rows = other.rows;
-        targets.push_back(target);
+        target.whole = other.whole, target.rows = other.rows, target.values = other.values;
+        const auto same = [&](const Target& known) { return known.same_place(target); };
+        if (std::ranges::none_of(targets, same)) targets.push_back(target);
       }
     }
     return targets;
+  }
+  /// Where a layer lies that has another library's name.
+  std::vector<Target> foreign(std::string_view layer) const {
+    std::vector<OtherName> names;
+    for (const families::NameMap& map : foreign_)
+      std::ranges::move(own_names(map, layer), std::back_inserter(names));
+    return flat(names);
   }
 
  private:
@@ -93,24 +117,32 @@ class ModelNames {
 
   const model::Checkpoint& model_;
   Names bare_, flat_;
+  std::vector<families::NameMap> foreign_;
 };
 
-/// What the rules find, each in turn. The first that finds one ends it.
-std::vector<Target> targets_of(const std::string& layer, const ModelNames& model) {
-  const std::string_view bare = without_prefixes(layer);
+/// What the rules find, each in turn. The first that finds one of the layer's shape ends it; without that the
+/// first that finds anything.
+std::vector<Target> targets_of(const AdapterLayer& layer, const ModelNames& model) {
+  const std::string_view bare = without_prefixes(layer.name);
   const std::string flat = with_underscores(bare);
   std::vector<Target> several;
   const auto decides = [&](std::vector<Target> found) {
-    if (found.size() == 1) return several = std::move(found), true;
+    std::vector<Target> fitting;
+    std::ranges::copy_if(found, std::back_inserter(fitting),
+                         [&](const Target& target) { return target.holds(layer.rows, layer.per_row); });
+    if (fitting.size() == 1) return several = std::move(fitting), true;
     if (several.empty()) several = std::move(found);
     return false;
   };
-  if (decides(model.exact(layer)) || decides(model.bare(bare)) || decides(model.flat(flat))) return several;
-  for (const std::string& spelling : respelled(flat)) {
+  if (decides(model.exact(layer.name)) || decides(model.bare(bare)) || decides(model.flat(flat)))
+    return several;
+  std::vector<std::string> spellings = respelled(flat);
+  for (const std::string& spelling : spellings) {
     if (decides(model.flat(spelling))) return several;
   }
-  for (const auto& other : {fused_names, flux_names, unet_names}) {
-    if (decides(model.flat(other(flat)))) return several;
+  spellings.insert(spellings.begin(), flat);
+  for (const std::string& spelling : spellings) {
+    if (decides(model.flat(fused_names(spelling))) || decides(model.foreign(spelling))) return several;
   }
   return several;
 }
@@ -137,7 +169,7 @@ class Matcher {
         fail(ErrorCode::kBadInput, "{}: layer '{}' is mapped to '{}', which {} lacks", adapter_.path(),
              printable(layer.name), printable(mapped->second), model_.path());
     } else {
-      targets = targets_of(layer.name, names_);
+      targets = targets_of(layer, names_);
     }
     if (targets.empty()) return result_.unmatched.push_back(layer.name);
     if (targets.size() > 1) {
@@ -154,6 +186,7 @@ class Matcher {
     const Entry& entry = *target.entry;
     if (!target.whole && !entry.info->shape.empty())
       match.first_row = target.rows.first(layer.rows, entry.info->shape[0]);
+    match.swapped = swaps(target);
     if (layer.changes_weight()) match.weight = &entry;
     if (layer.changes_bias()) {
       match.bias = model_.find(fmt::format("{}.bias", target.layer()));
@@ -164,6 +197,14 @@ class Matcher {
     return match;
   }
 
+  /// Whether the model has the halves of the layer's rows in the other order.
+  static bool swaps(const Target& target) {
+    const std::vector<int64_t>& shape = target.entry->info->shape;
+    if (target.values == families::Values::kHalvesOfTwoSwapped)
+      return shape.size() == 2 && shape[0] == 2 * shape[1];
+    return target.values == families::Values::kHalvesSwapped;
+  }
+
   bool fits(const Match& match, const Entry& entry, int64_t per_row) const {
     const std::vector<int64_t>& shape = entry.info->shape;
     const int64_t rows = shape.empty() ? 1 : shape[0];
@@ -171,7 +212,7 @@ class Matcher {
     const bool factors = &entry == match.weight && layer.kind != Kind::kDifference;
     if (factors && shape.size() < 2) return false;
     if (rows == 0 || entry.info->numel() != rows * per_row) return false;
-    if (match.whole) return rows == layer.rows;
+    if (match.whole) return rows == layer.rows && (!match.swapped || rows % 2 == 0);
     return match.first_row >= 0 && match.first_row + layer.rows <= rows;
   }
   bool fits(const Match& match) const {

@@ -16,11 +16,19 @@ struct Change {
   const AdapterLayer* layer;
   double strength;
   int64_t first_row;
+  bool swapped;
   bool of_bias;
 
   at::Tensor applied_to(const at::Tensor& rows) const {
+    if (!swapped) return merged(rows);
+    return halves_swapped(merged(halves_swapped(rows)));
+  }
+
+ private:
+  at::Tensor merged(const at::Tensor& rows) const {
     return of_bias ? merged_bias(rows, *layer, strength) : merged_weight(rows, *layer, strength);
   }
+  static at::Tensor halves_swapped(const at::Tensor& rows) { return rows.roll(rows.size(0) / 2, 0); }
 };
 
 }  // namespace
@@ -58,7 +66,8 @@ MergedView::MergedView(const model::Checkpoint& model, const std::vector<Merge>&
     for (const Match& match : merge.matched) {
       const auto add = [&](const Entry* entry, bool of_bias) {
         if (!entry) return;
-        changes[entry->name()].push_back({match.layer, merge.strength, match.first_row, of_bias});
+        changes[entry->name()].push_back(
+            {match.layer, merge.strength, match.first_row, match.swapped, of_bias});
         changed_[entry->name()].push_back(match.layer->name);
       };
       add(match.weight, /*of_bias=*/false);

@@ -5,6 +5,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ctq/families/foreign_names.h"
+
 namespace ctq::lora {
 
 /// Which rows of a layer another one is, in units of its own rows.
@@ -19,19 +21,16 @@ struct Rows {
 struct OtherName {
   std::string name;
   bool whole = true;
-  Rows rows;
+  Rows rows = {};
+  families::Values values = families::Values::kSame;
 };
 
 /// "blocks_0_attn_to_k" -> the last but one rows of "blocks_0_attn_qkv". name: with '_' for '.', as those
 /// that are returned.
 std::vector<OtherName> fused_names(std::string_view name);
 
-/// "transformer_blocks_3_attn_to_out_0" -> "double_blocks_3_img_attn_proj": from diffusers' names of FLUX to
-/// those of Black Forest Labs.
-std::vector<OtherName> flux_names(std::string_view name);
-
-/// "down_blocks_1_attentions_0_proj_in" -> "input_blocks_4_1_proj_in": from diffusers' names of a UNet of
-/// Stable Diffusion (1, 2, XL: two residual blocks a level) to those of its single-file checkpoints.
-std::vector<OtherName> unet_names(std::string_view name);
+/// "transformer_blocks_3_attn_to_out_0" -> "double_blocks_3_img_attn_proj": from the names that another
+/// library gives the layers to ours. name: as above.
+std::vector<OtherName> own_names(const families::NameMap& map, std::string_view name);
 
 }  // namespace ctq::lora

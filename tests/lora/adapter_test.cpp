@@ -6,6 +6,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "ctq/lora/delta.h"
 #include "lora/adapter_file.h"
 #include "support/matchers.h"
 
@@ -148,6 +149,37 @@ TEST_CASE("adapter: what does not fit together is refused by name", "[lora]") {
   refused(pair_of("x"), "lora_adapter_metadata", {{"lora_adapter_metadata", "{"}});
   refused({stored("x.lora_A.weight", at::empty({0, 6})), stored("x.lora_B.weight", at::empty({8, 0}))},
           "'x'");
+}
+
+TEST_CASE("adapter: factors in FP8 are read, with scales and without", "[lora]") {
+  const at::Tensor a = normal({2, 8}, 1).to(at::kFloat8_e4m3fn),
+                   b = normal({16, 2}, 2).to(at::kFloat8_e4m3fn);
+  const float scale = 0.25F;
+  const auto [weight_scale, marker] = GENERATE(table<std::string, bool>(
+      {{"", false}, {".weight_scale", false}, {".scale_weight", true}, {".scale_weight", false}}));
+  CAPTURE(weight_scale, marker);
+  std::vector<TestTensor> tensors{stored("blk.lora_down.weight", a), stored("blk.lora_up.weight", b),
+                                  scalar("blk.alpha", 2)};
+  for (const std::string factor : {"blk.lora_down", "blk.lora_up"}) {
+    if (!weight_scale.empty()) tensors.push_back(scalar(factor + weight_scale, scale));
+  }
+  if (marker) tensors.push_back(stored("scaled_fp8", at::zeros({2}, at::kFloat8_e4m3fn)));
+  const AdapterFile file(tensors);
+  REQUIRE(file.adapter->layers().size() == 1);
+  const double scales = weight_scale.empty() ? 1 : scale * scale;
+  const at::Tensor expected = b.to(at::kFloat).mm(a.to(at::kFloat)) * scales;
+  const at::Tensor merged = merged_weight(at::zeros({16, 8}), file.layer(), 1);
+  CHECK((merged - expected).abs().max().item<float>() < 1e-5);
+}
+
+TEST_CASE("adapter: textual inversions that came along are set aside", "[lora]") {
+  const AdapterFile file({stored("blk.lora_A.weight", normal({2, 8})),
+                          stored("blk.lora_B.weight", normal({16, 2})),
+                          stored("bundle_emb.my token.clip_l", normal({4, 8})),
+                          stored("bundle_emb.other.string_to_param.*", normal({4, 8}))});
+  CHECK(file.adapter->layers().size() == 1);
+  CHECK(file.adapter->embeddings() ==
+        std::vector<std::string>{"bundle_emb.my token.clip_l", "bundle_emb.other.string_to_param.*"});
 }
 
 }  // namespace ctq::lora

@@ -124,12 +124,124 @@ TEST_CASE("match: norms of FLUX, whose parameters are no weights by name", "[lor
   CHECK(found.matched.front().weight->name() == "single_blocks.3.norm.query_norm.scale");
 }
 
-TEST_CASE("other names: only those of FLUX's blocks, by number", "[lora]") {
-  CHECK(flux_names("transformer_blocks_x_attn_to_q").empty());
-  CHECK(flux_names("transformer_blocks__attn_to_q").empty());
-  CHECK(flux_names("single_transformer_blocks_1_attn_to_q").size() == 1);
-  CHECK(flux_names("my_x_embedder").empty());
+TEST_CASE("match: the same norms where the file calls them weights", "[lora]") {
+  const Opened model({stored("single_blocks.3.norm.query_norm.weight", at::ones({16}))});
+  const AdapterFile file(
+      {stored("transformer.single_transformer_blocks.3.attn.norm_q.diff", at::ones({16}))});
+  const Matches found = match(*file.adapter, model.checkpoint, {});
+  REQUIRE(found.matched.size() == 1);
+  CHECK(found.matched.front().weight->name() == "single_blocks.3.norm.query_norm.weight");
+}
+
+TEST_CASE("other names: only endings of joined layers", "[lora]") {
   CHECK(fused_names("blk_attn_to_x").empty());
+}
+
+TEST_CASE("match: dialects of other families and programs", "[lora]") {
+  const auto [layer, rows, weight, all,
+              first] = GENERATE(table<std::string, int64_t, std::string, int64_t, int64_t>({
+      // Stable Diffusion 3 by diffusers, OneTrainer, SimpleTuner, flash-sd3
+      {"transformer.transformer_blocks.0.attn.to_k", 8, "joint_blocks.0.x_block.attn.qkv.weight", 24, 8},
+      {"base_model.model.transformer_blocks.0.attn.add_v_proj", 8,
+       "joint_blocks.0.context_block.attn.qkv.weight", 24, 16},
+      {"lora_transformer_transformer_blocks_0_attn2_to_q", 8, "joint_blocks.0.x_block.attn2.qkv.weight", 24,
+       0},
+      {"lycoris_transformer_blocks_0_attn_to_out_0", 8, "joint_blocks.0.x_block.attn.proj.weight", 8, 0},
+      {"transformer.transformer_blocks.0.ff.net.0.proj", 32, "joint_blocks.0.x_block.mlp.fc1.weight", 32, 0},
+      {"transformer.pos_embed.proj", 8, "x_embedder.proj.weight", 8, 0},
+      // Z-Image by diffusers, ai-toolkit, musubi
+      {"diffusion_model.layers.0.attention.to_out.0", 8, "layers.0.attention.out.weight", 8, 0},
+      {"transformer.layers.0.attention.to_k", 8, "layers.0.attention.qkv.weight", 24, 8},
+      {"lora_unet_layers_0_attention_to_out_0", 8, "layers.0.attention.out.weight", 8, 0},
+      {"layers.0.attention.to_out.0", 8, "layers.0.attention.out.weight", 8, 0},
+      {"lora_unet_context_refiner_1_attention_to_v", 8, "context_refiner.1.attention.qkv.weight", 24, 16},
+      {"transformer.all_x_embedder.2-1", 8, "x_embedder.weight", 8, 0},
+      {"diffusion_model.all_final_layer.2-1.linear", 8, "final_layer.linear.weight", 8, 0},
+      {"lycoris_all_final_layer_2-1_adaLN_modulation_1", 8, "final_layer.adaLN_modulation.1.weight", 8, 0},
+      // Wan-Fun; HunyuanVideo by diffusion-pipe and by diffusers
+      {"lora_unet__blocks_0_cross_attn_k", 8, "blocks.0.cross_attn.k.weight", 8, 0},
+      {"transformer.double_blocks.0.img_attn_qkv", 24, "double_blocks.0.img_attn.qkv.weight", 24, 0},
+      {"transformer.double_blocks.0.img_mod.linear", 48, "double_blocks.0.img_mod.lin.weight", 48, 0},
+      {"transformer.double_blocks.0.txt_mlp.fc2", 8, "double_blocks.0.txt_mlp.2.weight", 8, 0},
+      {"transformer.single_blocks.0.modulation.linear", 24, "single_blocks.0.modulation.lin.weight", 24, 0},
+      {"transformer.transformer_blocks.2.attn.to_v", 8, "double_blocks.2.img_attn.qkv.weight", 24, 16},
+      // AuraFlow, PixArt, Wan by diffusers, Krea 2, Lumina 2
+      {"transformer.joint_transformer_blocks.0.attn.to_q", 8, "double_layers.0.attn.w2q.weight", 8, 0},
+      {"transformer.single_transformer_blocks.3.ff.linear_1", 8, "single_layers.3.mlp.c_fc1.weight", 8, 0},
+      {"base_model.model.transformer_blocks.0.attn2.to_v", 8, "blocks.0.cross_attn.kv_linear.weight", 16, 8},
+      {"unet.base_model.model.transformer_blocks.0.attn1.to_out.0", 8, "blocks.0.attn.proj.weight", 8, 0},
+      {"transformer.blocks.0.attn1.to_out.0", 8, "blocks.0.self_attn.o.weight", 8, 0},
+      {"transformer.blocks.0.ffn.net.0.proj", 32, "blocks.0.ffn.0.weight", 32, 0},
+      {"diffusion_model.transformer_blocks.0.attn.to_out", 8, "blocks.0.attn.wo.weight", 8, 0},
+      {"text_fusion.refiner_blocks.1.ff.gate", 8, "txtfusion.refiner_blocks.1.mlp.gate.weight", 8, 0},
+      {"transformer.layers.0.feed_forward.linear_3", 8, "layers.0.feed_forward.w3.weight", 8, 0},
+      // Flux: processors of XLabs and USO, the first rows of a joined layer
+      {"double_blocks.0.processor.qkv_lora2", 24, "double_blocks.0.txt_attn.qkv.weight", 24, 0},
+      {"single_blocks.37.processor.qkv_lora", 24, "single_blocks.37.linear1.weight", 56, 0},
+      {"diffusion_model.single_blocks.37.linear1_qkv", 24, "single_blocks.37.linear1.weight", 56, 0},
+      // ACE-Step 1.5; the same names with a prefix: HiDream, Qwen-Image, OmniGen 2, ACE-Step, LTX
+      {"base_model.model.layers.0.self_attn.q_proj", 8, "decoder.layers.0.self_attn.q_proj.weight", 8, 0},
+      {"lycoris_double_stream_blocks_0_block_attn1_to_q", 8, "double_stream_blocks.0.block.attn1.to_q.weight",
+       8, 0},
+      {"transformer.transformer_blocks.0.img_mlp.net.2", 8, "transformer_blocks.0.img_mlp.net.2.weight", 8,
+       0},
+      {"noise_refiner.0.attn.to_q", 8, "noise_refiner.0.attn.to_q.weight", 8, 0},
+  }));
+  CAPTURE(layer);
+  const std::string prefix = GENERATE("", "model.diffusion_model.");
+  const auto place = place_of(layer, rows, model_of({{prefix + weight, all}}));
+  REQUIRE(place);
+  CHECK(place->weight == prefix + weight);
+  CHECK(place->first_row == first);
+}
+
+TEST_CASE("match: halves that other libraries have in the other order", "[lora]") {
+  const auto [layer, weight, rows, swapped] = GENERATE(table<std::string, std::string, int64_t, bool>({
+      {"transformer.norm_out.linear", "final_layer.adaLN_modulation.1.weight", 16, true},
+      {"transformer.transformer_blocks.7.norm1_context.linear",
+       "joint_blocks.7.context_block.adaLN_modulation.1.weight", 16,
+       true},  // the last block makes two vectors of width 8, the others six
+      {"transformer.transformer_blocks.7.norm1_context.linear",
+       "joint_blocks.7.context_block.adaLN_modulation.1.weight", 48, false},
+      {"transformer.all_final_layer.2-1.linear", "final_layer.linear.weight", 16, false},
+  }));
+  CAPTURE(layer);
+  const Opened model = model_of({{weight, rows}});
+  const AdapterFile file = adapter_of({{layer, rows}});
+  const Matches found = match(*file.adapter, model.checkpoint, {});
+  REQUIRE(found.matched.size() == 1);
+  CHECK(found.matched.front().swapped == swapped);
+}
+
+TEST_CASE("match: the second encoder of a checkpoint of SDXL, under both libraries' names", "[lora]") {
+  const std::string layer = "lora_te2_text_model_encoder_layers_0_";
+  const AdapterFile file = adapter_of({{"lora_te1_text_model_encoder_layers_0_mlp_fc1", 16},
+                                       {layer + "mlp_fc1", 32},
+                                       {layer + "self_attn_q_proj", 8},
+                                       {layer + "self_attn_v_proj", 8},
+                                       {layer + "self_attn_out_proj", 8}});
+  const std::string prefix = GENERATE("conditioner.embedders.1.model.transformer.resblocks.0.",
+                                      "text_encoders.clip_g.transformer.text_model.encoder.layers.0.");
+  const bool open_clip = prefix.starts_with("conditioner");
+  const Opened model =
+      open_clip
+          ? model_of({{"conditioner.embedders.0.transformer.text_model.encoder.layers.0.mlp.fc1.weight", 16},
+                      {prefix + "mlp.c_fc.weight", 32},
+                      {prefix + "attn.in_proj_weight", 24},
+                      {prefix + "attn.out_proj.weight", 8}})
+          : model_of({{"text_encoders.clip_l.transformer.text_model.encoder.layers.0.mlp.fc1.weight", 16},
+                      {prefix + "mlp.fc1.weight", 32},
+                      {prefix + "self_attn.q_proj.weight", 8},
+                      {prefix + "self_attn.v_proj.weight", 8},
+                      {prefix + "self_attn.out_proj.weight", 8}});
+  const Matches found = match(*file.adapter, model.checkpoint, {});
+  CHECK(found.unmatched.empty());
+  REQUIRE(found.matched.size() == 5);
+  for (const Match& each : found.matched) {
+    CAPTURE(each.layer->name, each.weight->name());
+    CHECK(each.weight->name().starts_with(prefix) == each.layer->name.starts_with("lora_te2_"));
+    CHECK(each.first_row == (open_clip && each.layer->name.ends_with("v_proj") ? 16 : 0));
+  }
 }
 
 TEST_CASE("other names: a UNet of Stable Diffusion in a single file", "[lora]") {
@@ -152,9 +264,6 @@ TEST_CASE("other names: a UNet of Stable Diffusion in a single file", "[lora]") 
       place_of("lora_unet_" + diffusers, 16, model_of({{"model.diffusion_model." + single + ".weight", 16}}));
   REQUIRE(place);
   CHECK(place->weight == "model.diffusion_model." + single + ".weight");
-  for (const char* other : {"down_blocks_x_resnets_0_conv1", "down_blocks_1_resnets_0_other", "up_blocks_1",
-                            "down_blocks_1_other_0_x", "mid_block_x"})
-    CHECK(unet_names(other).empty());
 }
 
 TEST_CASE("match: what the model has not is listed, and so is what could be two layers", "[lora]") {

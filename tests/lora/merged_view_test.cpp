@@ -77,4 +77,25 @@ TEST_CASE("in_stored_type: values beyond the type are refused by name, others ke
   CHECK(model::in_stored_type(entry, at::tensor({INFINITY, 1.0f})).isinf().sum().item<int64_t>() == 1);
 }
 
+TEST_CASE("merged view: a change whose halves are in the other order goes to their places, magnitudes too",
+          "[lora]") {
+  const at::Tensor w = normal({12, 6}, 1), theirs = w.roll(6, 0), bias = normal({12}, 5);
+  const Opened model({stored("final_layer.adaLN_modulation.1.weight", w),
+                      stored("final_layer.adaLN_modulation.1.bias", bias)});
+  const Opened diffusers(
+      {stored("norm_out.linear.weight", theirs), stored("norm_out.linear.bias", bias.roll(6, 0))});
+  const std::string layer = "transformer.norm_out.linear";
+  const AdapterFile file({stored(layer + ".lora_A.weight", normal({2, 6}, 2)),
+                          stored(layer + ".lora_B.weight", normal({12, 2}, 3)),
+                          stored(layer + ".lora_magnitude_vector", normal({12}, 4).abs()),
+                          stored(layer + ".diff_b", normal({12}, 6))});
+  const MergedView ours(model.checkpoint, {merge_of(file, 1, model)}),
+      other(diffusers.checkpoint, {merge_of(file, 1, diffusers)});
+  const at::Tensor merged = model::load(*ours.checkpoint().find("final_layer.adaLN_modulation.1.weight"));
+  CHECK_FALSE(merged.equal(w));
+  CHECK(merged.equal(model::load(*other.checkpoint().find("norm_out.linear.weight")).roll(6, 0)));
+  CHECK(model::load(*ours.checkpoint().find("final_layer.adaLN_modulation.1.bias"))
+            .equal(model::load(*other.checkpoint().find("norm_out.linear.bias")).roll(6, 0)));
+}
+
 }  // namespace ctq::lora

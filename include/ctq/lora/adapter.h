@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "ctq/model/checkpoint.h"
+#include "ctq/quantized/decoded_view.h"
 
 namespace ctq::lora {
 
@@ -75,7 +77,8 @@ struct AdapterLayer {
   bool changes_bias() const { return find(Part::kDiffBias) || find(Part::kUpBias); }
 };
 
-/// Reads headers, and the alphas; safe to use from several threads.
+/// Reads headers, and the alphas; safe to use from several threads. Factors in FP8, with scales or without,
+/// are decoded.
 class Adapter {
  public:
   /// The factor of a layer is its tensor `.alpha` over the rank; else the header's `<layer>_alpha` with '_'
@@ -86,13 +89,22 @@ class Adapter {
   /// throws  Error(kBadInput): unreadable; no adapter; a tensor that is of no known part or not of numbers,
   ///         which is named; a layer whose parts are incomplete or do not fit each other
   explicit Adapter(const std::string& path);
+  Adapter(const Adapter&) = delete;
+  Adapter& operator=(const Adapter&) = delete;
 
   const std::string& path() const { return file_.path(); }
   /// By name.
   const std::vector<AdapterLayer>& layers() const { return layers_; }
+  /// Tensors of textual inversions that came along ("bundle_emb."): they belong to no layer.
+  const std::vector<std::string>& embeddings() const { return embeddings_; }
 
  private:
+  const model::Checkpoint& plain() const { return decoded_ ? decoded_->checkpoint() : file_; }
+
   model::Checkpoint file_;
+  quantized::QuantizedFile quantized_;
+  std::unique_ptr<const quantized::DecodedView> decoded_;  ///< null where nothing is quantized
+  std::vector<std::string> embeddings_;
   std::vector<AdapterLayer> layers_;
 };
 

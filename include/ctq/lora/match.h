@@ -22,6 +22,7 @@ struct Match {
   const model::Checkpoint::Entry* bias = nullptr;    ///< null where it does not change
   int64_t first_row = 0;                             ///< of both; layer->rows follow
   bool whole = true;                                 ///< these are all rows that there are
+  bool swapped = false;  ///< the second half of the layer's rows comes first there
 };
 
 struct Matches {
@@ -37,11 +38,14 @@ struct Matches {
 ///  2. the same name
 ///  3. the same without prefixes of models and adapters (model::without_model_prefixes(), adapter_prefix())
 ///  4. the same again with '_' for '.', as kohya's files have it
-///  5. a fused layer of the model (qkv, qkv_proj, gate_up_proj ...) that holds the layer's rows: first q, then
+///  5. a fused layer of the model (qkv, qkv_proj, gate_up_proj ...) that holds the layer's rows: first q,
+///  then
 ///     k, then v, k and v of the same size
-///  6. the name that a diffusers layer of FLUX has in a checkpoint of Black Forest Labs, and its rows there;
-///     or that of a diffusers UNet in a single-file checkpoint of Stable Diffusion
+///  6. the name under which ComfyUI's modules have a layer that another library calls otherwise, and its rows
+///  there
+///     (families/foreign_names.h)
 ///
+/// Layers of the model that cannot hold the change are passed over while another rule finds one that can.
 /// Where several layers of the adapter claim the same rows (those of two text encoders, say), the only one
 /// whose shape fits gets them. Layers with a prefix of which none fits are unmatched where those with another
 /// prefix fit: they are of another model of the pipeline.
