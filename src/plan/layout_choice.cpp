@@ -5,6 +5,7 @@
 #include <set>
 
 #include "ctq/base/error.h"
+#include "ctq/families/sensitive.h"
 #include "ctq/format/log_scale.h"
 #include "ctq/model/layer_names.h"
 
@@ -40,6 +41,8 @@ std::string legacy_obstacle(const Plan& plan, const Options& options) {
       return "legacy readers take every weight for float8_e4m3fn";
     if (codec->granularity != format::Granularity::kTensor)
       return "legacy readers know one FP8 scale per weight";
+    if (options.save_quant_metadata)
+      return "ComfyUI ignores legacy scales where the header describes the layers (--save-quant-metadata)";
   }
   return "";
 }
@@ -48,7 +51,7 @@ std::set<std::string_view> prefixes_in_use(const Plan& plan) {
   std::set<std::string_view> prefixes;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
-    prefixes.insert(model::model_prefix(tensor.source->name()));
+    prefixes.insert(model::checkpoint_prefix(tensor.source->name()));
   }
   return prefixes;
 }
@@ -63,6 +66,11 @@ void add(Plan& plan, std::string name, safetensors::Dtype dtype, std::string byt
 }
 
 }  // namespace
+
+bool multiplies(const TensorPlan& tensor) {
+  return tensor.decision == Decision::kQuantize &&
+         families::table_of(tensor.source->layer()) == families::Table::kNone;
+}
 
 bool has_log_scale(const TensorPlan& tensor) {
   return tensor.decision == Decision::kQuantize && tensor.target.codec == &format::log_scale_codec();
@@ -90,7 +98,7 @@ void choose_layout(Plan& plan, const Options& options) {
 
 void add_input_scales(Plan& plan, const Options& options) {
   for (const TensorPlan& tensor : plan.tensors) {
-    if (tensor.decision != Decision::kQuantize) continue;
+    if (!multiplies(tensor)) continue;
     const std::string_view layer = tensor.source->layer();
     const auto scale = options.input_scales.of(layer, *tensor.target.codec);
     if (!scale) continue;

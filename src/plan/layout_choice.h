@@ -8,6 +8,9 @@ namespace ctq::plan {
 /// What a layer's marker says: its own setting, or that of the whole file.
 format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options);
 
+/// Whether the weight is quantized and multiplied with an input, which a table is not.
+bool multiplies(const TensorPlan& tensor);
+
 /// Whether the weight's scale is stored in one byte (format/log_scale.h).
 bool has_log_scale(const TensorPlan& tensor);
 

@@ -7,7 +7,10 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/families/parts.h"
 #include "ctq/format/log_scale.h"
+#include "ctq/model/layer_names.h"
+#include "ctq/model/metadata.h"
 #include "ctq/safetensors/writer.h"
 #include "layout_choice.h"
 #include "refusal.h"
@@ -43,13 +46,24 @@ std::vector<safetensors::TensorInfo> outputs_of(const TensorPlan& plan, format::
   return outputs;
 }
 
-safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, const Plan& plan,
-                                  const Options& options) {
-  safetensors::Metadata metadata = checkpoint.metadata();
+/// Whether a quantized layer stands under the prefix of its model. ComfyUI takes the prefix off the tensors
+/// but not off the names in the header, or puts the markers of the header on twice: no spelling of them suits
+/// all its loaders.
+bool under_prefix(const TensorPlan& tensor) {
+  return tensor.decision == Decision::kQuantize && !model::checkpoint_prefix(tensor.source->layer()).empty();
+}
+
+safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, Plan& plan, const Options& options) {
+  safetensors::Metadata metadata = model::without_content_hashes(checkpoint.metadata());
   metadata.emplace("format", "pt");
   if (std::ranges::any_of(plan.tensors, has_log_scale))
     metadata.insert_or_assign(std::string(format::kLogScaleKey), std::string(format::kLogScaleText));
   if (!options.save_quant_metadata) return metadata;
+  if (plan.layout == format::Layout::kComfy && std::ranges::any_of(plan.tensors, under_prefix)) {
+    plan.notes.push_back(
+        "the header does not repeat the markers: ComfyUI's loaders disagree about names with a prefix there");
+    return metadata;
+  }
   std::map<std::string, std::string> markers;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
@@ -58,6 +72,39 @@ safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, const Pla
   }
   metadata["_quantization_metadata"] = format::quantization_metadata_json(markers);
   return metadata;
+}
+
+/// A second copy of the weights that is left out.
+TensorPlan without_ema(const model::Checkpoint::Entry& entry) {
+  TensorPlan plan;
+  plan.source = &entry;
+  plan.decision = Decision::kRemove;
+  plan.reason = "an average of the weights (--remove-ema)";
+  return plan;
+}
+
+/// What becomes of the averages that training kept beside the weights; empty where there are none, or nothing
+/// else.
+std::string ema_words(const Plan& plan, const Options& options) {
+  const auto is_ema = [](const TensorPlan& tensor) { return model::is_ema_name(tensor.source->name()); };
+  const auto count = std::ranges::count_if(plan.tensors, is_ema);
+  if (count == 0)
+    return options.remove_ema
+               ? "--remove-ema has no effect: no tensor's name begins with model_ema. or the like"
+               : "";
+  if (static_cast<size_t>(count) == plan.tensors.size()) return "";
+  uint64_t bytes = 0;
+  std::string_view example;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (!is_ema(tensor)) continue;
+    bytes += tensor.bytes_in();
+    example = tensor.source->name();
+  }
+  const std::string_view prefix = example.substr(0, example.find('.') + 1);
+  return fmt::format(
+      "{} tensors {}* ({}) are averages that training kept beside the weights; {}", count, prefix,
+      human_bytes(bytes),
+      options.remove_ema ? "they are left out" : "they are kept (--remove-ema leaves them out)");
 }
 
 /// One line per format that stock ComfyUI does not load, and one about a legacy file without any mark.
@@ -81,6 +128,23 @@ void add_loader_notes(Plan& plan) {
   } else if (plan.layout == format::Layout::kLegacy) {
     plan.notes.push_back("legacy scaled_fp8 layout; --comfy_quant writes the layout of current ComfyUI");
   }
+}
+
+/// Which families' presets are used, or could be.
+void add_family_notes(Plan& plan, const families::Parts& parts, const Options& options) {
+  if (parts.adapter()) return;
+  if (options.by_family) {
+    std::set<std::string_view> used;
+    for (const families::Part& part : parts.all()) {
+      if (!part.family || !part.family->preset || !used.insert(part.family->preset->name).second) continue;
+      plan.notes.push_back(
+          fmt::format("the tensor names are those of --{}, which is used", part.family->preset->name));
+    }
+  }
+  const families::Part* main = parts.main();
+  if (!main || !main->family->preset || options.by_family) return;
+  const std::string preset(main->family->preset->name);
+  if (std::ranges::count(options.presets, preset) == 0) plan.suggested_preset = preset;
 }
 
 }  // namespace
@@ -125,34 +189,40 @@ bool Plan::quantizes(std::string_view layer) const {
   return weight && weight->decision == Decision::kQuantize;
 }
 
-Plan make_plan(const model::Checkpoint& checkpoint, const Options& asked, const std::string& output_name,
+Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, const std::string& output_name,
                const ValueFindings& findings) {
   refuse_quantized(checkpoint, "start from the original, unquantized file, or add --requantize");
   const std::vector<std::string> names = checkpoint.names();
-  const std::string_view recognised = recognise_preset(names);
-  Options options = asked;
-  const bool use_recognised = asked.use_recognised_preset && !recognised.empty();
-  if (use_recognised) options.presets.emplace_back(recognised);
-  Router router(options, findings, names);
+  const families::Parts parts(names,
+                              [&](std::string_view tensor) { return checkpoint.find(tensor)->info->shape; });
+  Router router(options, findings, names, parts);
 
   Plan plan;
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
-    plan.tensors.push_back(router.route(entry));
+    const bool removed = options.remove_ema && model::is_ema_name(entry.name());
+    plan.tensors.push_back(removed ? without_ema(entry) : router.route(entry));
     plan.bytes_in += entry.info->bytes();
   }
   const size_t changed = plan.count(Decision::kQuantize) + plan.count(Decision::kCast);
   if (changed == 0 && !options.allow_empty) {
+    const std::vector<std::string> misread = router.misread();
+    if (!misread.empty())
+      fail(ErrorCode::kFailure,
+           "{}: nothing to quantize: {}; keep the file as it is or make it smaller with --fp16; --client any "
+           "writes "
+           "it all the same",
+           checkpoint.path(), misread.front());
     fail(ErrorCode::kFailure,
          "{}: nothing to quantize: none of {} tensors is a 2-D weight that the filters leave; see --dry-run, "
-         "or "
-         "add --allow-empty to copy the file",
+         "or add --allow-empty to copy the file",
          checkpoint.path(), plan.tensors.size());
   }
   plan.unused = router.unused();
   plan.notes = router.notes();
+  plan.warnings = router.warnings();
   choose_layout(plan, options);
   for (TensorPlan& tensor : plan.tensors) {
-    tensor.copies_scale = options.copy_weight_scales && tensor.decision == Decision::kQuantize &&
+    tensor.copies_scale = options.copy_weight_scales && multiplies(tensor) &&
                           plan.layout == format::Layout::kLegacy &&
                           !options.input_scales.of(tensor.source->layer(), *tensor.target.codec);
     tensor.outputs = outputs_of(tensor, plan.layout);
@@ -160,11 +230,11 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& asked, const 
   add_markers(plan, options);
   add_input_scales(plan, options);
   plan.metadata = metadata_of(checkpoint, plan, options);
+  if (std::string words = model::left_out_words(checkpoint.metadata()); !words.empty())
+    plan.notes.push_back(std::move(words));
+  if (std::string words = ema_words(plan, options); !words.empty()) plan.notes.push_back(std::move(words));
   add_loader_notes(plan);
-  if (use_recognised)
-    plan.notes.push_back(fmt::format("the tensor names are those of --{}, which is used", recognised));
-  if (!recognised.empty() && std::ranges::count(options.presets, recognised) == 0)
-    plan.suggested_preset = recognised;
+  add_family_notes(plan, parts, options);
   plan.files = lay_out_files(plan, output_name, options.max_shard_bytes);
   for (const OutputFile& file : plan.files) plan.bytes_out += file.bytes;
   return plan;

@@ -4,16 +4,18 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/model/quantized.h"
+#include "ctq/quantized/evidence.h"
 
 namespace ctq::plan {
 
 void refuse_quantized(const model::Checkpoint& checkpoint, std::string_view way_out) {
-  const auto quantized = model::find_quantized(checkpoint);
-  if (quantized.empty()) return;
-  const auto& [layer, evidence] = *quantized.begin();
+  const quantized::QuantizedFile file = quantized::find_layers(checkpoint);
+  const auto found = quantized::evidence(file);
+  if (found.empty()) return;
+  const auto& [layer, evidence] = *found.begin();
   fail(ErrorCode::kBadInput, "{}: already quantized: '{}' {}{}; {}", checkpoint.path(), printable(layer),
-       evidence, quantized.size() > 1 ? fmt::format(", and {} more", quantized.size() - 1) : "", way_out);
+       evidence, found.size() > 1 ? fmt::format(", and {} more", found.size() - 1) : "",
+       quantized::way_out_of(file, way_out));
 }
 
 }  // namespace ctq::plan

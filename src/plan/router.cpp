@@ -1,42 +1,20 @@
 #include "router.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/families/sensitive.h"
+#include "ctq/model/layer_names.h"
 
 namespace ctq::plan {
 namespace {
 
 using safetensors::Dtype;
 
-/// Last components of the names of lookup tables: clients read them as embeddings, for which few formats have
-/// a loader.
-constexpr std::array<std::string_view, 12> kEmbeddingTables = {
-    "embed_tokens",
-    "shared",
-    "wte",
-    "wpe",
-    "word_embeddings",
-    "position_embeddings",
-    "token_type_embeddings",
-    "token_embedding",
-    "position_embedding",
-    "tok_embeddings",
-    "relative_attention_bias",
-    "relative_position_bias",
-};
-
-bool is_embedding_table(std::string_view layer) {
-  const size_t dot = layer.rfind('.');
-  return std::ranges::count(kEmbeddingTables, dot == std::string_view::npos ? layer : layer.substr(dot + 1)) >
-         0;
-}
-
 /// Why a tensor is no candidate for quantization; empty when it is one.
-std::string not_a_candidate(const model::Checkpoint::Entry& entry) {
+std::string not_a_candidate(const model::Checkpoint::Entry& entry, bool quantize_embeddings) {
   const safetensors::TensorInfo& info = *entry.info;
   if (entry.layer().empty()) return "not a weight";
   if (info.shape.size() != 2) return fmt::format("{}-D", info.shape.size());
@@ -44,7 +22,9 @@ std::string not_a_candidate(const model::Checkpoint::Entry& entry) {
   if (!safetensors::is_float(info.dtype))
     return fmt::format("element type {}", safetensors::dtype_name(info.dtype));
   if (std::ranges::min(info.shape) < 2) return "a vector in 2-D shape";
-  if (is_embedding_table(entry.layer())) return "embedding table";
+  const families::Table table = families::table_of(entry.layer());
+  if (table == families::Table::kTokens && quantize_embeddings) return "";
+  if (table != families::Table::kNone) return "embedding table";
   return "";
 }
 
@@ -81,13 +61,35 @@ const format::Codec* row_codec(const format::Codec& blocks) {
   return codec;
 }
 
+/// Whether a candidate is a table of tokens.
+bool is_table(const std::string& name) {
+  return families::table_of(model::without_suffix(name, ".weight")) == families::Table::kTokens;
+}
+
+client::Scales scales_of(const format::Codec& codec) {
+  switch (codec.granularity) {
+    case format::Granularity::kTensor: return client::Scales::kOne;
+    case format::Granularity::kRow: return client::Scales::kRows;
+    default: return client::Scales::kOther;
+  }
+}
+
 }  // namespace
 
-Router::Router(const Options& options, const ValueFindings& findings, std::span<const std::string> names)
+Router::Router(const Options& options, const ValueFindings& findings, std::span<const std::string> names,
+               const families::Parts& parts)
     : options_(options),
       findings_(findings),
+      parts_(parts),
       presets_(options.presets, options.filter_set, names),
-      entry_used_(options.layer_config ? options.layer_config->entries().size() : 0) {}
+      entry_used_(options.layer_config ? options.layer_config->entries().size() : 0) {
+  if (!options.by_family || parts.adapter()) return;
+  for (const families::Part& part : parts.all()) {
+    if (!part.family || !part.family->preset) continue;
+    const std::string preset(part.family->preset->name);
+    of_families_.try_emplace(&part, std::span(&preset, 1), options.filter_set, names);
+  }
+}
 
 TensorPlan Router::keep(const model::Checkpoint::Entry& entry, std::string reason) const {
   TensorPlan plan;
@@ -103,18 +105,25 @@ TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
     plan.decision = Decision::kRemove;
     return plan;
   }
-  if (const auto hit = presets_.removes(entry.name())) {
+  if (const auto hit = removed(entry.name())) {
     TensorPlan plan = keep(entry, fmt::format("preset {}: '{}'", hit->preset, hit->pattern));
     plan.decision = Decision::kRemove;
     return plan;
   }
-  if (std::string reason = not_a_candidate(entry); !reason.empty()) return keep(entry, std::move(reason));
+  if (std::string reason = not_a_candidate(entry, options_.quantize_embeddings); !reason.empty())
+    return keep(entry, std::move(reason));
   if (const auto word = held_by(entry.name(), options_.keep_containing))
     return keep(entry, fmt::format("its name holds '{}'", *word));
   if (std::string reason = too_small(entry); !reason.empty()) return keep(entry, std::move(reason));
   TensorPlan plan = route_candidate(entry);
   plan.candidate = true;
   return plan;
+}
+
+std::optional<families::PresetHit> Router::removed(const std::string& name) {
+  if (auto hit = presets_.removes(name)) return hit;
+  const auto preset = of_families_.find(&parts_.of(name));
+  return preset == of_families_.end() ? std::nullopt : preset->second.removes(name);
 }
 
 std::string Router::too_small(const model::Checkpoint::Entry& entry) const {
@@ -132,7 +141,7 @@ TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {
   plan.target = *choice.target;
   plan.decision = plan.target.codec ? Decision::kQuantize : Decision::kCast;
   plan.full_precision_matrix_mult = choice.full_precision_matrix_mult;
-  plan = fit_to_shape(std::move(plan), choice.heuristic);
+  plan = fit_to_client(fit_to_shape(std::move(plan), choice.heuristic));
   if (plan.decision == Decision::kKeep) return plan;
   if (const auto finding = findings_.find(entry.name()); finding != findings_.end()) {
     plan = keep(entry, finding->second);
@@ -200,8 +209,53 @@ std::optional<std::string> Router::excluded(const std::string& name) {
   exclude_used_ |= by_pattern;
   const auto hit = presets_.protects(name);
   if (by_pattern) return "excluded by pattern";
+  if (is_table(name)) return std::nullopt;  // asked for by name: a preset's "embed_tokens" is not
   if (hit) return fmt::format("preset {}: '{}'", hit->preset, hit->pattern);
-  return std::nullopt;
+  return kept_by_family(name);
+}
+
+std::optional<std::string> Router::kept_by_family(const std::string& name) {
+  if (!options_.by_family || parts_.adapter()) return std::nullopt;
+  const families::Part& part = parts_.of(name);
+  if (const auto preset = of_families_.find(&part); preset != of_families_.end()) {
+    const auto hit = preset->second.protects(name);
+    return hit ? std::optional(fmt::format("preset {}: '{}'", hit->preset, hit->pattern)) : std::nullopt;
+  }
+  if (!part.numbered) return std::nullopt;
+  const std::string_view layer =
+      model::without_suffix(std::string_view(name).substr(part.prefix.size()), ".weight");
+  const std::string_view word = families::sensitive_word(layer);
+  if (families::in_block(layer) && word.empty()) return std::nullopt;
+  const bool beside_another = part.kind != families::Kind::kDiffusion && parts_.diffusion();
+  if (!beside_another) ++outside_;
+  return word.empty() ? "outside of the model's blocks" : fmt::format("its name says '{}'", word);
+}
+
+client::Client Router::client_for(const format::Codec& codec, client::Scales scales) const {
+  if (!options_.client) return client::implied_by(codec.format).value_or(client::Client{});
+  const std::string obstacle = client::format_obstacle(*options_.client, codec.format, scales);
+  if (!obstacle.empty())
+    fail(ErrorCode::kUsage,
+         "argument --client: {}; choose another format, or --client any, which writes it (got '{}')",
+         obstacle, options_.client->word());
+  return *options_.client;
+}
+
+TensorPlan Router::fit_to_client(TensorPlan plan) {
+  if (plan.decision != Decision::kQuantize) return plan;
+  const format::Codec& codec = *plan.target.codec;
+  const client::Scales scales = scales_of(codec);
+  const client::Client asked = client_for(codec, scales);
+  const client::Client reader =
+      writes_all() ? client::implied_by(codec.format).value_or(client::Client{}) : asked;
+  const model::Checkpoint::Entry& entry = *plan.source;
+  const client::Loader loader(reader, parts_);
+  const client::Obstacle obstacle = loader.reads(entry.layer(), entry.info->shape, codec.format, scales);
+  if (obstacle == client::Obstacle::kNone) return plan;
+  const std::string reason = loader.why(entry.layer(), obstacle);
+  Misread& misread = misread_[reason];
+  if (misread.count++ == 0) misread.first = entry.layer();
+  return writes_all() ? plan : keep(entry, reason);
 }
 
 TensorPlan Router::fit_rotation(TensorPlan plan) {
@@ -246,9 +300,39 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
 }
 
 std::vector<std::string> Router::notes() const {
-  if (not_rotated_ == 0) return {};
-  return {fmt::format("{} layer{} not rotated: the group does not divide the width", not_rotated_,
-                      not_rotated_ == 1 ? " is" : "s are")};
+  std::vector<std::string> notes;
+  if (not_rotated_ > 0)
+    notes.push_back(fmt::format("{} layer{} not rotated: the group does not divide the width", not_rotated_,
+                                not_rotated_ == 1 ? " is" : "s are"));
+  if (options_.by_family && outside_ > 0)
+    notes.push_back(
+        fmt::format("no preset is known for this model: weights inside numbered blocks are quantized, {} "
+                    "outside of them or "
+                    "named like embedders, routers and the like stay",
+                    outside_));
+  if (!writes_all())
+    for (std::string& sentence : misread()) notes.push_back(std::move(sentence));
+  return notes;
+}
+
+std::vector<std::string> Router::warnings() const {
+  return writes_all() ? misread() : std::vector<std::string>{};
+}
+
+std::vector<std::string> Router::misread() const {
+  std::vector<std::string> sentences;
+  for (const auto& [reason, misread] : misread_)
+    sentences.push_back(fmt::format("{} weight{} {}, '{}' first: {}", misread.count,
+                                    misread.count == 1 ? "" : "s",
+                                    writes_all()         ? "will not load as meant"
+                                    : misread.count == 1 ? "is kept"
+                                                         : "are kept",
+                                    printable(misread.first), reason));
+  return sentences;
+}
+
+bool Router::writes_all() const {
+  return options_.client && options_.client->program == client::Program::kAny;
 }
 
 std::vector<std::string> Router::unused() const {

@@ -1,10 +1,14 @@
 // The rules: what becomes of one tensor, and why.
 #pragma once
 
+#include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
+#include "ctq/client/loader.h"
+#include "ctq/families/parts.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/plan/plan.h"
 
@@ -13,7 +17,9 @@ namespace ctq::plan {
 /// Routes the tensors of one checkpoint, and remembers which patterns never matched.
 class Router {
  public:
-  Router(const Options& options, const ValueFindings& findings, std::span<const std::string> names);
+  /// parts: of the checkpoint that has these names
+  Router(const Options& options, const ValueFindings& findings, std::span<const std::string> names,
+         const families::Parts& parts);
 
   /// Decision, reason and target; outputs are left empty.
   TensorPlan route(const model::Checkpoint::Entry& entry);
@@ -21,8 +27,18 @@ class Router {
   std::vector<std::string> unused() const;
   /// What else the user should know, one sentence each.
   std::vector<std::string> notes() const;
+  /// What the user should mend, one sentence each.
+  std::vector<std::string> warnings() const;
+  /// What the client would misread, one sentence for each reason.
+  std::vector<std::string> misread() const;
 
  private:
+  /// Layers that a client does not read as they were to be stored, for one reason.
+  struct Misread {
+    size_t count = 0;
+    std::string first;  ///< one of them
+  };
+
   /// What the rules about layers say of a candidate, before its shape and values are looked at.
   struct Choice {
     std::optional<Target> target;  ///< nothing: keep it
@@ -43,11 +59,25 @@ class Router {
   const LayerRule* configured(std::string_view layer);
   /// Why filters leave a candidate out; nothing when they do not.
   std::optional<std::string> excluded(const std::string& name);
+  /// Why the family of its part leaves it out; nothing when it does not, or families are not asked.
+  std::optional<std::string> kept_by_family(const std::string& name);
+  /// The preset and pattern that drop the tensor from the output.
+  std::optional<families::PresetHit> removed(const std::string& name);
+  /// Whether the client is no program in particular.
+  bool writes_all() const;
+  /// Keeps what the client would not read.
+  TensorPlan fit_to_client(TensorPlan plan);
+  /// The client that a codec is for: the one that was asked for, or the one that the format implies.
+  client::Client client_for(const format::Codec& codec, client::Scales scales) const;
 
   const Options& options_;
   const ValueFindings& findings_;
-  ActivePresets presets_;
-  std::vector<bool> entry_used_;  // by the layer configuration's entries
+  const families::Parts& parts_;
+  families::ActivePresets presets_;
+  std::map<const families::Part*, families::ActivePresets> of_families_;
+  std::map<std::string, Misread> misread_;  // by the reason
+  size_t outside_ = 0;                      // weights that the automatic detection keeps
+  std::vector<bool> entry_used_;            // by the layer configuration's entries
   bool custom_used_ = false;
   bool exclude_used_ = false;
   size_t not_rotated_ = 0;

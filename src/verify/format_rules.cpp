@@ -29,25 +29,23 @@ Shapes group_rows(const Dims& d) { return {{d.k / d.group, d.n}}; }
 Shapes swizzled_16(const Dims& d) { return {{round_up(d.n, 128), round_up(round_up(d.k, 16) / 16, 4)}}; }
 Shapes swizzled_32(const Dims& d) { return {{round_up(d.n, 128), round_up(round_up(d.k, 32) / 32, 4)}}; }
 
-constexpr std::string_view kStock, kQuantOps = "QuantOps", kWanInt8 = "Wan-INT8";
-
 constexpr FormatRule kFormats[] = {
-    {"float8_e4m3fn", Dtype::kF8E4M3, plain, kStock, 0},
-    {"float8_e5m2", Dtype::kF8E5M2, plain, kStock, 0},
-    {"nvfp4", Dtype::kU8, padded_fp4, kStock, 0},
-    {"mxfp8", Dtype::kF8E4M3, padded_fp8, kStock, 0},
-    {"int8_tensorwise", Dtype::kI8, plain, kStock, 0},
-    {"convrot_w4a4", Dtype::kI8, halved, kStock, 0},
-    {"asym_w4a8_int8", Dtype::kI8, four_or_six_bits, kStock, 16},
-    {"awq_w4a16", Dtype::kI8, halved, kStock, 64},
-    {"int8_blockwise", Dtype::kI8, plain, "QuantOps (2-D scales) or Wan-INT8 (3-D scales)", 0},
-    {"int8_axiswise", Dtype::kI8, plain, kWanInt8, 0},
-    {"int8_rowwise", Dtype::kI8, plain, kWanInt8, 0},
-    {"float8_e4m3fn_rowwise", Dtype::kF8E4M3, plain, kQuantOps, 0},
-    {"float8_e4m3fn_blockwise", Dtype::kF8E4M3, plain, kQuantOps, 0},
-    {"float8_e4m3fn_block3d", Dtype::kF8E4M3, plain, kQuantOps, 0},
-    {"hybrid_mxfp8", Dtype::kF8E4M3, padded_fp8, kQuantOps, 0},
-    {"int8_quip_hadamard", Dtype::kI8, plain, "Wan-INT8 with INT8_HADAMARD_QUIP=1", 0},
+    {"float8_e4m3fn", Dtype::kF8E4M3, plain, 0},
+    {"float8_e5m2", Dtype::kF8E5M2, plain, 0},
+    {"nvfp4", Dtype::kU8, padded_fp4, 0},
+    {"mxfp8", Dtype::kF8E4M3, padded_fp8, 0},
+    {"int8_tensorwise", Dtype::kI8, plain, 0},
+    {"convrot_w4a4", Dtype::kI8, halved, 0},
+    {"asym_w4a8_int8", Dtype::kI8, four_or_six_bits, 16},
+    {"awq_w4a16", Dtype::kI8, halved, 64},
+    {"int8_blockwise", Dtype::kI8, plain, 0},
+    {"int8_axiswise", Dtype::kI8, plain, 0},
+    {"int8_rowwise", Dtype::kI8, plain, 0},
+    {"float8_e4m3fn_rowwise", Dtype::kF8E4M3, plain, 0},
+    {"float8_e4m3fn_blockwise", Dtype::kF8E4M3, plain, 0},
+    {"float8_e4m3fn_block3d", Dtype::kF8E4M3, plain, 0},
+    {"hybrid_mxfp8", Dtype::kF8E4M3, padded_fp8, 0},
+    {"int8_quip_hadamard", Dtype::kI8, plain, 0},
 };
 
 constexpr bool kRequired = true, kPositive = true;

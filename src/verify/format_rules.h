@@ -20,12 +20,11 @@ struct Dims {
   int64_t group = 0;  ///< of the marker; 0 where the format has none
 };
 
-/// A format's weight, and who reads it.
+/// A format's weight.
 struct FormatRule {
   std::string_view format;
   safetensors::Dtype codes;
   std::vector<Shape> (*stored)(const Dims&);
-  std::string_view node;  ///< the ComfyUI node that reads it; empty: stock ComfyUI does
   int64_t usual_group;    ///< where the marker says none; 0: the format has no groups
 };
 

@@ -29,25 +29,26 @@ class LayerCheck {
 
   void run() {
     if (layer_.dialect == Dialect::kRaw) return;
+    if (fp8()) return check_fp8();
     const Entry* marker = layer_.side("comfy_quant");
-    if (!marker)
-      return refuse(fp8() ? "reads FP8 codes without their scale"
-                          : "has no comfy_quant, the only mark it looks for");
+    if (!marker) return refuse("has no comfy_quant, the only mark of INT8 that it looks for");
     if (marker->info->bytes() > kMaxMarkerBytes) return refuse("comfy_quant is longer than 64 KiB");
     if (!read_marker(*marker)) return;
     if (!layer_.weight) return refuse("the file has no such weight");
     const std::string format = marker_.format();
     if (format != "int8_tensorwise") {
-      return refuse(fp8() ? fmt::format("{}: its codes are read without their scale", printable(format))
-                          : fmt::format("format '{}' is not int8_tensorwise, the only one it knows",
-                                        printable(format)));
+      return refuse(fmt::format("format '{}' is neither FP8 nor int8_tensorwise, the only ones it reads",
+                                printable(format)));
     }
+    remark(
+        "INT8 is read by builds with a ggml of its own, and refused by those with the one that is published");
     if (layer_.is_quip()) return refuse("transformed by QuIP, which it does not undo");
     check_int8();
   }
 
  private:
   void refuse(std::string text) { findings_.push_back({layer_.name, std::move(text)}); }
+  void remark(std::string text) { findings_.push_back({layer_.name, std::move(text), /*refused=*/false}); }
   bool fp8() const {
     return layer_.weight &&
            (layer_.weight->info->dtype == Dtype::kF8E4M3 || layer_.weight->info->dtype == Dtype::kF8E5M2);
@@ -66,6 +67,20 @@ class LayerCheck {
       refuse(fmt::format("comfy_quant {}", error.what()));
       return false;
     }
+  }
+
+  /// The scale is applied by its name, whatever the marker says: one, or one per row.
+  void check_fp8() {
+    const safetensors::TensorInfo& weight = *layer_.weight->info;
+    const Entry* scale = layer_.scale();
+    if (weight.shape.size() != 2 || !scale) return refuse("FP8 codes without a scale for them");
+    if (layer_.format == "mxfp8" || layer_.format == "hybrid_mxfp8")
+      return refuse(fmt::format("{} is read as if it had one scale: pictures are white", layer_.format));
+    const int64_t rows = weight.shape[0];
+    if (scale->info->numel() != 1 && scale->info->shape != Shape{rows} &&
+        scale->info->shape != Shape{rows, 1})
+      refuse(
+          fmt::format("a scale of shape {}; it reads one, or one per row", shape_text(scale->info->shape)));
   }
 
   void check_int8() {

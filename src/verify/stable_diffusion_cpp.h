@@ -7,8 +7,9 @@
 
 namespace ctq::verify {
 
-/// It goes by .comfy_quant tensors alone and knows int8_tensorwise with a scale per row; codes of other
-/// formats are read without their scales. By its sources of August 2026.
+/// FP8 with one scale, or one per row, is read whatever marks it (tried with build master-898). INT8 goes by .comfy_quant
+/// tensors alone: int8_tensorwise with a scale per row, in builds that have a ggml of their own (by its sources of August
+/// 2026); those with the published ggml refuse it (tried).
 std::vector<Finding> check_stable_diffusion_cpp(const quantized::QuantizedFile& file);
 
 }  // namespace ctq::verify

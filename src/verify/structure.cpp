@@ -6,6 +6,10 @@
 #include <fmt/ranges.h>
 
 #include "ctq/base/text.h"
+#include "ctq/client/loader.h"
+#include "ctq/families/parts.h"
+#include "ctq/model/file_kind.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/quantized/decode.h"
 #include "ctq/quantized/scale_tiles.h"
 #include "ctq/verify/client.h"
@@ -15,6 +19,7 @@
 namespace ctq::verify {
 namespace {
 
+using client::Program;
 using quantized::Dialect;
 using quantized::Layer;
 using quantized::QuantizedFile;
@@ -41,24 +46,35 @@ bool has_numbered(std::string_view name, std::string_view stem) {
   return false;
 }
 
-bool is_clip_text_encoder(std::string_view layer) {
-  return has_numbered(layer, "transformer.resblocks.") || has_numbered(layer, "text_model.encoder.layers.");
-}
-
 /// The rules for one layer of ComfyUI, with or without custom nodes, and of nobody in particular.
 class LayerCheck {
  public:
-  LayerCheck(const Layer& layer, Client client, std::vector<int64_t> shape, std::vector<Finding>& findings)
-      : layer_(layer), client_(client), shape_(std::move(shape)), findings_(findings) {}
+  LayerCheck(const Layer& layer, const client::Loader& loader, std::vector<int64_t> shape, bool beside_marked,
+             std::vector<Finding>& findings)
+      : layer_(layer),
+        loader_(loader),
+        shape_(std::move(shape)),
+        beside_marked_(beside_marked),
+        findings_(findings) {}
 
   void run() {
-    if (layer_.dialect == Dialect::kRaw) return;
+    if (layer_.dialect == Dialect::kRaw) {
+      if (beside_marked_)
+        remark("FP8 without a scale or a marker beside marked layers: read as plain numbers");
+      return;
+    }
+    if (is_foreign(layer_.dialect)) return check_foreign();
     if (!layer_.marker_fault.empty()) return refuse("{}", layer_.marker_fault);
     if (layer_.marker_differs)
       remark("the header's marker and comfy_quant differ; ComfyUI follows the header");
+    if (const Entry* marker = layer_.side("comfy_quant");
+        marker && (marker->info->dtype != Dtype::kU8 || marker->info->shape.size() != 1))
+      remark("comfy_quant is {} {}: ComfyUI looks at its bytes only, other programs at type and shape",
+             dtype_of(*marker), shape_of(*marker));
     if (layer_.dialect == Dialect::kHeader)
       remark("only in the header: older ComfyUI and other programs need the tensor comfy_quant");
     if (!layer_.weight) return refuse("the file has no such weight");
+    check_module();
     switch (layer_.dialect) {
       case Dialect::kLogScales: return check_log_scales();
       case Dialect::kScaledFp8: return check_scaled_fp8();
@@ -78,7 +94,20 @@ class LayerCheck {
     findings_.push_back({layer_.name, fmt::format(text, std::forward<Args>(args)...), false});
   }
 
-  bool stock() const { return client_ == Client::kComfyUi; }
+  bool stock() const { return loader_.client().program == Program::kComfyUi; }
+
+  /// Whether the layer is one of which the client reads codes, and the model one that it still recognises.
+  void check_module() {
+    const client::Obstacle obstacle = loader_.reads(layer_.name, shape_, layer_.format);
+    if (obstacle != client::Obstacle::kNone && obstacle != client::Obstacle::kFormat)
+      refuse("{}", loader_.why(layer_.name, obstacle));
+  }
+
+  void check_foreign() {
+    if (!layer_.fault.empty()) refuse("{}: {}", layer_.dialect_label(), layer_.fault);
+    if (loader_.client().program != Program::kAny)
+      refuse("{}: ComfyUI does not read what its codes stand for", layer_.dialect_label());
+  }
 
   void check_log_scales() {
     const Entry* scale = layer_.side("scale_weight");
@@ -102,10 +131,12 @@ class LayerCheck {
     const Dtype dtype = layer_.weight->info->dtype;
     const size_t rank = layer_.weight->info->shape.size();
     if (dtype == Dtype::kF8E5M2) {
-      refuse("scaled_fp8 is always read as e4m3fn: the e5m2 weight is cast and loses most of its range");
+      remark("scaled_fp8 is always read as e4m3fn: the e5m2 codes are cast, and those above 448 become NaN");
     } else if (dtype != Dtype::kF8E4M3 && rank == 2) {
-      refuse("scale_weight beside a kept {} weight: ComfyUI casts the weight to fp8",
-             dtype_of(*layer_.weight));
+      remark(
+          "scale_weight beside a kept {} weight: ComfyUI casts the weight to FP8, and multiplies it by the "
+          "scale",
+          dtype_of(*layer_.weight));
     }
     if (rank != 2) remark("a {}-D weight with scale_weight, which its module ignores", rank);
     for (const char* role : {"scale_weight", "scale_input"}) {
@@ -135,18 +166,17 @@ class LayerCheck {
     const FormatRule* rule = find_format_rule(layer_.format);
     if (!rule) {
       refuse("format '{}' is not known to any program", printable(layer_.format));
-    } else if (stock() && !rule->node.empty() && layer_.dialect != Dialect::kUnmarked) {
-      refuse("format {}: KeyError in stock ComfyUI; it is read by {}", layer_.format, rule->node);
+    } else if (stock() && layer_.dialect != Dialect::kUnmarked) {
+      if (const std::string why = client::format_obstacle(loader_.client(), layer_.format); !why.empty())
+        refuse("format {}: KeyError: {}", layer_.format, why);
     }
     return rule;
   }
 
   void check_format(const FormatRule& rule) {
     const bool quip = layer_.is_quip();
-    if (quip && stock() && rule.node.empty())
+    if (quip && stock() && !client::implied_by(rule.format))
       refuse("transformed by QuIP under the stock name {}: ComfyUI does not undo it", rule.format);
-    if (stock() && is_clip_text_encoder(layer_.name))
-      refuse("CLIP-L and CLIP-G text encoders read no comfy_quant: the scale would be ignored");
     if (shape_.size() == 3) return remark("3-D: read only where the model holds a bank of experts");
     if (shape_.size() != 2) {
       findings_.push_back(
@@ -155,13 +185,7 @@ class LayerCheck {
            stock()});
       return;
     }
-    if (layer_.name.find("embed") != std::string::npos && rule.format != "float8_e4m3fn" &&
-        rule.format != "float8_e5m2" && rule.format != "int8_tensorwise")
-      remark("if this is an embedding table, ComfyUI does not read {} for it", rule.format);
-    if (layer_.weight->info->dtype != rule.codes) {
-      refuse("the weight is {}, {} stores {}: it is converted as a number, not as bits",
-             dtype_of(*layer_.weight), rule.format, safetensors::dtype_name(rule.codes));
-    }
+    check_code_type(rule);
     Dims dims{shape_[0], shape_[1], 0};
     if (rule.usual_group > 0 && !read_group(rule, dims)) return;
     if (quip) check_quip(dims);
@@ -174,8 +198,26 @@ class LayerCheck {
     check_leftovers(rule);
   }
 
+  /// ComfyUI casts codes of another type as numbers.
+  void check_code_type(const FormatRule& rule) {
+    const Dtype stored = layer_.weight->info->dtype;
+    if (stored == rule.codes) return;
+    const auto bytes = [](Dtype dtype) { return dtype == Dtype::kI8 || dtype == Dtype::kU8; };
+    const std::string fact = fmt::format("the weight is {}, {} stores {}", dtype_of(*layer_.weight),
+                                         rule.format, safetensors::dtype_name(rule.codes));
+    if (bytes(stored) && bytes(rule.codes)) {
+      remark("{}: the same bits for ComfyUI; other programs look at the type", fact);
+    } else if (stored == Dtype::kF8E5M2 && rule.codes == Dtype::kF8E4M3) {
+      remark("{}: it is cast, and codes above 448 become NaN", fact);
+    } else {
+      refuse("{}: it is converted as a number, not as bits", fact);
+    }
+  }
+
   bool read_group(const FormatRule& rule, Dims& dims) {
     const auto group = layer_.marker.integer("group_size", rule.usual_group);
+    if (!layer_.marker.is_number("group_size"))
+      remark("group_size is text: ComfyUI takes it for the number, other programs need not");
     if (!group || *group < 1 || dims.k % *group != 0) {
       refuse("group_size {} does not divide in_features {}",
              group ? std::to_string(*group) : "that is no integer", dims.k);
@@ -221,17 +263,28 @@ class LayerCheck {
     if (rule.format == "int8_tensorwise" && side->info->shape == Shape{dims.n} && dims.n != 1) {
       refuse("{} [{}] would be spread along the columns; rows need [{}, 1]", rule.role, dims.n, dims.n);
     } else if (rule.shapes) {
-      const std::vector<Shape> shapes = rule.shapes(dims);
-      if (std::ranges::count(shapes, side->info->shape) == 0)
-        refuse("{} is {}, not {}", rule.role, shape_of(*side), shapes_text(shapes));
+      check_side_shape(rule, *side, rule.shapes(dims));
     } else if (!quantized::tiles_of_scale(side->info->shape, dims.n, dims.k)) {
       refuse("{} {} covers no even part of [{}, {}]", rule.role, shape_of(*side), dims.n, dims.k);
     }
     if (is_of(side->info->dtype, rule.types)) return;
+    if (side->info->dtype == Dtype::kF8E8M0 && rule.types == Types::kU8) return;  // said of the tensor itself
     const bool only_wider = rule.types == Types::kF32 && safetensors::is_float(side->info->dtype);
     findings_.push_back({layer_.name,
                          fmt::format("{} is {}, not {}", rule.role, dtype_of(*side), types_text(rule.types)),
                          !only_wider});
+  }
+
+  void check_side_shape(const SideRule& rule, const Entry& side, const std::vector<Shape>& shapes) {
+    if (std::ranges::count(shapes, side.info->shape) > 0) return;
+    if (side.info->numel() == 1 && std::ranges::count(shapes, Shape{}) > 0) {
+      remark("{} is {}: one element, but of another shape than programs write", rule.role, shape_of(side));
+    } else if (rule.role == "input_scale") {
+      remark("input_scale is {}: a GPU that multiplies in this format fails on it; elsewhere it is not used",
+             shape_of(side));
+    } else {
+      refuse("{} is {}, not {}", rule.role, shape_of(side), shapes_text(shapes));
+    }
   }
 
   void check_rotation(const FormatRule& rule, const Dims& dims) {
@@ -240,6 +293,8 @@ class LayerCheck {
       return;
     const auto group = layer_.marker.integer("convrot_groupsize", 256);
     if (!group) return refuse("convrot_groupsize is not an integer");
+    if (!layer_.marker.is_number("convrot_groupsize"))
+      remark("convrot_groupsize is text: ComfyUI takes it for the number, other programs need not");
     if (packed) {
       if (dims.k % 64 != 0 || *group < 1 || dims.k % *group != 0)
         refuse("in_features {} is not a multiple of 64 and of convrot_groupsize {}", dims.k, *group);
@@ -270,12 +325,14 @@ class LayerCheck {
   }
 
   const Layer& layer_;
-  Client client_;
+  const client::Loader& loader_;
   std::vector<int64_t> shape_;
+  bool beside_marked_;  // the file has layers with markers
   std::vector<Finding>& findings_;
 };
 
-/// Element types that ComfyUI's own file reader knows.
+/// Element types that the file reader of ComfyUI knows which it uses with dynamic memory, the default on
+/// NVIDIA cards. Elsewhere it has the reader of safetensors, which knows all but those of 4 and 6 bits.
 bool comfyui_reads(Dtype dtype) {
   switch (dtype) {
     case Dtype::kF8E8M0:
@@ -296,15 +353,16 @@ bool is_unmapped_clip_projection(std::string_view name) {
       [&](std::string_view part) { return name.find(part) != std::string_view::npos; });
 }
 
-void check_other_tensors(const QuantizedFile& file, Client client, std::vector<Finding>& findings) {
+void check_other_tensors(const QuantizedFile& file, Program client, std::vector<Finding>& findings) {
   for (const std::string& stray : file.strays) findings.push_back({stray, "belongs to no quantized layer"});
   for (const Entry& entry : file.checkpoint->entries()) {
-    const bool stock = client == Client::kComfyUi;
-    if (client != Client::kNone && !comfyui_reads(entry.info->dtype)) {
+    const bool stock = client == Program::kComfyUi;
+    if (client != Program::kAny && !comfyui_reads(entry.info->dtype)) {
       findings.push_back({entry.name(),
-                          fmt::format("{}: KeyError in ComfyUI's file reader{}", dtype_of(entry),
+                          fmt::format("{}: KeyError in ComfyUI's file reader where it uses dynamic memory{}",
+                                      dtype_of(entry),
                                       entry.info->dtype == Dtype::kF8E8M0 ? "; E8M0 scales go into U8" : ""),
-                          stock});
+                          stock && safetensors::dtype_bits(entry.info->dtype) < 8});
     }
     if (stock && is_unmapped_clip_projection(entry.name()))
       findings.push_back({entry.name(),
@@ -318,19 +376,41 @@ void check_other_tensors(const QuantizedFile& file, Client client, std::vector<F
   }
 }
 
-void check_file(const QuantizedFile& file, Client client, std::vector<Finding>& findings) {
+/// Whether a layer is in a text encoder inside a checkpoint, to which the token of the whole file does not
+/// reach.
+bool lacks_token(const QuantizedFile& file, const Layer& layer) {
+  const std::string_view prefix = model::checkpoint_prefix(layer.name);
+  if (layer.dialect != Dialect::kScaledFp8 || prefix == model::model_prefix(layer.name)) return false;
+  return std::ranges::none_of(file.scaled_fp8, [&](const std::string& token) {
+    const std::string_view covered = model::without_suffix(token, "scaled_fp8");
+    return !covered.empty() && layer.name.starts_with(covered);
+  });
+}
+
+void check_file(const QuantizedFile& file, Program client, std::vector<Finding>& findings) {
   if (!file.header_fault.empty()) findings.push_back({"", file.header_fault});
   if (file.has_header_map && !file.scaled_fp8.empty())
     findings.push_back(
         {"", "both _quantization_metadata and scaled_fp8: ComfyUI then skips the legacy scales"});
-  if (file.log_scales && client != Client::kNone)
+  if (file.log_scales && client != Program::kAny)
     findings.push_back(
         {"", "one-byte logarithmic scales: no ComfyUI loader decodes them; it uses the code as the scale"});
+  const auto prefixed = [](const Layer& layer) { return !model::model_prefix(layer.name).empty(); };
+  if (file.has_header_map && std::ranges::any_of(file.layers, prefixed))
+    findings.push_back(
+        {"",
+         "_quantization_metadata names layers with the prefix of their model: ComfyUI's Load Diffusion "
+         "Model logs each as unexpected",
+         false});
   const bool legacy = std::ranges::any_of(
       file.layers, [](const Layer& layer) { return layer.dialect == Dialect::kScaledFp8; });
   if (!legacy) return;
-  if (file.scaled_fp8.size() > 1)
-    findings.push_back({"", fmt::format("{} tensors scaled_fp8", file.scaled_fp8.size()), false});
+  const auto uncovered = std::ranges::find_if(
+      file.layers, [&](const Layer& layer) { return client != Program::kAny && lacks_token(file, layer); });
+  if (uncovered != file.layers.end())
+    findings.push_back(
+        {uncovered->name, fmt::format("no token {}scaled_fp8: ComfyUI ignores the scales of that encoder",
+                                      model::checkpoint_prefix(uncovered->name))});
   for (const std::string& name : file.scaled_fp8) {
     const Entry& token = *file.checkpoint->find(name);
     if (token.info->numel() > 2)
@@ -340,16 +420,33 @@ void check_file(const QuantizedFile& file, Client client, std::vector<Finding>& 
   }
 }
 
+/// Adapters are added to weights by their values; only nodes of their own read scales there.
+void check_adapter(const QuantizedFile& file, Program client, std::vector<Finding>& findings) {
+  const bool coded = std::ranges::any_of(
+      file.layers, [](const Layer& layer) { return layer.dialect != Dialect::kRaw && layer.has_codes(); });
+  if (client == Program::kAny || !coded || model::kind_of(*file.checkpoint) != model::FileKind::kAdapter)
+    return;
+  findings.push_back({"", "an adapter (LoRA) with scales: ComfyUI's loader of adapters does not read them",
+                      client == Program::kComfyUi});
+}
+
 }  // namespace
 
-std::vector<Finding> check_structure(const QuantizedFile& file, Client client,
+std::vector<Finding> check_structure(const QuantizedFile& file, const client::Client& client,
                                      const QuantizedFile* original) {
-  if (client == Client::kSdCpp) return check_stable_diffusion_cpp(file);
+  if (client.program == Program::kStableDiffusionCpp) return check_stable_diffusion_cpp(file);
+  const families::Parts parts(file.checkpoint->names(), [&](std::string_view tensor) {
+    return file.checkpoint->find(tensor)->info->shape;
+  });
+  const client::Loader loader(client, parts);
   std::vector<Finding> findings;
+  const bool marked = std::ranges::any_of(file.layers, [](const Layer& layer) {
+    return layer.dialect == Dialect::kMarker || layer.dialect == Dialect::kHeader;
+  });
   for (const Layer& layer : file.layers) {
     std::vector<int64_t> shape = layer.shape();
     if (original && layer.weight) {
-      if (const Entry* entry = original->checkpoint->find(layer.weight->name()))
+      if (const Entry* entry = quantized::weight_named(*original, layer.plain_name()))
         shape = quantized::shape_of(*original, *entry);
       const std::vector<int64_t> said = layer.marker.original_shape();
       if (!said.empty() && said != shape)
@@ -358,10 +455,11 @@ std::vector<Finding> check_structure(const QuantizedFile& file, Client client,
              fmt::format("orig_shape is {}, the original has {}", shape_text(said), shape_text(shape)),
              false});
     }
-    LayerCheck(layer, client, std::move(shape), findings).run();
+    LayerCheck(layer, loader, std::move(shape), marked, findings).run();
   }
-  check_other_tensors(file, client, findings);
-  check_file(file, client, findings);
+  check_other_tensors(file, client.program, findings);
+  check_file(file, client.program, findings);
+  check_adapter(file, client.program, findings);
   return findings;
 }
 

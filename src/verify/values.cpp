@@ -49,9 +49,32 @@ void check_scales(const Layer& layer, std::vector<Finding>& findings) {
   for (const SideRule& rule : side_rules(layer.format)) {
     const Entry* side = layer.side(rule.role);
     if (!side || !can_hold_scales(*side, rule.types)) continue;
-    if (std::string fault = scale_fault(*side, rule.positive); !fault.empty())
-      findings.push_back({layer.name, fmt::format("{} {}", rule.role, fault)});
+    std::string fault = scale_fault(*side, rule.positive);
+    if (fault.empty()) continue;
+    const bool input = rule.role == "input_scale";
+    if (input) fault += ": a GPU that multiplies in this format gives NaN; elsewhere it is not used";
+    findings.push_back({layer.name, fmt::format("{} {}", rule.role, fault), /*refused=*/!input});
   }
+}
+
+/// A weight that is no code, beside a scale that legacy readers multiply it by all the same.
+void check_kept(const Layer& layer, std::vector<Finding>& findings) {
+  const Entry* scale = layer.dialect == Dialect::kScaledFp8 ? layer.side("scale_weight") : nullptr;
+  if (!scale || scale->info->numel() != 1 || !safetensors::is_float(scale->info->dtype)) return;
+  if (const float value = model::load(*scale).to(at::kFloat).item<float>(); value != 1)
+    findings.push_back(
+        {layer.name, fmt::format("a kept weight that ComfyUI multiplies by its scale_weight {:g}", value)});
+}
+
+/// E5M2 codes where ComfyUI reads E4M3: it casts them, and what E4M3 cannot hold becomes NaN.
+void check_cast(const Layer& layer, std::vector<Finding>& findings) {
+  const bool as_e4m3 = layer.dialect == Dialect::kScaledFp8 || layer.format == "float8_e4m3fn";
+  if (!as_e4m3 || layer.weight->info->dtype != Dtype::kF8E5M2) return;
+  constexpr float kLargestE4M3 = 448;
+  const float largest = model::load(*layer.weight).to(at::kFloat).abs().max().item<float>();
+  if (largest > kLargestE4M3)
+    findings.push_back(
+        {layer.name, fmt::format("E5M2 codes up to {:g} are cast to E4M3, which ends at 448: NaN", largest)});
 }
 
 /// Whether a layer cannot be decoded because of the file. Otherwise it is we who cannot.
@@ -63,7 +86,7 @@ bool is_fault(const Error& error) {
 /// Values beside each other in the same or another float type.
 bool same_values(const Entry& original, const Entry& entry) {
   if (original.info->shape != entry.info->shape) return false;
-  if (original.info->dtype == entry.info->dtype) {
+  if (original.info->dtype == entry.info->dtype && !original.computed && !entry.computed) {
     const auto a = original.file->bytes(*original.info), b = entry.file->bytes(*entry.info);
     return std::ranges::equal(a, b);
   }
@@ -83,12 +106,13 @@ void compare_kept(const QuantizedFile& original, const QuantizedFile& file, std:
   for (const Entry& before : original.checkpoint->entries()) {
     throw_if_cancelled();
     if (original.is_side(before.name())) continue;
-    const Entry* after = file.checkpoint->find(before.name());
+    const Layer* was = original.of_weight(before);
+    const Entry* after = quantized::weight_named(file, was ? was->plain_name() : before.name());
     if (!after) {
       findings.push_back({before.name(), "in the original, but not in the file"});
       continue;
     }
-    const Layer *was = original.of_weight(before), *is = file.of_weight(*after);
+    const Layer* is = file.of_weight(*after);
     if ((is && is->has_codes()) || (was && was->has_codes())) continue;  // measured
     if (same_values(before, *after)) continue;
     const bool bias = is_bias_of_quantized(file, before.name());
@@ -99,6 +123,13 @@ void compare_kept(const QuantizedFile& original, const QuantizedFile& file, std:
   }
 }
 
+/// FP8 without a scale beside quantized layers: nobody marked it, so it is taken for a tensor that was kept.
+void compare_raw(const QuantizedFile& original, const Layer& layer, std::vector<Finding>& findings) {
+  const Entry* before = original.checkpoint->find(layer.weight->name());
+  if (before && !same_values(*before, *layer.weight))
+    findings.push_back({layer.weight->name(), "differs from the original: FP8 without a scale or a marker"});
+}
+
 }  // namespace
 
 std::vector<Finding> check_values(const QuantizedFile& file) {
@@ -107,7 +138,11 @@ std::vector<Finding> check_values(const QuantizedFile& file) {
     throw_if_cancelled();
     if (!layer.weight || !layer.marker_fault.empty()) continue;
     check_scales(layer, findings);
-    if (!layer.has_codes()) continue;
+    if (!layer.has_codes()) {
+      check_kept(layer, findings);
+      continue;
+    }
+    check_cast(layer, findings);
     try {
       const auto wrong = at::isfinite(quantized::decode(file, layer)).logical_not().sum().item<int64_t>();
       if (wrong > 0)
@@ -123,10 +158,16 @@ std::vector<Finding> check_values(const QuantizedFile& file) {
 Differences compare(const QuantizedFile& original, const QuantizedFile& file,
                     const std::function<bool(const std::string& layer)>& wanted, at::Device device) {
   Differences found;
+  const bool marked = std::ranges::any_of(
+      file.layers, [](const Layer& layer) { return layer.has_codes() && layer.dialect != Dialect::kRaw; });
   for (const Layer& layer : file.layers) {
     throw_if_cancelled();
     if (!layer.weight || !layer.has_codes() || (wanted && !wanted(layer.name))) continue;
-    const Entry* before = original.checkpoint->find(layer.weight->name());
+    if (marked && layer.dialect == Dialect::kRaw) {
+      compare_raw(original, layer, found.findings);
+      continue;
+    }
+    const Entry* before = quantized::weight_named(original, layer.plain_name());
     if (!before) {
       found.findings.push_back({layer.name, "has no weight in the original"});
       continue;
@@ -136,7 +177,8 @@ Differences compare(const QuantizedFile& original, const QuantizedFile& file,
       if (decoded.sizes() != weight.sizes())
         fail(ErrorCode::kBadInput, "it decodes to {}, the original has {}", shape_text(decoded.sizes()),
              shape_text(weight.sizes()));
-      found.layers.push_back({layer.name, layer.format, metrics::weight_error(weight.to(device), decoded.to(device))});
+      found.layers.push_back(
+          {layer.name, layer.format, metrics::weight_error(weight.to(device), decoded.to(device))});
     } catch (const Error& error) {
       found.findings.push_back({layer.name, error.what(), is_fault(error)});
     }

@@ -84,6 +84,41 @@ TEST_CASE("layout: legacy by default where its readers understand the content", 
   CHECK(made.plan.layout == Layout::kLegacy);
 }
 
+TEST_CASE("layout: legacy FP8 and the header's map exclude each other", "[plan]") {
+  MadePlan made;
+  made.fp8("a.weight");
+  Options options = asked_for(std::nullopt);
+  options.save_quant_metadata = true;
+  choose_layout(made.plan, options);
+  CHECK(made.plan.layout == Layout::kComfy);
+  options.layout = Layout::kLegacy;
+  CHECK_THROWS_MATCHES(choose_layout(made.plan, options), Error,
+                       HasCode(ErrorCode::kUsage, "--save-quant-metadata"));
+}
+
+TEST_CASE("layout: each model of a checkpoint has its token, each text encoder too", "[plan]") {
+  MadePlan made;
+  made.fp8("model.diffusion_model.a.weight");
+  made.fp8("text_encoders.t5xxl.transformer.b.weight");
+  made.fp8("text_encoders.t5xxl.transformer.shared.weight");
+  const Markers found = markers(made.plan, asked_for(Layout::kLegacy));
+  CHECK(found.size() == 2);
+  CHECK(found.contains("model.diffusion_model.scaled_fp8"));
+  CHECK(found.contains("text_encoders.t5xxl.transformer.scaled_fp8"));
+}
+
+TEST_CASE("layout: a table of tokens has no input, and no scale of one", "[plan]") {
+  MadePlan made;
+  made.fp8("shared.weight");
+  made.fp8("a.weight");
+  Options options = asked_for(Layout::kComfy);
+  options.input_scales.one_for_all = true;
+  made.plan.layout = Layout::kComfy;
+  add_input_scales(made.plan, options);
+  REQUIRE(made.plan.generated.size() == 1);
+  CHECK(made.plan.generated[0].info.name == "a.input_scale");
+}
+
 TEST_CASE("layout: the comfy layout when asked for, without a note", "[plan]") {
   MadePlan made;
   made.fp8("a.weight");

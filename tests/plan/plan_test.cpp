@@ -168,7 +168,7 @@ TEST_CASE("plan: the file holds outputs and markers in the reference writer's or
 TEST_CASE("plan: bytes_out is the size of the file that a writer makes", "[plan]") {
   const MadeCheckpoint made(small_model(), {{"title", "x"}});
   for (Options options : {int8_row(), fp8(Layout::kLegacy), Options()}) {
-    options.save_quant_metadata = true;
+    options.save_quant_metadata = options.layout != Layout::kLegacy;
     const Plan plan = made.plan(options);
     const TempDir dir;
     REQUIRE(plan.files.size() == 1);
@@ -310,7 +310,7 @@ TEST_CASE("plan: the preset of a model that is recognised is suggested until it 
   CHECK(MadeCheckpoint(small_model()).plan(int8_row()).suggested_preset == "");
 
   options.presets = {};
-  options.use_recognised_preset = true;
+  options.by_family = true;
   const Plan used = made.plan(options);
   CHECK(used.suggested_preset == "");
   CHECK(has_note(used, "those of --flux2, which is used"));

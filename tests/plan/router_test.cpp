@@ -51,7 +51,8 @@ class Routed {
     ctq::test::make_checkpoint(dir_ / "m.safetensors", tensors);
     checkpoint_.emplace(model::Checkpoint::open(dir_ / "m.safetensors"));
     names_ = checkpoint_->names();
-    router_.emplace(options_, findings_, names_);
+    parts_.emplace(names_);
+    router_.emplace(options_, findings_, names_, *parts_);
     for (const model::Checkpoint::Entry& entry : checkpoint_->entries())
       plans_.push_back(router_->route(entry));
   }
@@ -70,6 +71,7 @@ class Routed {
   ValueFindings findings_;
   std::optional<model::Checkpoint> checkpoint_;
   std::vector<std::string> names_;
+  std::optional<families::Parts> parts_;
   std::optional<Router> router_;
   std::vector<TensorPlan> plans_;
 };
@@ -140,6 +142,19 @@ TEST_CASE("router: lookup tables are known by the last part of their layer's nam
       "text_model.embeddings.token_embedding", "text_model.embeddings.position_embedding", "tok_embeddings",
       "encoder.block.0.layer.0.SelfAttention.relative_attention_bias", "attn.relative_position_bias");
   CHECK(fate_of(zeros(table + ".weight", {64, 64}), int8_row()) == Fate{Decision::kKeep, "embedding table"});
+}
+
+TEST_CASE("router: tables of tokens on request, whatever a preset says; those of positions never", "[plan]") {
+  Options options = int8_row();
+  options.quantize_embeddings = true;
+  options.presets = {"t5xxl"};
+  CHECK(fate_of(zeros("shared.weight", {64, 64}), options) == Fate{Decision::kQuantize, "target"});
+  CHECK(fate_of(zeros("model.embed_tokens.weight", {64, 64}), options) ==
+        Fate{Decision::kQuantize, "target"});
+  CHECK(fate_of(zeros("embeddings.position_embedding.weight", {64, 64}), options) ==
+        Fate{Decision::kKeep, "embedding table"});
+  options.exclude_layers.emplace("shared");
+  CHECK(fate_of(zeros("shared.weight", {64, 64}), options) == Fate{Decision::kKeep, "excluded by pattern"});
 }
 
 TEST_CASE("router: layers that only sound like lookup tables are weights", "[plan]") {

@@ -9,12 +9,13 @@
 #include <string>
 #include <vector>
 
+#include "ctq/client/client.h"
+#include "ctq/families/preset.h"
 #include "ctq/format/codec.h"
 #include "ctq/format/layout.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/plan/layer_config.h"
 #include "ctq/plan/pattern.h"
-#include "ctq/plan/presets.h"
 #include "ctq/plan/target.h"
 #include "ctq/safetensors/header.h"
 
@@ -73,21 +74,28 @@ struct Options {
   BlockFallback block_fallback = BlockFallback::kRow;
   bool heuristic = false;            ///< leave out layers that suit quantization badly (docs/cli.md, --heur)
   std::vector<std::string> presets;  ///< active ones, by name
-  bool use_recognised_preset = false;  ///< the preset that the names suit is active too
-  FilterSet filter_set = FilterSet::kSeed;
+  bool by_family =
+      false;  ///< each part of the checkpoint has the preset of its family; without one, what stands
+              ///< outside of numbered blocks or is named like an embedder, a router ... stays
+  std::optional<client::Client> client;  ///< whose rules apply; nothing: ComfyUI's, and those of the nodes
+                                         ///< that read a format which it lacks
+  families::FilterSet filter_set = families::FilterSet::kSeed;
   std::optional<Pattern> exclude_layers;
   std::vector<std::string> keep_containing;    ///< weights whose name holds one of these stay as they are
   std::vector<std::string> remove_containing;  ///< tensors whose name holds one of these are left out
-  int64_t min_elements = 0;               ///< of a weight that is quantized
-  int64_t min_side = 0;                   ///< shorter side of one
-  std::optional<format::Layout> layout;  ///< nothing: legacy, unless the content needs the comfy layout
+  int64_t min_elements = 0;                    ///< of a weight that is quantized
+  int64_t min_side = 0;                        ///< shorter side of one
+  std::optional<format::Layout> layout;        ///< nothing: legacy, unless the content needs the comfy layout
   bool full_precision_matrix_mult = false;
   bool save_quant_metadata = false;
   InputScales input_scales;
+  bool quantize_embeddings = false;  ///< tables of tokens too, whatever a preset says of them
   bool copy_weight_scales = false;  ///< legacy layout: <layer>.scale_input is a copy of <layer>.scale_weight,
                                     ///< for loaders that look whether it is there
-  std::optional<int64_t> scaled_fp8_elements;  ///< legacy layout; nothing: as full_precision_matrix_mult has it
+  std::optional<int64_t>
+      scaled_fp8_elements;  ///< legacy layout; nothing: as full_precision_matrix_mult has it
   bool allow_empty = false;
+  bool remove_ema = false;       ///< model::is_ema_name() tensors are left out
   uint64_t max_shard_bytes = 0;  ///< 0: one file
 };
 
@@ -128,13 +136,14 @@ struct Plan {
   std::vector<TensorPlan> tensors;  ///< sorted by name
   std::vector<Generated> generated;
   format::Layout layout = format::Layout::kLegacy;
-  safetensors::Metadata metadata;   ///< of the output
-  std::vector<OutputFile> files;    ///< one, or the shards in order
-  std::vector<std::string> notes;   ///< what the user should know about the choices, one line each
-  std::vector<std::string> unused;  ///< patterns and presets that matched nothing, as sentences
-  std::string suggested_preset;     ///< recognised from the names but not given; empty otherwise
-  uint64_t bytes_in = 0;            ///< of the input's tensors
-  uint64_t bytes_out = 0;           ///< of all output files
+  safetensors::Metadata metadata;     ///< of the output
+  std::vector<OutputFile> files;      ///< one, or the shards in order
+  std::vector<std::string> notes;     ///< what the user should know about the choices, one line each
+  std::vector<std::string> warnings;  ///< what will not work as it stands, one line each
+  std::vector<std::string> unused;    ///< patterns and presets that matched nothing, as sentences
+  std::string suggested_preset;       ///< recognised from the names but not given; empty otherwise
+  uint64_t bytes_in = 0;              ///< of the input's tensors
+  uint64_t bytes_out = 0;             ///< of all output files
 
   size_t count(Decision decision) const;
   const TensorPlan* find(std::string_view name) const;

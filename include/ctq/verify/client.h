@@ -6,16 +6,10 @@
 #include <string_view>
 #include <vector>
 
+#include "ctq/client/client.h"
 #include "ctq/quantized/layers.h"
 
 namespace ctq::verify {
-
-enum class Client : uint8_t {
-  kNone,         ///< only what no program could read
-  kComfyUi,      ///< stock ComfyUI
-  kCustomNodes,  ///< ComfyUI with a node for the formats that it lacks
-  kSdCpp,        ///< stable-diffusion.cpp
-};
 
 struct Finding {
   std::string subject;  ///< a layer, a tensor, or empty for the file
@@ -24,11 +18,12 @@ struct Finding {
 };
 
 /// What headers and markers show: missing tensors, wrong types and shapes, markers that the client does not
-/// understand. By layer, in the order of their names; then what concerns other tensors and the file.
+/// understand, layers that it would not read (client::Loader, which decides what a plan writes, too). By layer, in the
+/// order of their names; then what concerns other tensors and the file.
 ///
 /// original  gives the weights' shapes where the file does not, as for padded ones; null: shapes are taken
 ///           from markers and stored tensors
-std::vector<Finding> check_structure(const quantized::QuantizedFile& file, Client client,
+std::vector<Finding> check_structure(const quantized::QuantizedFile& file, const client::Client& client,
                                      const quantized::QuantizedFile* original = nullptr);
 
 /// Whether the file fails.
