@@ -334,6 +334,7 @@ at::Tensor decode(const Encoded& encoded) {
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
   Encoded part = encoded;
   part.codes = encoded.codes.narrow(0, row, rows);
+  if (encoded.sign_row.defined()) part.sign_row = encoded.sign_row.narrow(0, row, rows);
   if (encoded.codec->granularity == kTensor) return part;
   const bool square = encoded.codec->granularity == kBlock;
   const int64_t height = square ? encoded.block_size : 1;

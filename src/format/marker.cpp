@@ -1,5 +1,7 @@
 #include "ctq/format/marker.h"
 
+#include <charconv>
+
 #include <algorithm>
 
 #include <nlohmann/json.hpp>
@@ -10,6 +12,17 @@
 namespace ctq::format {
 
 using nlohmann::ordered_json;
+
+namespace {
+
+/// Of digits alone, with a sign or without one.
+std::optional<int64_t> whole_number(std::string_view text) {
+  int64_t number = 0;
+  const auto [end, fault] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return fault == std::errc() && end == text.data() + text.size() ? std::optional(number) : std::nullopt;
+}
+
+}  // namespace
 
 Marker::Marker() : value_(std::make_shared<const ordered_json>(ordered_json::object())) {}
 
@@ -60,7 +73,13 @@ bool Marker::is_boolean(std::string_view key) const {
 std::optional<int64_t> Marker::integer(std::string_view key, int64_t otherwise) const {
   const ordered_json* found = parameter(key);
   if (!found) return otherwise;
+  if (found->is_string()) return whole_number(found->get_ref<const std::string&>());
   return found->is_number_integer() ? std::optional(found->get<int64_t>()) : std::nullopt;
+}
+
+bool Marker::is_number(std::string_view key) const {
+  const ordered_json* found = parameter(key);
+  return !found || found->is_number();
 }
 
 std::optional<std::string> Marker::word(std::string_view key, std::string_view otherwise) const {

@@ -1,8 +1,8 @@
 // nvfp4: 4-bit floats in runs of 16 columns, E4M3 scales relative to one of the tensor.
 #include <ATen/ATen.h>
 
+#include "ctq/format/swizzle.h"
 #include "packing.h"
-#include "swizzle.h"
 
 namespace ctq::format {
 namespace {

@@ -1,4 +1,4 @@
-#include "swizzle.h"
+#include "ctq/format/swizzle.h"
 
 #include <ATen/ATen.h>
 

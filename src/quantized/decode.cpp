@@ -11,7 +11,9 @@
 #include "ctq/linalg/hadamard.h"
 #include "ctq/linalg/tiles.h"
 #include "ctq/quantized/scale_tiles.h"
+#include "dialects.h"
 #include "packed.h"
+#include "values.h"
 
 namespace ctq::quantized {
 namespace {
@@ -32,9 +34,12 @@ at::Tensor side(const Layer& layer, std::string_view role) {
   return model::load(*entry).to(at::kFloat);
 }
 
+bool is_int8(const Layer& layer) { return layer.format.starts_with("int8_"); }
+
 bool has_byte_codes(const Layer& layer) {
   const Dtype dtype = layer.weight->info->dtype;
-  return dtype == Dtype::kI8 || dtype == Dtype::kF8E4M3 || dtype == Dtype::kF8E5M2;
+  return dtype == Dtype::kI8 || (dtype == Dtype::kU8 && is_int8(layer)) || dtype == Dtype::kF8E4M3 ||
+         dtype == Dtype::kF8E5M2;
 }
 
 at::Tensor scale_of(const QuantizedFile& file, const Layer& layer) {
@@ -95,6 +100,36 @@ at::Tensor decode_bytes(const Layer& layer, const at::Tensor& codes, const at::T
   }
 }
 
+/// A bank of experts, each with its own part of the scales.
+at::Tensor product_with_scale(const Layer& layer) {
+  const at::Tensor codes = model::load(*layer.weight), scale = load_scales(*layer.scale());
+  if (codes.dim() == 2) return scaled_blocks(codes, scale);
+  if (codes.dim() != 3 || scale.dim() == 0 || scale.size(0) != codes.size(0)) {
+    if (scale.numel() == 1) return codes.to(at::kFloat) * scale.reshape({});
+    fail(ErrorCode::kBadInput, "a weight of shape {} with scales of shape {}", shape_text(codes.sizes()),
+         shape_text(scale.sizes()));
+  }
+  std::vector<at::Tensor> experts;
+  for (int64_t i = 0; i < codes.size(0); ++i) experts.push_back(scaled_blocks(codes[i], scale[i]));
+  return at::stack(experts);
+}
+
+/// Of another program's dialect, whose table row says how.
+at::Tensor decode_foreign(const QuantizedFile& file, const Layer& layer) {
+  const DialectRow& row = row_of(layer.dialect);
+  try {
+    at::Tensor weight = row.decode ? row.decode(file, layer) : product_with_scale(layer);
+    if (weight.sizes() != layer.plain_shape)
+      fail(ErrorCode::kBadInput, "it decodes to {}, not {}", shape_text(weight.sizes()),
+           shape_text(layer.plain_shape));
+    return weight.contiguous();
+  } catch (const Error& error) {
+    refuse(layer, "{}", error.what());
+  } catch (const c10::Error& error) {
+    refuse(layer, "{}", error.what_without_backtrace());
+  }
+}
+
 /// The scale of one expert: of a tensor with one entry per expert its own, else all of it.
 at::Tensor of_expert(const at::Tensor& scale, int64_t expert, int64_t experts) {
   return scale.dim() > 0 && scale.size(0) == experts ? scale[expert] : scale;
@@ -114,6 +149,8 @@ float log_scale(const QuantizedFile& file, const Layer& layer) {
 }
 
 void require_decodable(const Layer& layer) {
+  if (!layer.fault.empty()) refuse(layer, "{} ({})", layer.fault, layer.dialect_label());
+  if (is_foreign(layer.dialect)) return;
   if (!layer.weight) refuse(layer, "the file has no '{}.weight'", printable(layer.name));
   if (!layer.marker_fault.empty()) refuse(layer, "{}", layer.marker_fault);
   if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return;
@@ -129,6 +166,7 @@ void require_decodable(const Layer& layer) {
 
 at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
   require_decodable(layer);
+  if (is_foreign(layer.dialect)) return decode_foreign(file, layer);
   if (const format::Codec* codec = packed_codec(layer.format); codec && layer.has_codes()) {
     try {
       return decode_packed(layer, *codec);
@@ -136,8 +174,9 @@ at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
       refuse(layer, "{}", error.what());
     }
   }
-  const at::Tensor codes = model::load(*layer.weight);
+  at::Tensor codes = model::load(*layer.weight);
   if (!layer.has_codes() || layer.dialect == Dialect::kRaw) return codes.to(at::kFloat);
+  if (codes.scalar_type() == at::kByte) codes = codes.view(at::kChar);  // the same bits, as loaders take them
   const at::Tensor scale = scale_of(file, layer);
   if (codes.dim() == 3) {
     std::vector<at::Tensor> experts;
@@ -156,6 +195,13 @@ at::Tensor decode(const QuantizedFile& file, const Layer& layer) {
 at::Tensor load(const QuantizedFile& file, const Entry& entry) {
   const Layer* layer = file.of_weight(entry);
   return layer && layer->has_codes() ? decode(file, *layer) : model::load(entry);
+}
+
+const Entry* weight_named(const QuantizedFile& file, std::string_view tensor) {
+  if (const Entry* entry = file.checkpoint->find(tensor)) return entry;
+  const Layer* layer = file.find(tensor);
+  if (!layer && tensor.ends_with(".weight")) layer = file.find(tensor.substr(0, tensor.size() - 7));
+  return layer && layer->weight && layer->plain_name() == tensor ? layer->weight : nullptr;
 }
 
 std::vector<int64_t> shape_of(const QuantizedFile& file, const Entry& entry) {

@@ -33,19 +33,27 @@ DecodedView::DecodedView(const QuantizedFile& file) : checkpoint_(file.checkpoin
     safetensors::TensorInfo& info = infos_.emplace_back(*entry.info);
     info.dtype = plain_dtype(*layer);
     info.shape = layer->shape();
+    info.name = layer->plain_name();
     entries.back().info = &info;
     entries.back().computed = weights_.emplace_back(std::make_unique<const Weight>(file, *layer)).get();
   }
   safetensors::Metadata metadata = file.checkpoint->metadata();
-  metadata.erase("_quantization_metadata");
-  metadata.erase("ctq.scale8");
+  erase_quantization(metadata, file);
   checkpoint_ = file.checkpoint->view(std::move(entries), std::move(metadata));
+}
+
+void erase_quantization(safetensors::Metadata& metadata, const QuantizedFile& file) {
+  for (const char* key : {"_quantization_metadata", "ctq.scale8", "quantization_config"}) metadata.erase(key);
+  for (const Layer& layer : file.layers)
+    if (layer.dialect == Dialect::kTorchao)
+      metadata.erase(layer.plain_name()), metadata.erase("tensor_names");
 }
 
 Dtype plain_dtype(const Layer& layer) {
   const std::string said = layer.marker.word("orig_dtype", "").value_or("");
-  if (said == "torch.float32" || said == "float32") return Dtype::kF32;
-  return said == "torch.float16" || said == "float16" ? Dtype::kF16 : Dtype::kBF16;
+  const std::string& type = said.empty() ? layer.plain_type : said;
+  if (type == "torch.float32" || type == "float32") return Dtype::kF32;
+  return type == "torch.float16" || type == "float16" ? Dtype::kF16 : Dtype::kBF16;
 }
 
 }  // namespace ctq::quantized

@@ -19,13 +19,28 @@ at::Tensor in_type(const at::Tensor& stored, at::ScalarType type) {
   return at::isFloatingType(stored.scalar_type()) && type == at::kFloat ? stored.to(type) : stored;
 }
 
+/// The same, with one element in the shape of a scalar where that is announced.
+at::Tensor in_form(const at::Tensor& stored, const format::StoredTensor& announced) {
+  const at::Tensor typed = in_type(stored, announced.dtype);
+  return announced.shape.empty() && typed.numel() == 1 ? typed.reshape({}) : typed;
+}
+
+/// E8M0 scales are bytes here: LibTorch computes nothing with them.
+at::Tensor load_stored(const model::Checkpoint::Entry& entry) {
+  if (entry.info->dtype != safetensors::Dtype::kF8E8M0) return model::load(entry);
+  const std::string bytes = text_of(entry);
+  at::Tensor tensor = at::empty(entry.info->shape, at::kByte);
+  std::ranges::copy(bytes, static_cast<char*>(tensor.data_ptr()));
+  return tensor;
+}
+
 at::Tensor decode_matrix(const Layer& layer, const format::Codec& codec, int64_t out_features,
                          int64_t in_features, const Stored& stored) {
   if (layer.format == "asym_w4a8_int8") return decode_asym_w4a8(layer, out_features, in_features, stored);
   if (layer.format == "awq_w4a16") return decode_awq_w4a16(out_features, in_features, stored);
   std::vector<at::Tensor> tensors;
   for (const format::StoredTensor& each : format::stored_tensors(codec, out_features, in_features, 0))
-    tensors.push_back(in_type(stored(each.role), each.dtype));
+    tensors.push_back(in_form(stored(each.role), each));
   return format::decode(format::unpack(codec, 0, layer.rotation_group(), tensors, out_features, in_features));
 }
 
@@ -59,7 +74,7 @@ at::Tensor decode_packed(const Layer& layer, const format::Codec& codec) {
   const Stored stored = [&](std::string_view role) {
     const auto* entry = role == "weight" ? layer.weight : layer.side(role);
     if (!entry) fail(ErrorCode::kBadInput, "{} is missing", role);
-    return model::load(*entry);
+    return load_stored(*entry);
   };
   if (shape.size() == 2)
     return with_input_factors(layer, decode_matrix(layer, codec, shape[0], shape[1], stored));

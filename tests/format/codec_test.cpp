@@ -416,4 +416,12 @@ TEST_CASE("codecs: the worked examples of the format pages", "[format]") {
 }
 
 }  // namespace
+TEST_CASE("codec: rows of an incoherent weight keep their signs", "[format]") {
+  const at::Tensor weight = at::randn({8, 16}, at::detail::createCPUGenerator(2));
+  const Encoded encoded = encode_nearest(quip_codec(), weight, 0, 0, /*sign_seed=*/5).value();
+  const Encoded rows = rows_of(encoded, 2, 4);
+  CHECK(at::equal(rows.sign_row, encoded.sign_row.narrow(0, 2, 4)));
+  CHECK(at::equal(decode_codes(rows), decode_codes(encoded).narrow(0, 2, 4)));
+}
+
 }  // namespace ctq::format

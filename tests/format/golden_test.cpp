@@ -6,7 +6,7 @@
 #include <fmt/format.h>
 
 #include "ctq/format/codec.h"
-#include "format/swizzle.h"
+#include "ctq/format/swizzle.h"
 #include "linalg/golden.h"
 
 namespace ctq::format {

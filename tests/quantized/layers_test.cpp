@@ -72,8 +72,9 @@ TEST_CASE("find_layers: unreadable markers are findings", "[quantized]") {
   CHECK(fault(marker("a", "{")).starts_with("comfy_quant is not JSON"));
   CHECK(fault(marker("a", std::string("{}\0", 3))) == "comfy_quant is not JSON: a NUL at byte 3");
   CHECK(fault(marker("a", "[]")) == "comfy_quant is not a JSON object");
-  CHECK(fault(tensor("a.comfy_quant", Dtype::kI8, {2}, "{}")) ==
-        "comfy_quant is I8 [2], not U8 with one dimension");
+  CHECK(fault(tensor("a.comfy_quant", Dtype::kI16, {1}, "{}")) ==
+        "comfy_quant is I16 [1], not U8 with one dimension");
+  CHECK(fault(tensor("a.comfy_quant", Dtype::kI8, {2}, "{}")).empty());
   const Opened header({codes("a.weight", Dtype::kI8)},
                       {{"_quantization_metadata", R"({"layers": {"a": 1}})"}});
   CHECK(header.file.header_fault.find("_quantization_metadata is not JSON with an object") == 0);

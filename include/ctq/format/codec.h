@@ -175,7 +175,7 @@ at::Tensor decode(const Encoded& encoded);
 at::Tensor decode_codes(const Encoded& encoded);
 
 /// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last
-/// row is among them.
+/// row is among them. Of an incoherent codec they mean something in the space of the codes only (decode_codes()).
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t count);
 
 /// For every scale the nearest one that the format can store. scales: float32 [tiles down, tiles across];

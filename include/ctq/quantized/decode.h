@@ -33,6 +33,10 @@ float log_scale(const QuantizedFile& file, const Layer& layer);
 /// it.
 at::Tensor load(const QuantizedFile& file, const model::Checkpoint::Entry& entry);
 
+/// What holds a tensor of the model: the tensor of that name, or the codes that stand for it; null where the
+/// file has neither.
+const model::Checkpoint::Entry* weight_named(const QuantizedFile& file, std::string_view tensor);
+
 /// Shape of what load() gives.
 std::vector<int64_t> shape_of(const QuantizedFile& file, const model::Checkpoint::Entry& entry);
 

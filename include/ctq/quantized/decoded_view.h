@@ -28,7 +28,10 @@ class DecodedView {
   model::Checkpoint checkpoint_;
 };
 
-/// Type of the weight that a layer had: of "orig_dtype" in its marker, else BF16.
+/// Type of the weight that a layer had: of "orig_dtype" in its marker, or what the dialect says, else BF16.
 safetensors::Dtype plain_dtype(const Layer& layer);
+
+/// Takes out what the header says of codes that are not there any more.
+void erase_quantization(safetensors::Metadata& metadata, const QuantizedFile& file);
 
 }  // namespace ctq::quantized

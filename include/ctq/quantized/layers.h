@@ -13,7 +13,8 @@
 
 namespace ctq::quantized {
 
-/// Who says that a weight is quantized (docs/files.md, "Dialects").
+/// Who says that a weight is quantized, and how (docs/files.md, "Dialects"). What is told of each stands in
+/// one table, src/quantized/dialects.cpp.
 enum class Dialect : uint8_t {
   kMarker,     ///< <layer>.comfy_quant; where the header has a map too, its marker wins
   kHeader,     ///< the header's `_quantization_metadata` alone
@@ -21,10 +22,28 @@ enum class Dialect : uint8_t {
   kLogScales,  ///< one-byte <layer>.scale_weight in a file with a tensor `scale_format`
   kUnmarked,   ///< 8-bit codes with a scale and nothing else: readers guess
   kRaw,        ///< FP8 values that need no scale
+  // Of other programs.
+  kScaleInv,           ///< <tensor>_scale_inv, which is multiplied all the same
+  kPlainScale,         ///< <layer>.scale beside codes: SDNQ, DeepSeek
+  kQscale,             ///< <layer>.qscale_weight: Mistral
+  kBitsandbytes,       ///< NF4, FP4 and LLM.int8
+  kQuanto,             ///< <tensor>._data
+  kTorchao,            ///< <layer>._weight_qdata
+  kCompressedTensors,  ///< <layer>.weight_packed, or zero points beside a scale
+  kGptq,               ///< <layer>.qweight, packed along in_features
+  kAwq,                ///< <layer>.qweight, packed along out_features
+  kHqq,                ///< <layer>.W_q
+  kNvfp4,              ///< NVFP4 without a marker, in ComfyUI's layout or ModelOpt's
+  kMxfp8,              ///< MXFP8 without a marker, in either order of its scales
+  kMxfp4,              ///< <tensor>_blocks and <tensor>_scales: gpt-oss
+  kNamed,              ///< recognised, but not decoded here: Layer::program says whose
+  kUnknown,            ///< codes beside tensors whose meaning nobody knows here
 };
 
-/// "comfy_quant", "header", "scaled_fp8", "log scales", "no marker", "raw".
+/// "comfy_quant", "header", "scaled_fp8", "log scales", "no marker", "raw", "bitsandbytes" ...
 std::string_view dialect_name(Dialect dialect);
+/// Whether another program's tensors stand for the weight, which no marker or scale of ComfyUI's describes.
+bool is_foreign(Dialect dialect);
 
 /// A quantized layer, as the file describes it. Nothing is checked: ctq/verify does that.
 struct Layer {
@@ -37,6 +56,19 @@ struct Layer {
   const model::Checkpoint::Entry* weight = nullptr;                           ///< null when the file lacks it
   std::map<std::string, const model::Checkpoint::Entry*, std::less<>> sides;  ///< by role: "weight_scale"
 
+  // Of foreign dialects.
+  std::string program;               ///< of kNamed: "nunchaku (SVDQuant)"
+  std::string fault;                 ///< why it cannot be decoded, as far as headers tell
+  bool order_unknown = false;        ///< that is the fault, and QuantizedFile::scale_order would mend it
+  std::string scale_role;            ///< of the one scale that codes are multiplied by; else empty
+  std::string tensor;                ///< name of the plain weight, where it is not <name>.weight
+  std::vector<int64_t> plain_shape;  ///< of that weight
+  std::string plain_type;            ///< what it was before: "bfloat16"; empty where nothing says so
+
+  /// "nunchaku (SVDQuant)", or the dialect's name.
+  std::string_view dialect_label() const;
+  /// The tensor that the codes stand for.
+  std::string plain_name() const;
   /// The tensor of that role, or null.
   const model::Checkpoint::Entry* side(std::string_view role) const;
   /// The scale by its current or its legacy name, or null.
@@ -72,6 +104,17 @@ struct QuantizedFile {
   std::string header_fault;             ///< why the header's map cannot be read
   bool has_header_map = false;
   std::optional<LogScales> log_scales;
+
+  /// Readers of layouts of NVFP4 and MXFP8 that no marker tells apart.
+  enum class ScaleOrder : uint8_t {
+    kUnknown,   ///< shapes fit both, and values do not tell
+    kSwizzled,  ///< ComfyUI: scales in the order of tensor cores, the even column in the high nibble
+    kRows,      ///< ModelOpt, compressed-tensors: scales row by row, the even column in the low nibble
+  };
+  ScaleOrder scale_order = ScaleOrder::kUnknown;  ///< of unmarked layers of both formats
+
+  std::map<std::string, size_t, std::less<>> weights;  ///< index of the layer by its weight's tensor
+  std::map<std::string, size_t, std::less<>> parts;    ///< the same for all other tensors of layers
 
   const Layer* find(std::string_view layer) const;
   /// The layer whose weight this tensor is, or null.
