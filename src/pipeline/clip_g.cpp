@@ -43,13 +43,20 @@ at::Tensor scaled_codes(const at::Tensor& weight) {
   return encoded->codes;
 }
 
-ClipGValues values_of(const at::Tensor& weight, bool count_beyond) {
+/// In a plain cast: half of the smallest E4M3 number, which rounds to the even 0.
+constexpr float kRoundsToZero = 0x1p-10f;
+
+/// scaled: with a scale of its own, else by a plain cast
+ClipGValues values_of(const at::Tensor& weight, bool scaled) {
   const linalg::Extent extent = linalg::extent(weight);
   ClipGValues values{.max_abs = extent.amax,
                      .numel = weight.numel(),
                      .beyond = 0,
-                     .non_finite = extent.nan_count + extent.inf_count};
-  if (count_beyond && extent.amax > metrics::kLargestE4M3)
+                     .non_finite = extent.nan_count + extent.inf_count,
+                     .vanishes = false};
+  values.vanishes = extent.amax > 0 && (scaled ? scaled_codec().absmax(extent.amax, /*whole=*/0).factor == 0
+                                               : extent.amax <= kRoundsToZero);
+  if (!scaled && extent.amax > metrics::kLargestE4M3)
     values.beyond = weight.abs().gt(metrics::kLargestE4M3).sum().item<int64_t>() - extent.inf_count;
   return values;
 }
@@ -64,7 +71,7 @@ ClipGSurvey survey_clip_g(const plan::ClipGPlan& plan) {
     for (const ClipGPart& part : tensor.parts) {
       const at::Tensor rows = rows_of(tensor, part);
       if (part.fp8) {
-        survey.fp8[part.info.name] = values_of(rows, /*count_beyond=*/!plan.scaled);
+        survey.fp8[part.info.name] = values_of(rows, plan.scaled);
       } else if (!linalg::extent(rows).finite()) {
         survey.non_finite_kept.push_back(part.info.name);
       }
@@ -79,6 +86,8 @@ plan::ValueFindings findings_of(const ClipGSurvey& survey, bool keep_beyond) {
   for (const auto& [name, values] : survey.fp8) {
     if (values.non_finite > 0) {
       findings[name] = fmt::format("{} values are NaN or infinite", values.non_finite);
+    } else if (values.vanishes) {
+      findings[name] = fmt::format("values of at most {:.6g}, which are all zeros in FP8", values.max_abs);
     } else if (keep_beyond && values.beyond > 0) {
       findings[name] = fmt::format("{} values beyond 448", values.beyond);
     }
@@ -109,7 +118,7 @@ void write_clip_g(const plan::ClipGPlan& plan, const ClipGSurvey& survey, const 
                       format::marker_json(scaled_codec(), /*block_size=*/0, {}));
     }
   }
-  safetensors::Metadata metadata = checkpoint.metadata();
+  safetensors::Metadata metadata = rewrite::copied_metadata(checkpoint);
   metadata.emplace("format", "pt");
   output.write(path, metadata);
 }

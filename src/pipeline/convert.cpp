@@ -26,6 +26,7 @@
 #include "partition.h"
 #include "placement.h"
 #include "read_ahead.h"
+#include "value_findings.h"
 #include "write_behind.h"
 
 namespace ctq::pipeline {
@@ -35,26 +36,12 @@ using plan::Decision;
 using plan::TensorPlan;
 using Clock = std::chrono::steady_clock;
 
-constexpr float kLargestHalf = 65504.0f;
-
 double seconds_since(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
 std::span<const std::byte> bytes_of(const at::Tensor& tensor) {
   return {static_cast<const std::byte*>(tensor.const_data_ptr()), tensor.nbytes()};
-}
-
-/// Why a weight cannot be quantized as planned because of its values; empty when it can. Reads the whole
-/// weight.
-std::string value_finding(const TensorPlan& tensor) {
-  const linalg::Extent extent = linalg::extent(model::load(*tensor.source));
-  if (!extent.finite())
-    return fmt::format("{} NaN and {} infinite values", extent.nan_count, extent.inf_count);
-  if (tensor.decision == Decision::kCast && extent.amax > kLargestHalf) {
-    return fmt::format("largest magnitude {:.6g} is beyond float16's {}", extent.amax, kLargestHalf);
-  }
-  return "";
 }
 
 bool is_float_vector(const TensorPlan& tensor) {
@@ -152,7 +139,7 @@ class Run {
     if (options.time_budget) budget_.emplace(*options.time_budget, options, rounding_);
   }
 
-  /// False when a weight turned out not to be quantizable: the run is then worthless.
+  /// False when a weight turned out not to be quantizable, which refused() names: the run is then worthless.
   bool carry_out(Result& result) {
     try {
       if (!convert_tensors(result)) return false;
@@ -171,8 +158,16 @@ class Run {
     result.written = outputs_.commit();
     return true;
   }
+  const plan::ValueFindings& refused() const { return refused_; }
 
  private:
+  /// Ends the run. Always false.
+  bool refuse(const TensorPlan& tensor, std::string finding) {
+    tensor.source->file->release(*tensor.source->info);
+    refused_[tensor.source->name()] = std::move(finding);
+    return false;
+  }
+
   bool convert_tensors(Result& result) {
     std::vector<const TensorPlan*> order =
         in_reading_order(plan_, options_.bias_correction != BiasCorrection::kNone);
@@ -205,7 +200,10 @@ class Run {
     const auto ranked = budget_->rank(order, [&](const TensorPlan& tensor) -> std::optional<double> {
       const at::Tensor weight = values_of(tensor);
       auto nearest = rounding_.nearest(tensor, weight, shared_largest(tensor));
-      if (!nearest) return std::nullopt;
+      if (!nearest) {
+        refuse(tensor, no_encoding_fault(weight));
+        return std::nullopt;
+      }
       return rounding_.error(tensor, weight, {std::move(*nearest), std::nullopt});
     });
     if (ranked) events_.ranked(*ranked);
@@ -306,7 +304,8 @@ class Run {
   }
 
   bool cast(const TensorPlan& tensor) {
-    if (!value_finding(tensor).empty()) return false;
+    if (std::string finding = value_finding(tensor, options_.optimizer.quip_seed); !finding.empty())
+      return refuse(tensor, std::move(finding));
     store(tensor, {values_of(tensor).to(at::kHalf).cpu()});
     return true;
   }
@@ -322,8 +321,10 @@ class Run {
     const at::Tensor weight = values_of(tensor, place.device);
     const LayerRounding::Bounds bounds{.layer_bytes = place.layer_bytes, .largest = shared_largest(tensor)};
     auto outcome = budget_ ? budget_->round(tensor, weight, bounds) : rounding_.round(tensor, weight, bounds);
-    if (!outcome) return false;
+    if (!outcome) return refuse(tensor, no_encoding_fault(weight));
     const format::Encoded& encoded = outcome->encoded;
+    if (std::string fault = encoding_fault(weight, encoded); !fault.empty())
+      return refuse(tensor, std::move(fault));
     record_.optimized = std::move(outcome->optimized);
     const TensorPlan* bias = bias_of(plan_, tensor);
     const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
@@ -388,6 +389,7 @@ class Run {
   std::map<std::string_view, float> shared_largest_;      ///< by weights that share a scale
   std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
   size_t biases_corrected_ = 0;
+  plan::ValueFindings refused_;
   DoneRecord record_;  ///< of the tensor that is worked on
   OutputSet outputs_;
   WriteBehind writes_;
@@ -395,12 +397,12 @@ class Run {
 
 /// Values are only seen while reading, after the header is written: the first surprise has all weights looked
 /// at, once.
-plan::ValueFindings look_at_values(const plan::Plan& plan) {
+plan::ValueFindings look_at_values(const plan::Plan& plan, uint64_t sign_seed) {
   plan::ValueFindings findings;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize && tensor.decision != Decision::kCast) continue;
     throw_if_cancelled();
-    if (std::string finding = value_finding(tensor); !finding.empty())
+    if (std::string finding = value_finding(tensor, sign_seed); !finding.empty())
       findings[tensor.source->name()] = std::move(finding);
     tensor.source->file->release(*tensor.source->info);
   }
@@ -438,21 +440,22 @@ class Work {
     make_plan();
     // All parts must know of the weights that change the plan.
     if (run_.partition && result_.findings.empty()) {
-      find_values();
+      add_findings(look_at_values(whole_, run_.optimizer.quip_seed));
       if (!result_.findings.empty()) make_plan();
     }
     events_.started(whole_, run_);
     if (!result_.findings.empty()) events_.restarted(result_.findings);
-    bool done = convert_once();
-    if (!done) {
-      find_values();
-      events_.restarted(result_.findings);
+    for (auto refused = convert_once(); !refused.empty(); refused = convert_once()) {
+      // The first surprise has all weights looked at; later ones are of values that smoothing or sharing
+      // made.
+      if (result_.findings.empty()) refused.merge(look_at_values(whole_, run_.optimizer.quip_seed));
+      refuse_in_part(refused);
+      add_findings(refused);
+      events_.restarted(refused);
       result_.quality.clear();
       result_.optimized = result_.guarded = 0;
       make_plan();
-      done = convert_once();
     }
-    if (!done) fail(ErrorCode::kFailure, "{}: the file changed while it was read", checkpoint_.path());
     return std::move(result_);
   }
 
@@ -460,6 +463,7 @@ class Work {
   void make_plan() {
     const std::string name = std::filesystem::path(run_.output).filename().string();
     whole_ = plan::make_plan(checkpoint_, options_, name, result_.findings);
+    refuse_inputs_as_outputs();
     const LayerMethods methods(checkpoint_, run_.optimizer, run_.recording, run_.lora);
     check_memory(whole_, methods, run_);
     if (!run_.partition) {
@@ -469,17 +473,46 @@ class Work {
     result_.plan = part_of(whole_, *run_.partition, methods);
   }
 
-  void find_values() {
-    result_.findings = look_at_values(whole_);
-    if (!run_.strict || result_.findings.empty()) return;
-    const auto& [tensor, finding] = *result_.findings.begin();
-    fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized",
+  /// Shards have names that --output does not show.
+  void refuse_inputs_as_outputs() const {
+    const std::filesystem::path folder = std::filesystem::path(run_.output).parent_path();
+    for (const plan::OutputFile& file : whole_.files) {
+      for (const std::string& input : checkpoint_.files()) {
+        std::error_code error;
+        if (std::filesystem::equivalent(folder / file.name, input, error))
+          fail(ErrorCode::kUsage,
+               "argument --output: its file '{}' is the input file '{}'; choose another name (got '{}')",
+               printable(file.name), input, run_.output);
+      }
+    }
+  }
+
+  void add_findings(const plan::ValueFindings& findings) {
+    if (run_.strict && !findings.empty()) {
+      const auto& [tensor, finding] = *findings.begin();
+      fail(ErrorCode::kFailure, "tensor '{}' has {} (--strict); without --strict it is copied unquantized",
+           printable(tensor), finding);
+    }
+    for (const auto& [tensor, finding] : findings) {
+      const bool is_new = result_.findings.emplace(tensor, finding).second;
+      TORCH_INTERNAL_ASSERT(is_new, "a weight that is kept was quantized: ", tensor);
+    }
+  }
+
+  /// The other parts made their plan without what shows here alone.
+  void refuse_in_part(const plan::ValueFindings& findings) const {
+    if (!run_.partition) return;
+    const auto& [tensor, finding] = *findings.begin();
+    fail(ErrorCode::kFailure,
+         "tensor '{}' has {}, which the other parts do not know; leave it out (--exclude-layers)",
          printable(tensor), finding);
   }
 
-  bool convert_once() {
+  /// Weights that turned out not to be quantizable, which makes the pass worthless; none: it is done.
+  plan::ValueFindings convert_once() {
     if (journal_) journal_->begin(result_.plan, result_.findings);
-    return Run(checkpoint_, whole_, result_.plan, run_, journal_, events_).carry_out(result_);
+    Run run(checkpoint_, whole_, result_.plan, run_, journal_, events_);
+    return run.carry_out(result_) ? plan::ValueFindings() : run.refused();
   }
 
   const model::Checkpoint& checkpoint_;

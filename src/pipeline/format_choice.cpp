@@ -12,6 +12,7 @@
 #include "ctq/base/text.h"
 #include "layer_rounding.h"
 #include "placement.h"
+#include "value_findings.h"
 
 namespace ctq::pipeline {
 namespace {
@@ -110,7 +111,7 @@ class Chooser {
       plan::Options options = options_;
       options.measured = chosen(names, hulls, at).chosen;
       options.allow_empty = true;
-      return plan::make_plan(checkpoint_, options, name_).bytes_out;
+      return plan::make_plan(checkpoint_, options, name_, unheld_).bytes_out;
     };
     uint64_t bytes = planned_bytes();
     if (bytes > target_bytes)
@@ -150,26 +151,29 @@ class Chooser {
         const plan::TensorPlan& planned = *plan.find(layer.name);
         if (planned.decision != plan::Decision::kQuantize || planned.shape_fallback) continue;
         const auto error = error_of(planned, weight);
-        if (!error) break;  // not finite: the conversion says so
+        if (!error) continue;  // where no format holds it, the conversion says so
         layer.formats.push_back({planned.target, planned.bytes_out(), *error});
         if (enough(layer.formats.back())) break;
       }
       tensor.source->file->release(*tensor.source->info);
       ++index;
-      if (layer.formats.empty()) continue;
+      if (layer.formats.empty()) {
+        unheld_[layer.name] = "values that no format holds";
+        continue;
+      }
       events_.measured(layer, index, count);
       done(layer);
     }
   }
 
-  /// As it would be stored; nothing where the weight is not finite.
+  /// As it would be stored; nothing where the format cannot hold it.
   std::optional<double> error_of(const plan::TensorPlan& planned, const at::Tensor& weight) {
     const LayerMethods::Choice choice = rounding_.methods().choice(planned);
     const LayerWork work = layer_work(planned, choice, run_, run_.device);
     return placement_.in_room(planned, work, [&](const Place& place) -> std::optional<double> {
       const at::Tensor there = weight.to(place.device);
       const auto outcome = rounding_.round(planned, there, {.layer_bytes = place.layer_bytes});
-      if (!outcome) return std::nullopt;
+      if (!outcome || !encoding_fault(there, outcome->encoded).empty()) return std::nullopt;
       return rounding_.error(planned, there, *outcome);
     });
   }
@@ -218,6 +222,7 @@ class Chooser {
   LayerRounding rounding_;
   Placement placement_;
   std::vector<plan::Plan> plans_;  ///< by format
+  plan::ValueFindings unheld_;     ///< weights that the conversion is going to keep
 };
 
 }  // namespace

@@ -8,6 +8,7 @@
 
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
+#include "ctq/linalg/tiles.h"
 #include "ctq/metrics/error.h"
 #include "ctq/optimize/subspace.h"
 #include "layer_memory.h"
@@ -76,6 +77,17 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, const o
   return all;
 }
 
+/// The weight's largest magnitude, where float32 cannot hold what optimizers sum up, squares of values and of
+/// much smaller errors: they could tell no codes apart. 0: it can.
+float beyond_squares(const at::Tensor& weight, const format::Encoded& nearest) {
+  constexpr float kLeast = 1e-15f, kMost = 1e15f;
+  const auto most_of = [](const at::Tensor& x) { return x.numel() > 0 ? x.abs().max().item<float>() : 0.0f; };
+  float largest = most_of(nearest.scales) * nearest.codec->grid().max_abs();
+  if (nearest.zeros.defined()) largest = std::max(largest, most_of(nearest.zeros));
+  if (largest >= kLeast && largest <= kMost) return 0;
+  return linalg::extent(weight).amax;
+}
+
 }  // namespace
 
 std::optional<format::Encoded> LayerRounding::nearest(const plan::TensorPlan& tensor,
@@ -103,6 +115,11 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   const bool plain = choice.settings.method == Method::kNearest &&
                      !optimize::searches_scales(choice.settings, *tensor.target.codec);
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
+  if (const float largest = beyond_squares(weight, *nearest); largest > 0) {
+    warn("tensor '{}' has values up to {:.6g}, whose squares float32 cannot hold; it is rounded to nearest",
+         printable(tensor.source->name()), largest);
+    return Outcome{std::move(*nearest), std::nullopt};
+  }
   const LayerWork work = layer_work(tensor, choice, options_, device_);
   const auto steps = steps_within(work, bounds.layer_bytes);
   if (!steps) {

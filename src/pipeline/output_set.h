@@ -30,11 +30,13 @@ class OutputSet {
   void sync_data() {
     for (safetensors::Writer& file : files_) file.sync_data();
   }
-  /// Renames all files into place, the index last; returns the path a user opens.
+  /// Renames all files into place and returns the path a user opens. Of shards the index comes last; those
+  /// that an older index listed go.
   std::string commit();
 
  private:
   safetensors::Writer& file_of(const std::string& name);
+  void write_index(const std::string& index) const;
 
   std::string output_;
   safetensors::Unfinished unfinished_;

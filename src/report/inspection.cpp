@@ -5,7 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "ctq/base/text.h"
-#include "ctq/plan/presets.h"
+#include "ctq/families/parts.h"
 #include "ctq/report/file_report.h"
 
 namespace ctq::report {
@@ -54,8 +54,7 @@ Totals totals(const QuantizedFile& file, const InspectionParts& parts) {
   }
   for (const Layer& layer : file.layers) {
     if (!is_wanted(parts, layer.name)) continue;
-    Count& format =
-        sums.by_format[fmt::format("{} ({})", format_word(layer), quantized::dialect_name(layer.dialect))];
+    Count& format = sums.by_format[fmt::format("{} ({})", format_word(layer), layer.dialect_label())];
     ++format.count, format.bytes += layer_bytes(layer);
   }
   return sums;
@@ -81,6 +80,7 @@ std::string flags_text(const Layer& layer) {
   if (group && *group > 0) text += fmt::format(", groups of {}", *group);
   if (layer.marker.flag("full_precision_matrix_mult")) text += ", full precision";
   if (!layer.marker_fault.empty()) text += ", " + printable(layer.marker_fault);
+  if (!layer.fault.empty()) text += ", not decoded: " + layer.fault;
   return text;
 }
 
@@ -90,7 +90,12 @@ std::string layer_line(const Layer& layer) {
                                                shape_text(layer.weight->info->shape))
                                  : "no weight";
   return fmt::format("{:<60} {:<24} {:<12} {}{}{}\n", printable(layer.name, 60), format_word(layer),
-                     quantized::dialect_name(layer.dialect), weight, sides_text(layer), flags_text(layer));
+                     layer.dialect_label(), weight, sides_text(layer), flags_text(layer));
+}
+
+families::Parts parts_of(const model::Checkpoint& checkpoint) {
+  return families::Parts(checkpoint.names(),
+                         [&](std::string_view tensor) { return checkpoint.find(tensor)->info->shape; });
 }
 
 std::string summary_text(const QuantizedFile& file, const InspectionParts& parts) {
@@ -101,9 +106,14 @@ std::string summary_text(const QuantizedFile& file, const InspectionParts& parts
   if (!sums.by_format.empty()) text += "Quantized layers, with their scales:\n";
   for (const auto& [format, count] : sums.by_format)
     text += fmt::format("  {:<40} {:>6} layers   {:>10}\n", format, count.count, human_bytes(count.bytes));
-  const std::vector<std::string> names = file.checkpoint->names();
-  if (const std::string_view preset = plan::recognise_preset(names); !preset.empty())
-    text += fmt::format("The names are those of the family of --{}\n", preset);
+  const families::Parts models = parts_of(*file.checkpoint);
+  for (const families::Part& part : models.all()) {
+    if (part.family)
+      text += fmt::format("{} {}{}{}\n",
+                          part.prefix.empty() ? "Names of" : printable(part.prefix) + "*: names of",
+                          part.family->title, part.family->preset ? ": --" : "",
+                          part.family->preset ? part.family->preset->name : "");
+  }
   return text;
 }
 
@@ -114,7 +124,7 @@ ordered_json tensor_json(const safetensors::TensorInfo& info) {
 ordered_json layer_json(const Layer& layer) {
   ordered_json json = {{"name", layer.name},
                        {"format", layer.format},
-                       {"dialect", quantized::dialect_name(layer.dialect)},
+                       {"dialect", layer.dialect_label()},
                        {"marker", ordered_json::parse(layer.marker.text())},
                        {"shape", layer.shape()},
                        {"weight", layer.weight ? tensor_json(*layer.weight->info) : ordered_json(nullptr)},
@@ -122,6 +132,11 @@ ordered_json layer_json(const Layer& layer) {
   for (const auto& [role, side] : layer.sides) json["sides"][role] = tensor_json(*side->info);
   if (!layer.marker_fault.empty()) json["marker_fault"] = layer.marker_fault;
   return json;
+}
+
+std::string_view preset_of(const families::Parts& parts) {
+  const families::Part* main = parts.adapter() ? nullptr : parts.main();
+  return main && main->family->preset ? main->family->preset->name : std::string_view();
 }
 
 ordered_json counts_json(const std::map<std::string, Count>& counts, const char* what) {
@@ -181,12 +196,11 @@ std::string inspection_json(const QuantizedFile& file, const InspectionParts& pa
   if (parts.metadata) json["metadata"] = file.checkpoint->metadata();
   if (parts.summary) {
     const Totals sums = totals(file, parts);
-    const std::vector<std::string> names = file.checkpoint->names();
     json["summary"] = {{"tensors", sums.tensors},
                        {"bytes", sums.bytes},
                        {"dtypes", counts_json(sums.by_dtype, "tensors")},
                        {"formats", counts_json(sums.by_format, "layers")},
-                       {"preset", plan::recognise_preset(names)}};
+                       {"preset", preset_of(parts_of(*file.checkpoint))}};
   }
   if (findings) {
     json["problems"] = ordered_json::array();

@@ -1,6 +1,7 @@
 #include "ctq/rewrite/dequantize.h"
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
@@ -25,6 +26,14 @@ at::Tensor cast(const at::Tensor& weight, Dtype dtype, const std::string& name) 
   return plain;
 }
 
+[[noreturn]] void refuse_plain(const quantized::QuantizedFile& file) {
+  fail(ErrorCode::kBadInput, "{}: holds no quantized layer{}", file.checkpoint->path(),
+       file.strays.empty() ? ""
+                           : fmt::format("; scales that belong to none, such as '{}', are left out by edit "
+                                         "--remove-tensors, or by a conversion with --requantize",
+                                         printable(file.strays.front())));
+}
+
 }  // namespace
 
 Dequantized dequantize(const quantized::QuantizedFile& file, std::optional<Dtype> dtype,
@@ -36,7 +45,7 @@ Dequantized dequantize(const quantized::QuantizedFile& file, std::optional<Dtype
     if (layer && layer->has_codes()) {
       quantized::require_decodable(*layer);
       const Dtype plain = dtype.value_or(quantized::plain_dtype(*layer));
-      output.make(entry.name(), plain, layer->shape(), entry, [&file, layer, plain] {
+      output.make(layer->plain_name(), plain, layer->shape(), entry, [&file, layer, plain] {
         return cast(quantized::decode(file, *layer), plain, layer->name);
       });
       ++done.decoded;
@@ -47,10 +56,9 @@ Dequantized dequantize(const quantized::QuantizedFile& file, std::optional<Dtype
       ++done.copied;
     }
   }
-  if (done.decoded == 0) fail(ErrorCode::kBadInput, "{}: holds no quantized layer", file.checkpoint->path());
-  safetensors::Metadata metadata = file.checkpoint->metadata();
-  metadata.erase("_quantization_metadata");
-  metadata.erase("ctq.scale8");
+  if (done.decoded == 0) refuse_plain(file);
+  safetensors::Metadata metadata = copied_metadata(*file.checkpoint);
+  quantized::erase_quantization(metadata, file);
   output.write(path, metadata);
   return done;
 }

@@ -1,10 +1,13 @@
 #include "ctq/rewrite/edit.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/format/layout.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/rewrite/output.h"
 
 namespace ctq::rewrite {
@@ -23,6 +26,11 @@ std::string marker_text(const Layer& layer) {
     fail(ErrorCode::kBadInput, "layer '{}': {}", printable(layer.name), layer.marker_fault);
   const auto* tensor = layer.side("comfy_quant");
   return tensor && !layer.marker_differs ? quantized::text_of(*tensor) : layer.marker.text();
+}
+
+bool has_prefix(const std::map<std::string, std::string>& markers) {
+  return std::ranges::any_of(
+      markers, [](const auto& layer) { return !model::checkpoint_prefix(layer.first).empty(); });
 }
 
 }  // namespace
@@ -46,7 +54,8 @@ Edited edit(const quantized::QuantizedFile& file, const Edits& edits, const std:
     ++done.changed;
     for (const auto& [key, value] : edits.keys.set) ++done.set[key];
   }
-  if (done.layers == 0)
+  const bool of_markers = !edits.keys.remove.empty() || !edits.keys.set.empty() || edits.save_metadata;
+  if (done.layers == 0 && (of_markers || !edits.drop_tensors))
     fail(ErrorCode::kBadInput, "{}: holds no layer with a marker '<layer>.comfy_quant'",
          file.checkpoint->path());
 
@@ -72,8 +81,11 @@ Edited edit(const quantized::QuantizedFile& file, const Edits& edits, const std:
       ++done.created;
     }
   }
-  safetensors::Metadata metadata = file.checkpoint->metadata();
-  if (edits.save_metadata) {
+  safetensors::Metadata metadata = copied_metadata(*file.checkpoint);
+  if (edits.save_metadata && has_prefix(texts)) {
+    metadata.erase("_quantization_metadata");
+    done.map_left_out = true;
+  } else if (edits.save_metadata) {
     metadata["_quantization_metadata"] = format::quantization_metadata_json(texts);
   } else if (const auto header = metadata.find("_quantization_metadata"); header != metadata.end()) {
     if (!file.header_fault.empty())

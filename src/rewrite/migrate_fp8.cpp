@@ -8,10 +8,10 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
 #include "ctq/format/marker_json.h"
-#include "ctq/quantized/scale_tiles.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/rewrite/migrate.h"
+#include "marker_of_scale.h"
 #include "mover.h"
 
 namespace ctq::rewrite {
@@ -62,24 +62,6 @@ std::vector<int64_t> scale_shape(const Layer& layer, const Entry& scale) {
   return shape;
 }
 
-std::string marker_of(const Layer& layer, const std::vector<int64_t>& scale, bool full_precision) {
-  const std::vector<int64_t>& weight = layer.weight->info->shape;
-  const std::string format = quantized::format_of_scale(layer.weight->info->dtype, weight, scale);
-  if (format.empty()) {
-    fail(ErrorCode::kBadInput, "layer '{}': a scale {} belongs to no format for a weight {}",
-         printable(layer.name), shape_text(scale), shape_text(weight));
-  }
-  format::KeyChanges keys{.remove = {}, .set = {{"format", fmt::format("\"{}\"", format)}}};
-  if (full_precision) keys.set.emplace_back("full_precision_matrix_mult", "true");
-  const bool blocks = format.ends_with("_blockwise") || format.ends_with("_block3d");
-  if (blocks) {
-    const auto tiles = quantized::tiles_of_scale(scale, weight[0], weight[1]).value();
-    const int64_t edge = format.ends_with("_block3d") ? tiles.cols : std::min(tiles.rows, tiles.cols);
-    keys.set.emplace_back("group_size", std::to_string(edge));
-  }
-  return format::edited_marker("{}", keys);
-}
-
 void refuse_low_precision(const QuantizedFile& file, const MigrationOptions& options) {
   if (!options.high_precision) return;
   std::vector<std::string> violations;
@@ -119,11 +101,11 @@ Migrated fp8_to_comfy(const QuantizedFile& file, const MigrationOptions& options
     if (!mover.rename(layer.side("scale_input"), layer.name + ".input_scale") && options.unit_input_scales)
       mover.output().put_scalar(layer.name + ".input_scale", 1), ++done.added;
     mover.mark(layer.name,
-               marker_of(layer, shape, options.full_precision_matrix_mult || is_full_precision(file, layer)));
+               marker_of_scale(layer, shape, options.full_precision_matrix_mult || is_full_precision(file, layer)));
     ++done.layers;
   }
   if (done.layers == 0) refuse(file, "has no FP8 layer with a `scale_weight`");
-  mover.write(path, options.save_metadata ? HeaderMap::kWritten : HeaderMap::kAsSource);
+  done.map_left_out = mover.write(path, options.save_metadata ? HeaderMap::kWritten : HeaderMap::kAsSource);
   return done;
 }
 
@@ -144,7 +126,7 @@ Migrated comfy_to_fp8(const QuantizedFile& file, const MigrationOptions&, const 
     mover.rename(scale, layer.name + ".scale_weight");
     mover.rename(layer.side("input_scale"), layer.name + ".scale_input");
     mover.drop(layer.name + ".comfy_quant");
-    tokens.insert(fmt::format("{}scaled_fp8", model::model_prefix(layer.name)));
+    tokens.insert(fmt::format("{}scaled_fp8", model::checkpoint_prefix(layer.name)));
     ++done.layers;
   }
   if (done.layers == 0) refuse(file, "has no FP8 layer with a marker");
@@ -185,7 +167,8 @@ Migrated clean_fp8(const QuantizedFile& file, const MigrationOptions& options, c
       continue;
     }
     ++done.layers;
-    if (file.scaled_fp8.empty()) tokens.insert(fmt::format("{}scaled_fp8", model::model_prefix(layer.name)));
+    if (file.scaled_fp8.empty())
+      tokens.insert(fmt::format("{}scaled_fp8", model::checkpoint_prefix(layer.name)));
     if (options.unit_input_scales && !layer.side("scale_input"))
       mover.output().put_scalar(layer.name + ".scale_input", 1), ++done.added;
   }

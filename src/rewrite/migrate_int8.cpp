@@ -108,7 +108,7 @@ Migrated int8_to_comfy(const quantized::QuantizedFile& file, const MigrationOpti
          "{}: has no INT8 layer without a marker, or with one that contradicts its scale",
          file.checkpoint->path());
   }
-  mover.write(path, options.save_metadata ? HeaderMap::kWritten : HeaderMap::kAsSource);
+  done.map_left_out = mover.write(path, options.save_metadata ? HeaderMap::kWritten : HeaderMap::kAsSource);
   return done;
 }
 

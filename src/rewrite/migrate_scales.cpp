@@ -8,8 +8,8 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
 #include "ctq/format/marker_json.h"
+#include "ctq/model/layer_names.h"
 #include "ctq/quantized/decode.h"
 #include "ctq/rewrite/migrate.h"
 #include "mover.h"
@@ -67,7 +67,7 @@ Migrated log_scales_to_f32(const QuantizedFile& file, const MigrationOptions& op
     if (!options.comfy_layout) {
       mover.output().put_scalar(layer.name + ".scale_weight", scale);
       if (file.scaled_fp8.empty())
-        tokens.insert(fmt::format("{}scaled_fp8", model::model_prefix(layer.name)));
+        tokens.insert(fmt::format("{}scaled_fp8", model::checkpoint_prefix(layer.name)));
       continue;
     }
     mover.output().put_scalar(layer.name + ".weight_scale", scale);

@@ -1,10 +1,21 @@
 #include "mover.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "ctq/format/layout.h"
+#include "ctq/model/layer_names.h"
 
 namespace ctq::rewrite {
+namespace {
+
+bool has_prefix(const quantized::QuantizedFile& file) {
+  return std::ranges::any_of(file.layers, [](const quantized::Layer& layer) {
+    return !model::checkpoint_prefix(layer.name).empty();
+  });
+}
+
+}  // namespace
 
 using quantized::Dialect;
 using quantized::Layer;
@@ -32,7 +43,9 @@ size_t Mover::drop_scales(const Layer& layer) {
   return dropped;
 }
 
-void Mover::write(const std::string& path, HeaderMap map) {
+bool Mover::write(const std::string& path, HeaderMap map) {
+  const bool left_out = map == HeaderMap::kWritten && has_prefix(file_);
+  if (left_out) map = HeaderMap::kAsSource;
   metadata_.erase("_quantization_metadata");
   if (map == HeaderMap::kWritten || (map == HeaderMap::kAsSource && file_.has_header_map)) {
     for (const Layer& layer : file_.layers) {
@@ -45,6 +58,7 @@ void Mover::write(const std::string& path, HeaderMap map) {
     if (!taken_.contains(entry.name())) output_.copy(entry);
   }
   output_.write(path, metadata_);
+  return left_out;
 }
 
 }  // namespace ctq::rewrite

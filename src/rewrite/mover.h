@@ -13,14 +13,15 @@ namespace ctq::rewrite {
 /// Whether the header repeats the markers.
 enum class HeaderMap : uint8_t {
   kAsSource,  ///< where it did before
-  kWritten,
+  kWritten,   ///< but in a file whose layers have the prefix of a model, with which ComfyUI's loaders
+             ///< understand no names there: as the source
   kLeftOut,
 };
 
 class Mover {
  public:
   explicit Mover(const quantized::QuantizedFile& file)
-      : file_(file), metadata_(file.checkpoint->metadata()) {}
+      : file_(file), metadata_(copied_metadata(*file.checkpoint)) {}
 
   Output& output() { return output_; }
   safetensors::Metadata& metadata() { return metadata_; }
@@ -34,8 +35,8 @@ class Mover {
   /// Drops the scales of a weight that was kept; their number.
   size_t drop_scales(const quantized::Layer& layer);
 
-  /// Copies what is left and writes the file.
-  void write(const std::string& path, HeaderMap map = HeaderMap::kAsSource);
+  /// Copies what is left and writes the file. Whether a header's map that was to be written is left out.
+  bool write(const std::string& path, HeaderMap map = HeaderMap::kAsSource);
 
  private:
   const quantized::QuantizedFile& file_;

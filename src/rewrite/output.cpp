@@ -9,6 +9,8 @@
 #include <ATen/ATen.h>
 
 #include "ctq/base/cancel.h"
+#include "ctq/base/log.h"
+#include "ctq/model/metadata.h"
 #include "ctq/safetensors/writer.h"
 
 namespace ctq::rewrite {
@@ -23,6 +25,12 @@ safetensors::TensorInfo info_of(std::string name, safetensors::Dtype dtype, std:
 }
 
 }  // namespace
+
+safetensors::Metadata copied_metadata(const model::Checkpoint& checkpoint) {
+  if (const std::string words = model::left_out_words(checkpoint.metadata()); !words.empty())
+    spdlog::info("note: {}", words);
+  return model::without_content_hashes(checkpoint.metadata());
+}
 
 void Output::copy(const Entry& source, std::string name) {
   copy_as(source, name.empty() ? source.name() : std::move(name), source.info->shape);

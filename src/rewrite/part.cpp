@@ -10,6 +10,7 @@
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/model/metadata.h"
 #include "ctq/safetensors/reader.h"
 #include "ctq/safetensors/writer.h"
 
@@ -35,12 +36,12 @@ void add_part(Parts& parts, const std::string& path) {
   if (!label) fail(ErrorCode::kBadInput, "{}: is not a part that --partition wrote", path);
   if (parts.files.empty()) {
     parts.label = *label;
-    parts.metadata = std::move(metadata);
+    parts.metadata = model::without_content_hashes(std::move(metadata));
   } else {
     const std::string& first = parts.files.begin()->second.path();
     const PartLabel& other = parts.label;
     if (label->plan != other.plan || label->parts != other.parts || label->tensors != other.tensors ||
-        metadata != parts.metadata)
+        model::without_content_hashes(metadata) != parts.metadata)
       fail(ErrorCode::kBadInput,
            "{}: belongs to another plan than {}: other inputs, options or version (plans {} and {}, of {} "
            "and {} "

@@ -18,7 +18,7 @@ Written write_plain(const model::Checkpoint& checkpoint, const std::string& path
                 [&entry] { return model::in_stored_type(entry, model::load(entry)); });
     ++written.computed;
   }
-  output.write(path, checkpoint.metadata());
+  output.write(path, copied_metadata(checkpoint));
   return written;
 }
 

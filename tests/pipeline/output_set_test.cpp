@@ -83,6 +83,50 @@ TEST_CASE("output_set: shards and their index", "[pipeline]") {
   CHECK(text_of(Reader(dir / "x-00002-of-00002.safetensors"), "b") == "4444");
 }
 
+TEST_CASE("output_set: a commit that fails between two shards leaves no index of two generations",
+          "[pipeline]") {
+  const TempDir dir;
+  const Names names = {"x-00001-of-00002.safetensors", "x-00002-of-00002.safetensors"};
+  for (const std::string& name : names) test::write_file(dir / name, "older");
+  test::write_file(dir / "x.safetensors.index.json",
+                   safetensors::write_index({{"a", names[0]}, {"b", names[1]}}, 0));
+  plan::Plan plan;
+  plan.files = {file(names[0], {info("a", 2)}), file(names[1], {info("b", 4)})};
+  {
+    OutputSet outputs(plan, dir / "x.safetensors");
+    outputs.write("a", bytes("12"));
+    outputs.write("b", bytes("4444"));
+    // What a crash would do: the second rename does not happen.
+    std::filesystem::remove(dir / names[1]);
+    std::filesystem::create_directory(dir / names[1]);
+    test::write_file(dir / (names[1] + "/x"), "");
+    CHECK_THROWS_MATCHES(outputs.commit(), Error, HasCode(ErrorCode::kFailure, names[1]));
+  }
+  CHECK(dir.entries() == names);
+  CHECK_THROWS(model::Checkpoint::open(dir / names[0]));
+}
+
+TEST_CASE("output_set: shards of an older index go, others stay", "[pipeline]") {
+  const TempDir dir;
+  const Names older = {"x-00001-of-00003.safetensors", "x-00002-of-00003.safetensors",
+                       "x-00003-of-00003.safetensors"};
+  for (const std::string& name : older) test::write_file(dir / name, "older");
+  test::write_file(dir / "y-00001-of-00003.safetensors", "another model's");
+  test::write_file(
+      dir / "x.safetensors.index.json",
+      safetensors::write_index(
+          {{"a", older[0]}, {"b", older[1]}, {"c", older[2]}, {"d", "y-00001-of-00003.safetensors"}}, 0));
+  plan::Plan plan;
+  plan.files = {file("x-00001-of-00002.safetensors", {info("a", 2)}),
+                file("x-00002-of-00002.safetensors", {info("b", 4)})};
+  OutputSet outputs(plan, dir / "x.safetensors");
+  outputs.write("a", bytes("12"));
+  outputs.write("b", bytes("4444"));
+  outputs.commit();
+  CHECK(dir.entries() == Names{"x-00001-of-00002.safetensors", "x-00002-of-00002.safetensors",
+                               "x.safetensors.index.json", "y-00001-of-00003.safetensors"});
+}
+
 TEST_CASE("output_set: without commit nothing is left, and an older file is as it was", "[pipeline]") {
   const TempDir dir;
   test::write_file(dir / "x.safetensors", "older");

@@ -16,6 +16,7 @@ struct ClipGValues {
   int64_t numel = 0;
   int64_t beyond = 0;  ///< magnitudes above 448, where that is what the cast can hold
   int64_t non_finite = 0;
+  bool vanishes = false;  ///< it is not zero, but all its codes would be
 };
 
 struct ClipGSurvey {
@@ -26,8 +27,8 @@ struct ClipGSurvey {
 /// Reads all float tensors once.
 ClipGSurvey survey_clip_g(const plan::ClipGPlan& plan);
 
-/// Weights that cannot become FP8: those with NaN or infinities, and, with keep_beyond, those with magnitudes
-/// above 448.
+/// Weights that cannot become FP8: those with NaN or infinities, those that vanish, and, with keep_beyond,
+/// those with magnitudes above 448.
 plan::ValueFindings findings_of(const ClipGSurvey& survey, bool keep_beyond);
 
 /// Writes the file, a tensor at a time. Tensors that are neither split nor FP8 keep their bytes.

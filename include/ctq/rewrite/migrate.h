@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include "ctq/quantized/layers.h"
@@ -20,13 +21,15 @@ struct MigrationOptions {
   bool save_metadata = false;   ///< also writes the header's map of the markers
   int64_t marker_elements = 0;  ///< of `scaled_fp8`: 0 or 2
   bool comfy_layout = false;    ///< markers rather than `scaled_fp8`
+  std::optional<quantized::QuantizedFile::ScaleOrder> scale_order;  ///< where the file does not tell
   const quantized::QuantizedFile* tensor_scales = nullptr;  ///< where scales of whole weights are taken from
 };
 
 struct Migrated {
-  size_t layers = 0;   ///< rewritten
-  size_t dropped = 0;  ///< scales that belong to no FP8 weight
-  size_t added = 0;    ///< scales that were not there
+  size_t layers = 0;          ///< rewritten
+  size_t dropped = 0;         ///< scales that belong to no FP8 weight
+  size_t added = 0;           ///< scales that were not there
+  bool map_left_out = false;  ///< the header's map of the markers, because of prefixes
 };
 
 /// Writes `output` and returns what was done. All modes copy every tensor that they do not name, and the
@@ -73,5 +76,11 @@ Migrated log_scales_to_f32(const quantized::QuantizedFile& file, const Migration
 /// options  tensor_scales
 Migrated make_hybrid_mxfp8(const quantized::QuantizedFile& file, const MigrationOptions& options,
                            const std::string& output);
+
+/// Markers for codes that have scales only, in whatever dialect: one scale, rows or blocks by the scale's
+/// shape, NVFP4 and MXFP8 in either order, which become ComfyUI's. Scales become float32. Scales that belong
+/// to no codes are dropped. options  scale_order, full_precision_matrix_mult, save_metadata
+Migrated add_markers(const quantized::QuantizedFile& file, const MigrationOptions& options,
+                     const std::string& output);
 
 }  // namespace ctq::rewrite

@@ -13,6 +13,10 @@
 
 namespace ctq::rewrite {
 
+/// The header's metadata as a file with other tensors takes it over: without hashes of the content, which is
+/// logged.
+safetensors::Metadata copied_metadata(const model::Checkpoint& checkpoint);
+
 /// Collects what the file shall hold, then writes it a tensor at a time. The sources must outlive it.
 class Output {
  public:

@@ -1,0 +1,103 @@
+#include "value_findings.h"
+
+#include <algorithm>
+#include <limits>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "ctq/linalg/tiles.h"
+
+namespace ctq::pipeline {
+namespace {
+
+constexpr float kLargestFloat = std::numeric_limits<float>::max();
+constexpr float kLargestHalf = 65504.0f;
+constexpr float kHalvesToZero = 0x1p-25f;  // and all below: half of float16's smallest, which is even
+constexpr float kUsuallyEnough = 1e-4f;    // every format holds a weight that reaches it
+
+/// How many values are summed up to one on the way to the codes, and back.
+float summed(const format::Encoded& encoded) {
+  if (encoded.sign_row.defined()) return static_cast<float>(encoded.codes.numel());
+  return static_cast<float>(std::max<int64_t>(encoded.rotation_group, 1));
+}
+
+bool decodes_to_zero(const format::Encoded& encoded) {
+  const int64_t rows = encoded.codes.size(0);
+  constexpr int64_t kMostRows = 1024;
+  int64_t count = std::max<int64_t>(encoded.block_size, 1);
+  // A weight with values is told by its first rows.
+  for (int64_t row = 0; row < rows; row += count) {
+    if (row > 0 && count < kMostRows) count *= 2;
+    const format::Encoded some = format::rows_of(encoded, row, std::min(count, rows - row));
+    if (format::decode_codes(some).any().item<bool>()) return false;
+  }
+  return true;
+}
+
+/// About the largest magnitude that the codes stand for.
+float reach(const format::Encoded& encoded) {
+  return encoded.scales.max().item<float>() * encoded.codec->grid().max_abs();
+}
+
+bool decodes_to_finite(const format::Encoded& encoded) {
+  if (reach(encoded) <= kLargestFloat / 4 / summed(encoded)) return true;
+  return format::decode(encoded).isfinite().all().item<bool>();
+}
+
+/// Whether zeros were nearer to the weight: scales below the format's smallest are raised to that.
+bool is_worse_than_zeros(const at::Tensor& weight, const format::Encoded& encoded) {
+  if (reach(encoded) >= kUsuallyEnough) return false;
+  const at::Tensor original = weight.to(at::kDouble);
+  const at::Tensor error = format::decode(encoded).to(at::kDouble) - original;
+  return error.square().sum().item<double>() > original.square().sum().item<double>();
+}
+
+std::string cast_finding(float amax) {
+  if (amax > kLargestHalf)
+    return fmt::format("largest magnitude {:.6g} is beyond float16's {}", amax, kLargestHalf);
+  if (amax > 0 && amax <= kHalvesToZero)
+    return fmt::format("values of at most {:.6g}, which are all zeros in float16", amax);
+  return "";
+}
+
+}  // namespace
+
+std::string encoding_fault(const at::Tensor& weight, const format::Encoded& encoded) {
+  if (weight.numel() == 0) return "";
+  const bool zeros = decodes_to_zero(encoded);
+  if (zeros || is_worse_than_zeros(weight, encoded)) {
+    const float amax = linalg::extent(weight).amax;
+    if (amax > 0)
+      return fmt::format("values of at most {:.6g}, which {} in {}", amax,
+                         zeros ? "are all zeros" : "are lost", encoded.codec->label());
+  }
+  if (decodes_to_finite(encoded)) return "";
+  return fmt::format("values up to {:.6g}, which overflow float32 when {} is decoded",
+                     linalg::extent(weight).amax, encoded.codec->label());
+}
+
+std::string no_encoding_fault(const at::Tensor& weight) {
+  const linalg::Extent extent = linalg::extent(weight);
+  if (!extent.finite())
+    return fmt::format("{} NaN and {} infinite values", extent.nan_count, extent.inf_count);
+  return fmt::format("values up to {:.6g}, whose sums overflow float32 when the weight is rotated",
+                     extent.amax);
+}
+
+std::string value_finding(const plan::TensorPlan& tensor, uint64_t sign_seed) {
+  const at::Tensor weight = model::load(*tensor.source);
+  const linalg::Extent extent = linalg::extent(weight);
+  if (!extent.finite()) return no_encoding_fault(weight);
+  if (tensor.decision == plan::Decision::kCast) return cast_finding(extent.amax);
+  const plan::Target& target = tensor.target;
+  const bool usual =
+      extent.amax >= kUsuallyEnough &&
+      extent.amax < kLargestFloat / 4 / static_cast<float>(std::max<int64_t>(weight.numel(), 1));
+  if (usual || weight.numel() == 0) return "";
+  const auto encoded =
+      format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group, sign_seed);
+  return encoded ? encoding_fault(weight, *encoded) : no_encoding_fault(weight);
+}
+
+}  // namespace ctq::pipeline
