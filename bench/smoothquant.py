@@ -93,7 +93,7 @@ class Bench:
     def convert(self, source: str, *options: str) -> dict:
         output = self.folder / "out.safetensors"
         command = [BINARY, "-i", str(self.folder / f"{source}.safetensors"), "-o", str(output), "--comfy_quant", "--int8",
-                   "--scaling_mode", "row", *options]
+                   "--scaling_mode", "row", "--client", "any", *options]  # ComfyUI reads no scales under CLIP's names
         done = subprocess.run(command, capture_output=True, text=True)
         if done.returncode:
             sys.exit(f"{' '.join(command)}\n{done.stderr}")
