@@ -11,6 +11,13 @@
 
 namespace ctq::cli {
 
+OpenedFile::OpenedFile(const std::string& path, const model::Checkpoint& converted)
+    : checkpoint(model::Checkpoint::open(path)) {
+  if (const auto foreign = names::find_foreign(checkpoint); foreign && !names::find_foreign(converted))
+    renamed.emplace(checkpoint, *foreign);
+  quantized = quantized::find_layers(renamed ? renamed->checkpoint() : checkpoint);
+}
+
 const std::string& required(const Arguments& arguments, std::string_view option) {
   if (!arguments.given(option)) fail(ErrorCode::kUsage, "argument --{}: is required", option);
   return arguments.text(option);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -10,19 +11,23 @@
 
 #include "ctq/cli/arguments.h"
 #include "ctq/model/checkpoint.h"
+#include "ctq/names/renamed_view.h"
 #include "ctq/quantized/layers.h"
 
 namespace ctq::cli {
 
 /// A checkpoint with its quantized layers. Not movable: the second refers to the first.
 struct OpenedFile {
-  explicit OpenedFile(const std::string& path)
-      : checkpoint(model::Checkpoint::open(path)), quantized(quantized::find_layers(checkpoint)) {}
+  explicit OpenedFile(const std::string& path, safetensors::Shard shard = safetensors::Shard::kIsItsSet)
+      : checkpoint(model::Checkpoint::open(path, shard)), quantized(quantized::find_layers(checkpoint)) {}
+  /// What `converted` may have been made of: under ComfyUI's names where that one has them.
+  OpenedFile(const std::string& path, const model::Checkpoint& converted);
   OpenedFile(const OpenedFile&) = delete;
   OpenedFile& operator=(const OpenedFile&) = delete;
 
   model::Checkpoint checkpoint;
-  quantized::QuantizedFile quantized;
+  std::optional<names::RenamedView> renamed;
+  quantized::QuantizedFile quantized;  ///< of these names, else of the checkpoint
 };
 
 /// The text of an option; throws Error(kUsage) where it was not given.

@@ -3,6 +3,7 @@
 #include <filesystem>
 
 #include "ctq/base/error.h"
+#include "ctq/safetensors/index.h"
 
 namespace ctq::cli {
 namespace {
@@ -46,11 +47,12 @@ std::string input_stem(const std::string& input) {
   std::filesystem::path path(input);
   std::string name = path.filename().string();
   if (name.empty()) path = path.parent_path(), name = path.filename().string();  // "folder/"
-  for (const std::string_view suffix : {".safetensors.index.json", ".safetensors"}) {
-    if (name.ends_with(suffix)) {
-      name.resize(name.size() - suffix.size());
-      break;
-    }
+  if (const auto shard = safetensors::parse_shard_name(name)) {
+    name = shard->stem;
+  } else if (const size_t index = name.find(".safetensors.index."); index != std::string::npos) {
+    name.resize(index);
+  } else if (name.ends_with(".safetensors")) {
+    name.resize(name.size() - std::string_view(".safetensors").size());
   }
   return (path.parent_path() / name).string();
 }

@@ -1,5 +1,6 @@
 #include "ctq/cli/run.h"
 
+#include <exception>
 #include <map>
 #include <string_view>
 
@@ -13,6 +14,7 @@
 #include "cli/options/help_pages.h"
 #include "cli/options/mode_switches.h"
 #include "ctq/cli/arguments.h"
+#include "ctq/safetensors/reader.h"
 
 namespace ctq::cli {
 namespace {
@@ -30,7 +32,9 @@ const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> 
 
 }  // namespace
 
-int run(const std::vector<std::string>& words) {
+namespace {
+
+int run_words(const std::vector<std::string>& words) {
   if (print_requested_page(words)) return 0;
   check_command(words);
   const std::vector<std::string> args =
@@ -41,6 +45,20 @@ int run(const std::vector<std::string>& words) {
   const Arguments arguments = Arguments::parse(args);
   if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
   return run_conversion(make_settings(arguments), arguments);
+}
+
+}  // namespace
+
+int run(const std::vector<std::string>& words) {
+  int code = 0;
+  try {
+    code = run_words(words);
+  } catch (const std::exception&) {
+    safetensors::check_inputs();  // whatever came of an input that was taken away, that is the reason
+    throw;
+  }
+  safetensors::check_inputs();
+  return code;
 }
 
 }  // namespace ctq::cli

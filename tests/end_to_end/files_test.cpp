@@ -149,14 +149,14 @@ TEST_CASE("verify: each client has its own verdict", "[end_to_end]") {
     Words flags;
     int comfyui, custom, sd_cpp;
   };
-  const auto row = GENERATE(values<Row>({{{"--fp8", "--comfy_quant"}, 0, 0, 4},
-                                         {{"--fp8"}, 0, 0, 4},
+  const auto row = GENERATE(values<Row>({{{"--fp8", "--comfy_quant"}, 0, 0, 0},
+                                         {{"--fp8"}, 0, 0, 0},
                                          {{"--scaling_mode", "row", "--comfy_quant"}, 0, 0, 0},
                                          {{"--scaling_mode", "row", "--convrot"}, 0, 0, 0},
                                          {{"--scaling_mode", "tensor", "--comfy_quant"}, 0, 0, 4},
                                          {{"--scaling_mode", "row"}, 4, 0, 4},
                                          {{"--block_size", "32", "--comfy_quant"}, 4, 0, 4},
-                                         {{"--fp8", "--scaling_mode", "row", "--comfy_quant"}, 4, 0, 4},
+                                         {{"--fp8", "--scaling_mode", "row", "--comfy_quant"}, 4, 0, 0},
                                          {{"--fp16"}, 0, 0, 0}}));
   CAPTURE(row.flags);
   const std::string file = files.quantized("q.safetensors", row.flags);

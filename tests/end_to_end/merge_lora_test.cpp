@@ -1,5 +1,6 @@
 // LoRAs that are merged before the conversion, and instead of it.
 #include <algorithm>
+#include <filesystem>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -190,7 +191,8 @@ TEST_CASE("merge-lora: what does not belong to the model", "[end_to_end]") {
   CHECK_FALSE(std::filesystem::exists(files / "x.safetensors"));
 
   make_checkpoint(files / "part.safetensors",
-                  {stored("blk.0.norm.diff", at::ones({64})), stored("blk.9.norm.diff", at::ones({64}))});
+                  {stored("blk.0.norm.diff", at::ones({64})), stored("blk.0.out.diff", at::ones({64, 64})),
+                   stored("blk.9.norm.diff", at::ones({64}))});
   CHECK(convert({"--merge-lora", files / "part.safetensors"}, 0).find("blk.9.norm") != std::string::npos);
   CHECK(convert({"--merge-lora", files / "part.safetensors", "--strict"}, 1).find("blk.9.norm") !=
         std::string::npos);
@@ -260,4 +262,44 @@ TEST_CASE("merge-lora: values are judged as merged", "[end_to_end]") {
                  1)
             .err.find("blk.0.norm.weight") != std::string::npos);
   CHECK_FALSE(std::filesystem::exists(halves / "x.safetensors"));
+}
+
+TEST_CASE(
+    "merge-lora: one of which half matches nothing is refused, but for layers of another model of the "
+    "pipeline",
+    "[lora]") {
+  const Folder files;
+  const auto merge = [&](const std::vector<std::string>& layers, const Words& more, int code) {
+    std::vector<TestTensor> tensors;
+    for (const std::string& layer : layers) tensors.push_back(stored(layer + ".diff", at::ones({64})));
+    make_checkpoint(files / "half.safetensors", tensors);
+    return files
+        .run(Words{"-i", files.model(), "--merge-lora", files / "half.safetensors", "--lora-only-to",
+                   files / "merged.safetensors"} +
+                 more,
+             code)
+        .err;
+  };
+  const std::string known = "lora_unet_blk_0_norm";
+  CHECK(merge({known, "lora_unet_blk_7_norm"}, {}, 1).find("--allow-partial-lora") != std::string::npos);
+  CHECK_FALSE(std::filesystem::exists(files / "merged.safetensors"));
+  CHECK(merge({known, "lora_unet_blk_7_norm"}, {"--allow-partial-lora"}, 0).find("lora_unet_blk_7_norm") !=
+        std::string::npos);
+  const std::vector<std::string> encoder = {known, "lora_te_text_model_x", "lora_te_text_model_y",
+                                            "lora_te_text_model_z"};
+  CHECK(merge(encoder, {}, 0).find("lora_te_text_model_x") != std::string::npos);
+}
+
+TEST_CASE("merge-lora: textual inversions that came along are left out with a word", "[lora]") {
+  const Folder files;
+  make_checkpoint(files / "bundle.safetensors", {stored("blk.0.norm.diff", at::ones({64})),
+                                                 stored("bundle_emb.my token.clip_l", normal({4, 8}, 1))});
+  const Words words{"-i",
+                    files.model(),
+                    "--merge-lora",
+                    files / "bundle.safetensors",
+                    "--lora-only-to",
+                    files / "m.safetensors"};
+  CHECK(files.run(words).err.find("bundle_emb.my token.clip_l") != std::string::npos);
+  CHECK(files.run(words + Words{"--strict"}, 1).err.find("bundle_emb.my token.clip_l") != std::string::npos);
 }

@@ -101,6 +101,19 @@ TEST_CASE("resume: another run starts afresh, says why, and leaves nothing of th
   CHECK(files.out.entries() == Names{"o.safetensors"});
 }
 
+TEST_CASE("resume: with a merged LoRA too, another model of the same shapes starts afresh",
+          "[end_to_end][slow]") {
+  const Fixture files;
+  make_checkpoint(files.in / "l.safetensors",
+                  {bf16_weight("l.lora_A.weight", 8, 256), bf16_weight("l.lora_B.weight", 256, 8)});
+  files.interrupt({"--merge-lora", files.in / "l.safetensors"});
+  std::filesystem::last_write_time(files.model, std::filesystem::file_time_type::clock::now());
+  const Outcome run = files.convert({"--merge-lora", files.in / "l.safetensors", "--simple"});
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  CHECK(has(run.out, "of another input"));
+}
+
 TEST_CASE("resume: layers whose values were not counted are of no use to a report that shows them",
           "[end_to_end][slow]") {
   const Fixture files;

@@ -68,7 +68,7 @@ struct Fixture {
     return ctq::model::load(*checkpoint.find(kBlock + layer + ".weight")).to(at::kFloat);
   }
   Outcome convert(const std::vector<std::string>& more) const {
-    std::vector<std::string> args = {"-i", model, "-o", output, "--comfy_quant"};
+    std::vector<std::string> args = {"-i", model, "-o", output, "--comfy_quant", "--client", "any"};
     args.insert(args.end(), more.begin(), more.end());
     return run_binary(args);
   }

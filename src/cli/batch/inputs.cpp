@@ -9,16 +9,32 @@
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
 #include "ctq/model/checkpoint.h"
-#include "ctq/model/quantized.h"
+#include "ctq/quantized/evidence.h"
 
 namespace ctq::cli::batch {
 namespace {
 
 namespace fs = std::filesystem;
 
+/// Shards of one model are one input.
+std::set<std::string> one_of_each_set(const std::set<std::string>& paths) {
+  std::set<std::string> models;
+  std::set<std::vector<std::string>> seen;
+  for (const std::string& path : paths) {
+    std::vector<std::string> files{path};
+    try {
+      files = safetensors::resolve_checkpoint(path).files;
+    } catch (const Error&) {
+      // The conversion says what is wrong with it.
+    }
+    if (seen.insert(std::move(files)).second) models.insert(path);
+  }
+  return models;
+}
+
 bool looks_quantized(const std::string& path) {
   try {
-    return !model::find_quantized(model::Checkpoint::open(path)).empty();
+    return !quantized::find_quantized(model::Checkpoint::open(path)).empty();
   } catch (const Error&) {
     return false;
   }
@@ -67,7 +83,7 @@ std::vector<std::string> find_inputs(const Arguments& arguments) {
     }
   }
   size_t left_out = 0;
-  for (const std::string& path : found) {
+  for (const std::string& path : one_of_each_set(found)) {
     if (!arguments.flag("include_quantized") && looks_quantized(path)) {
       ++left_out;
     } else {
@@ -76,7 +92,8 @@ std::vector<std::string> find_inputs(const Arguments& arguments) {
   }
   if (left_out > 0)
     spdlog::info("note: {} files are quantized already and left out (--include-quantized)", left_out);
-  return {paths.begin(), paths.end()};
+  const std::set<std::string> models = one_of_each_set(paths);
+  return {models.begin(), models.end()};
 }
 
 }  // namespace ctq::cli::batch

@@ -16,7 +16,8 @@
 #include "ctq/calibrate/gather.h"
 #include "ctq/format/codec.h"
 #include "ctq/format/marker_json.h"
-#include "ctq/model/quantized.h"
+#include "ctq/quantized/evidence.h"
+#include "ctq/rewrite/output.h"
 #include "ctq/safetensors/writer.h"
 
 namespace ctq::cli {
@@ -47,7 +48,7 @@ std::map<std::string, std::string> find_markers(const model::Checkpoint& quantiz
   }
   std::erase_if(markers, [&](const auto& marker) { return !quantized.find(marker.first + ".weight"); });
   if (!markers.empty()) return markers;
-  const auto evidence = model::find_quantized(quantized);
+  const auto evidence = ctq::quantized::find_quantized(quantized);
   fail(ErrorCode::kBadInput, "{}: holds no quantized layer with a marker '<layer>.comfy_quant'{}",
        quantized.path(),
        evidence.empty() ? ""
@@ -141,7 +142,7 @@ void write_copy(const model::Checkpoint& quantized, const Scales& scales, const 
     info.dtype = safetensors::Dtype::kF32;
     add(std::move(info), {nullptr, std::string(reinterpret_cast<const char*>(&scale), sizeof scale)});
   }
-  safetensors::Metadata metadata = quantized.metadata();
+  safetensors::Metadata metadata = rewrite::copied_metadata(quantized);
   if (const auto header = metadata.find(kMetadataKey); header != metadata.end()) {
     std::set<std::string> layers;
     for (const auto& [layer, scale] : scales) layers.insert(layer);

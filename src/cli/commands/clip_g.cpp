@@ -77,7 +77,7 @@ void warn_of_beyond(const std::string& name, const pipeline::ClipGValues& values
 /// Says what the values did to the plan.
 void warn_of_values(const pipeline::ClipGSurvey& survey, const plan::ValueFindings& findings) {
   for (const auto& [name, values] : survey.fp8) {
-    if (values.non_finite > 0) {
+    if (values.non_finite > 0 || values.vanishes) {
       warn("{}: {}; kept as it is", printable(name), findings.at(name));
     } else {
       warn_of_beyond(name, values, findings.contains(name));

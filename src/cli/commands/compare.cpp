@@ -60,7 +60,6 @@ int run_compare(const std::vector<std::string>& args) {
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
   const at::Device device = device_of(arguments);
   install_signal_handlers();
-  const OpenedFile original(files.original);
   if (!report_path.empty()) {
     check_output_path(report_path, files.original, /*no_clobber=*/false);
     for (const std::string& path : files.quantized)
@@ -69,7 +68,7 @@ int run_compare(const std::vector<std::string>& args) {
   std::vector<report::Comparison> comparisons;
   size_t below = 0, layers = 0;
   for (const std::string& path : files.quantized) {
-    const OpenedFile file(path);
+    const OpenedFile file(path), original(files.original, file.checkpoint);
     comparisons.push_back({path, verify::compare(original.quantized, file.quantized, wanted, device)});
     const size_t measured = comparisons.back().differences.layers.size();
     if (measured == 0) fail(ErrorCode::kBadInput, "{}: holds no quantized layer to compare", path);

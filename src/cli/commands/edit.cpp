@@ -53,6 +53,9 @@ int run_edit(const std::vector<std::string>& args) {
       done.changed, done.layers, done.skipped, done.created, done.dropped, output);
   log_keys("removed", done.removed);
   log_keys("set", done.set);
+  if (done.map_left_out)
+    spdlog::info(
+        "the header does not repeat the markers: ComfyUI's loaders disagree about names with a prefix there");
   if (edits.drop_tensors && done.dropped == 0) warn("--remove-tensors matches no tensor");
   if (edits.layers && done.skipped == done.layers) warn("--quant-filter matches no layer");
   return 0;

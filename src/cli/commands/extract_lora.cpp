@@ -31,7 +31,7 @@ std::string lora_output_name(const std::string& quantized) {
 
 void extract_lora(const std::string& original, const std::string& quantized,
                   const lora::ExtractOptions& options, const std::string& output) {
-  const OpenedFile before(original), after(quantized);
+  const OpenedFile after(quantized), before(original, after.checkpoint);
   const auto layers = lora::extract(before.quantized, after.quantized, options, output);
   for (const lora::Extracted& layer : layers) {
     spdlog::info("{}: rank {}, weight_rel {:.6f} -> {:.6f}", printable(layer.layer), layer.rank,

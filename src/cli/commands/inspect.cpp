@@ -18,10 +18,10 @@ int run_inspect(const std::vector<std::string>& args) {
                                       .summary = arguments.flag("summary"),
                                       .wanted = name_filter(arguments, "filter")};
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
-  const OpenedFile file(path);
+  const OpenedFile file(path, safetensors::Shard::kAlone);
   std::vector<verify::Finding> findings;
   const bool check = arguments.flag("check");
-  if (check) findings = verify::check_structure(file.quantized, verify::Client::kNone);
+  if (check) findings = verify::check_structure(file.quantized, {client::Program::kAny});
   const auto* checked = check ? &findings : nullptr;
   fmt::print("{}", arguments.flag("json") ? report::inspection_json(file.quantized, parts, checked)
                                           : report::inspection_text(file.quantized, parts, checked));

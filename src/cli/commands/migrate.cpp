@@ -38,6 +38,10 @@ const Mode& mode_of(const Arguments& arguments) {
       {"hybrid-mxfp8", rewrite::make_hybrid_mxfp8, "_hybrid", {"tensor_scales"}},
       {"u8log", rewrite::log_scales_to_f32, "_f32scale", {"comfy_quant"}},
       {"comfy-to-legacy", rewrite::comfy_to_fp8, "_scaled", {}},
+      {"add-markers",
+       rewrite::add_markers,
+       "_marked",
+       {"scale_order", "full_precision_mm", "save_quant_metadata"}},
   };
   const std::string& word = required(arguments, "mode");
   return *std::ranges::find(modes, word, &Mode::name);
@@ -69,6 +73,10 @@ int run_migrate(const std::vector<std::string>& args) {
   options.save_metadata = arguments.flag("save_quant_metadata");
   options.marker_elements = arguments.text("scaled_fp8_marker") == "2" ? 2 : 0;
   options.comfy_layout = arguments.flag("comfy_quant");
+  if (arguments.given("scale_order")) {
+    using Order = quantized::QuantizedFile::ScaleOrder;
+    options.scale_order = arguments.text("scale_order") == "rows" ? Order::kRows : Order::kSwizzled;
+  }
   start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
   install_signal_handlers();
   const OpenedFile input(path);
@@ -80,6 +88,9 @@ int run_migrate(const std::vector<std::string>& args) {
   }
   const rewrite::Migrated done = mode.run(input.quantized, options, output);
   spdlog::info("{} layers, {} scales added, {} left out: {}", done.layers, done.added, done.dropped, output);
+  if (done.map_left_out)
+    spdlog::info(
+        "the header does not repeat the markers: ComfyUI's loaders disagree about names with a prefix there");
   return 0;
 }
 

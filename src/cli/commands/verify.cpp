@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include "cli/client_option.h"
 #include "cli/command_input.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
@@ -15,11 +16,6 @@
 
 namespace ctq::cli {
 namespace {
-
-verify::Client client_of(const std::string& word) {
-  if (word == "custom") return verify::Client::kCustomNodes;
-  return word == "sd.cpp" ? verify::Client::kSdCpp : verify::Client::kComfyUi;
-}
 
 void append(std::vector<verify::Finding>& findings, std::vector<verify::Finding> more) {
   findings.insert(findings.end(), std::make_move_iterator(more.begin()), std::make_move_iterator(more.end()));
@@ -49,10 +45,11 @@ int run_verify(const std::vector<std::string>& args) {
   install_signal_handlers();
   const OpenedFile file(path);
   std::unique_ptr<const OpenedFile> original;
-  if (arguments.given("original")) original = std::make_unique<const OpenedFile>(arguments.text("original"));
+  if (arguments.given("original"))
+    original = std::make_unique<const OpenedFile>(arguments.text("original"), file.checkpoint);
 
-  std::vector<verify::Finding> findings = verify::check_structure(
-      file.quantized, client_of(arguments.text("client")), original ? &original->quantized : nullptr);
+  std::vector<verify::Finding> findings = verify::check_structure(file.quantized, read_client(arguments),
+                                                                  original ? &original->quantized : nullptr);
   if (arguments.flag("values")) append(findings, verify::check_values(file.quantized));
   if (original) measure(original->quantized, file.quantized, arguments.number("min_sqnr"), findings);
   fmt::print("{}", arguments.flag("json")

@@ -28,9 +28,11 @@
 #include "ctq/rewrite/plain.h"
 #include "ctq/safetensors/writer.h"
 #include "decoded_input.h"
+#include "input_kind.h"
 #include "lora_merging.h"
 #include "measured_formats.h"
 #include "progress.h"
+#include "renamed_input.h"
 #include "resume_key.h"
 #include "settings.h"
 
@@ -45,34 +47,42 @@ void print_remarks(const plan::Plan& plan, const Settings& settings) {
                  plan.suggested_preset);
   }
   for (const std::string& sentence : settings.warnings) warn("{}", sentence);
+  for (const std::string& sentence : plan.warnings) warn("{}", sentence);
   for (const std::string& sentence : plan.unused) warn("{}", sentence);
   if (settings.strict && !plan.unused.empty())
     fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
 }
 
-/// The model that is converted: as it is stored, decoded with --requantize, with the LoRAs merged.
+/// The model that is converted: as it is stored, decoded with --requantize, under ComfyUI's names, with the
+/// LoRAs merged.
 class Input {
  public:
   explicit Input(const Settings& settings) : stored_(model::Checkpoint::open(settings.input)) {
     check_output_is_no_input(settings.output, stored_);
+    check_input_kind(stored_, settings.plan.presets);
     if (settings.requantize) decoded_.emplace(stored_);
+    renamed_.emplace(decoded_ ? decoded_->view.checkpoint() : stored_, settings.names);
     if (settings.merging.files.empty()) return;
     const bool verbose = settings.dry_run != DryRun::kNo || settings.verbosity >= Verbosity::kVerbose;
-    merged_.emplace(decoded_ ? decoded_->view.checkpoint() : stored_, settings.merging, settings.strict,
-                    verbose);
+    merged_.emplace(unmerged(), settings.merging, settings.strict, verbose);
   }
   Input(const Input&) = delete;
   Input& operator=(const Input&) = delete;
 
-  const model::Checkpoint& checkpoint() const {
-    return merged_ ? merged_->view().checkpoint() : decoded_ ? decoded_->view.checkpoint() : stored_;
-  }
+  const model::Checkpoint& checkpoint() const { return merged_ ? merged_->view().checkpoint() : unmerged(); }
+  std::vector<std::string> files() const { return stored_.files(); }
   /// Null where there are no LoRAs.
   const lora::MergedView* merged() const { return merged_ ? &merged_->view() : nullptr; }
 
  private:
+  const model::Checkpoint& unmerged() const {
+    if (renamed_ && renamed_->view()) return renamed_->view()->checkpoint();
+    return decoded_ ? decoded_->view.checkpoint() : stored_;
+  }
+
   const model::Checkpoint stored_;
   std::optional<const DecodedInput> decoded_;
+  std::optional<const RenamedInput> renamed_;
   std::optional<const MergedInput> merged_;
 };
 
@@ -221,8 +231,10 @@ int run_conversion(Settings settings, const Arguments& arguments) {
   if (settings.goal) choose_by_measurement(checkpoint, settings);
   if (settings.dry_run != DryRun::kNo) return dry_run(input, settings);
 
-  if (settings.run.partition) settings.run.partition->run = partition_run(arguments, settings, checkpoint);
-  if (arguments.flag("resume")) settings.run.resume = resume_key(arguments, settings, checkpoint);
+  if (settings.run.partition)
+    settings.run.partition->run = partition_run(arguments, settings, checkpoint, input.files());
+  if (arguments.flag("resume"))
+    settings.run.resume = resume_key(arguments, settings, checkpoint, input.files());
   spdlog::info("Output will be saved to: {}", settings.output);
   spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());
   pipeline::Result result;

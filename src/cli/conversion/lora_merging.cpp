@@ -13,7 +13,8 @@
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
-#include "ctq/model/quantized.h"
+#include "ctq/model/layer_names.h"
+#include "ctq/quantized/evidence.h"
 
 namespace ctq::cli {
 namespace {
@@ -61,6 +62,34 @@ std::string listed(const std::vector<std::string>& names) {
   return fmt::format("{}", fmt::join(shown, ", "));
 }
 
+/// The model of a pipeline that a layer of an adapter says it is of.
+bool of_text_encoder(std::string_view layer) {
+  const std::string_view prefix = model::adapter_prefix(layer);
+  return prefix.starts_with("lora_te") || prefix.starts_with("text_encoder") || prefix == "lora_prior_te_";
+}
+
+/// Refuses a LoRA of which half or more matches nothing. Layers of another model of the pipeline do not
+/// count: those of text encoders where none of them is in the model, and the others where only text encoders'
+/// are.
+void check_share(const lora::Matches& matches, const std::string& path, const std::string& model) {
+  const auto count = [&](bool of_text) {
+    const auto matched = std::ranges::count(matches.matched, of_text, [](const lora::Match& match) {
+      return of_text_encoder(match.layer->name);
+    });
+    const auto unmatched = std::ranges::count(
+        matches.unmatched, of_text, [](const std::string& layer) { return of_text_encoder(layer); });
+    return matched == 0 ? std::pair{matched, decltype(unmatched){0}} : std::pair{matched, unmatched};
+  };
+  const auto [of_others, lost_others] = count(false);
+  const auto [of_text, lost_text] = count(true);
+  const auto lost = lost_others + lost_text, all = of_others + of_text + lost;
+  if (2 * lost < all) return;
+  fail(ErrorCode::kFailure,
+       "{}: {} of {} layers match nothing in {}: {}; is it for another model? --lora-map can name them, "
+       "--allow-partial-lora merges the rest",
+       path, lost, all, model, listed(matches.unmatched));
+}
+
 /// A warning, or with --strict the end.
 void remark(bool strict, const std::string& fact) {
   if (strict) fail(ErrorCode::kFailure, "{} (--strict)", fact);
@@ -68,11 +97,14 @@ void remark(bool strict, const std::string& fact) {
 }
 
 void report(const lora::Adapter& adapter, const lora::Matches& matches, const MergeOptions::File& file,
-            const std::string& model, bool strict) {
+            const std::string& model, bool strict, bool allow_partial) {
   const size_t layers = adapter.layers().size();
   std::vector<std::string> ambiguous;
   for (const auto& [layer, what] : matches.ambiguous)
     ambiguous.push_back(fmt::format("{} (could be {})", layer, what));
+  if (const auto& embeddings = adapter.embeddings(); !embeddings.empty())
+    remark(strict, fmt::format("{}: {} tensors of textual inversions belong to no layer and are left out: {}",
+                               file.path, embeddings.size(), listed(embeddings)));
   if (matches.matched.empty()) {
     const auto& names = !ambiguous.empty()           ? ambiguous
                         : !matches.unmatched.empty() ? matches.unmatched
@@ -80,6 +112,7 @@ void report(const lora::Adapter& adapter, const lora::Matches& matches, const Me
     fail(ErrorCode::kFailure, "{}: none of its {} layers is merged into {}: {}; --lora-map can name them",
          file.path, layers, model, listed(names));
   }
+  if (!allow_partial) check_share(matches, file.path, model);
   spdlog::info("LoRA {}: {} of {} layers, strength {:.6g}{}", file.path, matches.matched.size(), layers,
                file.strength,
                matches.left_out.empty() ? "" : fmt::format(", {} left out", matches.left_out.size()));
@@ -101,11 +134,13 @@ MergeOptions read_merging(const Arguments& arguments, std::vector<std::string>& 
   if (arguments.given("merge_lora"))
     options.files.push_back({.path = arguments.text("merge_lora"), .option = "--merge-lora"});
   options.only_to = arguments.text("lora_only_to");
+  options.allow_partial = arguments.flag("allow_partial_lora");
   const std::vector<double> strengths = read_strengths(arguments.text("merge_lora_scale"));
   if (options.files.empty()) {
     if (arguments.given("lora_only_to"))
       fail(ErrorCode::kUsage, "argument --lora-only-to: needs --merge-lora or --merge-loras");
-    for (const std::string_view option : {"merge-lora-scale", "merge-lora-dampen", "lora-map"}) {
+    for (const std::string_view option :
+         {"merge-lora-scale", "merge-lora-dampen", "lora-map", "allow-partial-lora"}) {
       std::string key(option);
       std::ranges::replace(key, '-', '_');
       if (arguments.given(key))
@@ -134,17 +169,18 @@ MergeOptions read_merging(const Arguments& arguments, std::vector<std::string>& 
 
 MergedInput::MergedInput(const model::Checkpoint& model, const MergeOptions& options, bool strict,
                          bool verbose) {
-  if (const auto quantized = model::find_quantized(model); !quantized.empty())
-    fail(ErrorCode::kBadInput,
-         "{}: is quantized already ('{}' {}); a LoRA needs plain weights: add --requantize", model.path(),
-         printable(quantized.begin()->first), quantized.begin()->second);
+  const quantized::QuantizedFile stored = quantized::find_layers(model);
+  if (const auto found = quantized::evidence(stored); !found.empty())
+    fail(ErrorCode::kBadInput, "{}: is quantized already ('{}' {}); {}", model.path(),
+         printable(found.begin()->first), found.begin()->second,
+         quantized::way_out_of(stored, "a LoRA needs plain weights: add --requantize"));
   std::vector<lora::Merge> merges;
   std::set<std::string, std::less<>> mapped;
   for (const MergeOptions::File& file : options.files) {
     try {
       const lora::Adapter& adapter = adapters_.emplace_back(file.path);
       lora::Matches matches = lora::match(adapter, model, options.map);
-      report(adapter, matches, file, model.path(), strict);
+      report(adapter, matches, file, model.path(), strict, options.allow_partial);
       for (const lora::AdapterLayer& layer : adapter.layers()) mapped.insert(layer.name);
       merges.push_back({&adapter, file.strength, std::move(matches.matched)});
     } catch (const Error& error) {

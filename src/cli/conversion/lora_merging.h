@@ -23,7 +23,8 @@ struct MergeOptions {
   };
   std::vector<File> files;  ///< in the order of merging; empty: nothing is merged
   lora::LayerMap map;
-  std::string only_to;  ///< the merged model is written here and the run ends; empty: it is quantized
+  bool allow_partial = false;  ///< half or more of a LoRA may match nothing
+  std::string only_to;         ///< the merged model is written here and the run ends; empty: it is quantized
 };
 
 /// --merge-loras, then --merge-lora. Adds a note for each option that has no effect.

@@ -54,9 +54,10 @@ std::string stamp(const std::string& path, Times times) {
   return text;
 }
 
-std::string input_text(const model::Checkpoint& checkpoint, Times times) {
+std::string input_text(const model::Checkpoint& checkpoint, const std::vector<std::string>& files,
+                       Times times) {
   std::string text;
-  for (const std::string& file : checkpoint.files()) text += stamp(file, times);
+  for (const std::string& file : files) text += stamp(file, times);
   for (const model::Checkpoint::Entry& entry : checkpoint.entries())
     text += fmt::format("{} {} {} {}\n", entry.name(), safetensors::dtype_name(entry.info->dtype),
                         fmt::join(entry.info->shape, ","), entry.info->begin);
@@ -89,15 +90,15 @@ std::string machine_text(const pipeline::RunOptions& run) {
 }  // namespace
 
 pipeline::ResumeKey resume_key(const Arguments& arguments, const Settings& settings,
-                               const model::Checkpoint& checkpoint) {
+                               const model::Checkpoint& checkpoint, const std::vector<std::string>& files) {
   return {.version = version(),
-          .input = hash(input_text(checkpoint, Times::kMatter)),
+          .input = hash(input_text(checkpoint, files, Times::kMatter)),
           .options = hash(options_text(arguments, settings, Times::kMatter) + machine_text(settings.run))};
 }
 
 std::string partition_run(const Arguments& arguments, const Settings& settings,
-                          const model::Checkpoint& checkpoint) {
-  return version() + hash(input_text(checkpoint, Times::kDiffer)) +
+                          const model::Checkpoint& checkpoint, const std::vector<std::string>& files) {
+  return version() + hash(input_text(checkpoint, files, Times::kDiffer)) +
          hash(options_text(arguments, settings, Times::kDiffer));
 }
 

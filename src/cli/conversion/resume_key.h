@@ -1,6 +1,9 @@
 // Whether an interrupted conversion was the same one.
 #pragma once
 
+#include <string>
+#include <vector>
+
 #include "ctq/cli/arguments.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/pipeline/convert.h"
@@ -11,11 +14,12 @@ namespace ctq::cli {
 /// From the headers, sizes and times of modification of the input's files, all options that may show in the
 /// output (also those whose values follow from the machine: device, threads, a random seed), and size and
 /// time of modification of the files that options name.
+/// checkpoint: as it is converted; files: of the input that it is made of
 pipeline::ResumeKey resume_key(const Arguments& arguments, const Settings& settings,
-                               const model::Checkpoint& checkpoint);
+                               const model::Checkpoint& checkpoint, const std::vector<std::string>& files);
 
 /// The same for parts that may come from several machines: without times of modification, device and threads.
 std::string partition_run(const Arguments& arguments, const Settings& settings,
-                          const model::Checkpoint& checkpoint);
+                          const model::Checkpoint& checkpoint, const std::vector<std::string>& files);
 
 }  // namespace ctq::cli

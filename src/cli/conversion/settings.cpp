@@ -7,6 +7,7 @@
 #include <filesystem>
 #include <system_error>
 
+#include "cli/client_option.h"
 #include "cli/command_input.h"
 #include "cli/commands/block_analysis.h"
 #include "cli/commands/lora_extraction.h"
@@ -202,13 +203,13 @@ plan::Options read_plan_options(const Arguments& arguments, std::vector<std::str
   options.target = read_target(arguments, notes);
   options.block_fallback = read_block_fallback(arguments, options.target, notes);
   options.heuristic = arguments.flag("heur");
-  for (const plan::Preset& preset : plan::presets()) {
-    if (arguments.flag(preset.name)) options.presets.emplace_back(preset.name);
+  for (const families::Preset* preset : families::presets()) {
+    if (arguments.flag(preset->name)) options.presets.emplace_back(preset->name);
   }
   const std::string& set = arguments.text("filter_set");
-  options.filter_set = set == "peer"    ? plan::FilterSet::kPeer
-                       : set == "union" ? plan::FilterSet::kUnion
-                                        : plan::FilterSet::kSeed;
+  options.filter_set = set == "peer"    ? families::FilterSet::kPeer
+                       : set == "union" ? families::FilterSet::kUnion
+                                        : families::FilterSet::kSeed;
   if (arguments.given("exclude_layers")) {
     try {
       options.exclude_layers.emplace(arguments.text("exclude_layers"));
@@ -217,13 +218,16 @@ plan::Options read_plan_options(const Arguments& arguments, std::vector<std::str
     }
   }
   read_custom_and_fallback(arguments, options, notes, warnings);
-  options.use_recognised_preset = arguments.given("recipe") && options.presets.empty();
+  options.by_family = arguments.given("recipe") && options.presets.empty();
+  if (arguments.given("client")) options.client = read_client(arguments);
   if (arguments.chosen("comfy_quant")) {
     options.layout = arguments.flag("comfy_quant") ? format::Layout::kComfy : format::Layout::kLegacy;
   }
   options.full_precision_matrix_mult = arguments.flag("full_precision_matrix_mult");
   options.save_quant_metadata = arguments.flag("save_quant_metadata");
+  options.quantize_embeddings = arguments.flag("quantize_embeddings");
   options.allow_empty = arguments.flag("allow_empty");
+  options.remove_ema = arguments.flag("remove_ema");
   options.max_shard_bytes = arguments.bytes("max_shard_size");
   return options;
 }
@@ -390,6 +394,7 @@ Settings make_settings(const Arguments& arguments) {
   settings.no_clobber = arguments.flag("no_clobber");
   settings.strict = arguments.flag("strict");
   settings.requantize = arguments.flag("requantize");
+  settings.names = read_names(arguments, settings.plan.client);
   settings.calibration_data = arguments.text("calibration_data");
   settings.calibration_lora = arguments.text("calibration_lora");
   settings.input_scales = read_input_scale_options(arguments);

@@ -13,6 +13,7 @@
 #include "ctq/plan/plan.h"
 #include "input_scales.h"
 #include "lora_merging.h"
+#include "renamed_input.h"
 
 namespace ctq::cli {
 
@@ -38,6 +39,7 @@ struct Settings {
   bool no_clobber = false;
   bool strict = false;
   bool requantize = false;  ///< a quantized input is decoded first
+  Names names = Names::kComfyUi;
   bool report_quality = false;
   double quality_threshold_db = 30;
   bool threshold_is_binding = false;  ///< given explicitly: a layer below it gives exit code 3

@@ -11,7 +11,7 @@
 
 #include "cli/version.h"
 #include "ctq/cli/arguments.h"
-#include "ctq/plan/presets.h"
+#include "ctq/families/preset.h"
 #include "spelling.h"
 #include "value.h"
 
@@ -146,7 +146,7 @@ nlohmann::ordered_json option_json(const Option& option) {
   return json;
 }
 
-void append_patterns(std::string& text, std::string_view origin, const plan::PatternLists& lists) {
+void append_patterns(std::string& text, std::string_view origin, const families::PatternLists& lists) {
   auto append = [&](std::string_view list, std::span<const std::string_view> patterns) {
     if (!patterns.empty()) text += fmt::format("    {} {}: {}\n", origin, list, fmt::join(patterns, ", "));
   };
@@ -204,14 +204,15 @@ std::string version_text() {
 
 std::string filter_list() {
   std::string text;
-  for (const plan::PresetCategory& category : plan::preset_categories()) {
+  for (const families::PresetCategory& category : families::preset_categories()) {
     text += fmt::format("{}\n{:-<40}\n", category.heading, "");
-    for (const plan::Preset& preset : plan::presets()) {
-      if (preset.category != category.key) continue;
-      text += fmt::format("  --{}\n    {}\n", preset.name, preset.help);
-      if (!preset.alias_for.empty()) text += fmt::format("    same as --{}\n", preset.alias_for);
-      if (preset.seed) append_patterns(text, "seed", *preset.seed);
-      if (preset.peer) append_patterns(text, "peer", *preset.peer);
+    for (const families::Preset* preset : families::presets()) {
+      if (preset->category != category.key) continue;
+      text += fmt::format("  --{}\n    {}\n", preset->name, preset->help);
+      if (!preset->alias_for.empty()) text += fmt::format("    same as --{}\n", preset->alias_for);
+      if (preset->seed) append_patterns(text, "seed", *preset->seed);
+      if (preset->peer) append_patterns(text, "peer", *preset->peer);
+      if (preset->ours) append_patterns(text, "ours", *preset->ours);
     }
     text += "\n";
   }

@@ -13,7 +13,7 @@
 #include "cli/options/help_pages.h"
 #include "cli/options/spelling.h"
 #include "cli/options/value.h"
-#include "ctq/plan/presets.h"
+#include "ctq/families/preset.h"
 #include "support/temp_dir.h"
 
 namespace ctq::cli {
@@ -118,8 +118,8 @@ TEST_CASE("option table: no spelling stands for two options", "[cli]") {
 }
 
 TEST_CASE("option table: one switch per preset, under its category's heading", "[cli]") {
-  for (const plan::Preset& preset : plan::presets()) {
-    const Option& option = option_named("--" + std::string(preset.name));
+  for (const families::Preset* preset : families::presets()) {
+    const Option& option = option_named("--" + std::string(preset->name));
     CHECK(option.kind == Kind::kSwitch);
     CHECK(option.page == Page::kFilters);
     CHECK(option.available);
@@ -141,6 +141,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--mxfp8",
                                     "--format",
                                     "--save-quant-metadata",
+                                    "--quantize-embeddings",
                                     "--scaling_mode",
                                     "--block_size",
                                     "--block-fallback",
@@ -168,6 +169,10 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--quality",
                                     "--calibration-data",
                                     "--gptq-actorder",
+                                    "--client",
+                                    "--names",
+                                    "--quantize-embeddings",
+                                    "--allow-partial-lora",
                                     "--recipe",
                                     "--static-activations",
                                     "--input-scales",
@@ -252,6 +257,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--layer-config",
                                     "--fullmatch",
                                     "--allow-empty",
+                                    "--remove-ema",
                                     "--list-formats",
                                     "--max-shard-size",
                                     "--version",
@@ -296,7 +302,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--print-config"};
   for (const Option& option : option_table()) {
     INFO(option.name);
-    const bool preset = plan::find_preset(option.name.substr(2)) != nullptr;
+    const bool preset = families::find_preset(option.name.substr(2)) != nullptr;
     CHECK(option.available == (preset || built.contains(option.name)));
   }
 }

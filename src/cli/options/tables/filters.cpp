@@ -1,15 +1,15 @@
 // The page of layer filters (-hf): one switch per preset.
 #include "cli/options/rows.h"
-#include "ctq/plan/presets.h"
+#include "ctq/families/preset.h"
 
 namespace ctq::cli {
 
 void add_filter_options(std::vector<Option>& table) {
-  for (const plan::PresetCategory& category : plan::preset_categories()) {
-    for (const plan::Preset& preset : plan::presets()) {
-      if (preset.category != category.key) continue;
+  for (const families::PresetCategory& category : families::preset_categories()) {
+    for (const families::Preset* preset : families::presets()) {
+      if (preset->category != category.key) continue;
       add(table, Page::kFilters, std::string(category.heading),
-          {toggle("--" + std::string(preset.name), std::string(preset.help)).built()});
+          {toggle("--" + std::string(preset->name), std::string(preset->help)).built()});
     }
   }
   add(table, Page::kFilters, "Choice of filters",

@@ -10,7 +10,7 @@ std::vector<Option> make_table() {
       {
           choice("--mode", "What to rewrite; also without --mode")
               .choose({"fp8-scaled", "int8-scaled", "add-input-scale", "cleanup-fp8", "hybrid-mxfp8", "u8log",
-                       "comfy-to-legacy"})
+                       "comfy-to-legacy", "add-markers"})
               .built(),
       });
   add(table, Page::kStandard, "Files",
@@ -26,12 +26,14 @@ std::vector<Option> make_table() {
   add(table, Page::kStandard, "Of some modes",
       {
           pattern("--hp-filter", "fp8-scaled: fail if one of these layers is FP8").built(),
-          toggle("--full-precision-mm", "fp8-scaled: mark all layers to be multiplied in high precision")
+          toggle("--full-precision-mm",
+                 "fp8-scaled, add-markers: mark all layers to be multiplied in high precision")
               .built(),
           toggle("--input_scale",
                  "fp8-scaled, int8-scaled, cleanup-fp8: add an input scale of 1.0 where none is")
               .built(),
-          toggle("--save-quant-metadata", "fp8-scaled, int8-scaled: describe the layers in the header too")
+          toggle("--save-quant-metadata",
+                 "fp8-scaled, int8-scaled, add-markers: describe the layers in the header too")
               .built(),
           integer("--block_size", "int8-scaled: edge of blocks whose scales lie in one dimension")
               .at_least(1)
@@ -42,6 +44,11 @@ std::vector<Option> make_table() {
               .standard("0")
               .built(),
           toggle("--comfy_quant", "u8log: write markers rather than the legacy layout").built(),
+          choice(
+              "--scale-order",
+              "add-markers: of NVFP4 and MXFP8, where the file does not tell: ComfyUI's, or ModelOpt's rows")
+              .choose({"swizzled", "rows"})
+              .built(),
           path("--tensor-scales", "hybrid-mxfp8: FP8 model to take the scales of whole weights from").built(),
       });
   add(table, Page::kStandard, "Help", {toggle("--help", "Print this page and exit").alias("-h").built()});

@@ -1,4 +1,5 @@
 // The standard page (-h).
+#include "cli/client_option.h"
 #include "cli/options/rows.h"
 
 namespace ctq::cli {
@@ -20,7 +21,15 @@ void add_files(std::vector<Option>& table) {
               .otherwise("one file")
               .built(),
           toggle("--allow-empty", "Write the output even when nothing in it gets quantized").built(),
+          toggle("--remove-ema", "Leave out the averages that training kept beside the weights (model_ema.*)")
+              .built(),
           toggle("--requantize", "Accept an input that is already quantized; it is decoded first").built(),
+          choice("--names",
+                 "Names of the output: ComfyUI's, also where the input has another library's, or the input's "
+                 "own")
+              .choose({"comfyui", "keep"})
+              .otherwise("comfyui, but keep with --client diffusers")
+              .built(),
           toggle("--resume", "Go on from the journal of an interrupted run with the same inputs and options")
               .standard("on")
               .built(),
@@ -66,6 +75,10 @@ void add_target(std::vector<Option>& table) {
               .or_json_file()
               .choose({"comfy-fp8", "comfy-int8", "comfy-nvfp4", "comfy-mxfp8", "comfy-w4a4"})
               .built(),
+          text("--client", "Who will load the file: layers that it would misread are kept. One of " +
+                               std::string(kClientHelp))
+              .otherwise("comfyui, or the nodes that read a format which it lacks")
+              .built(),
           choice("--profile", "Start from the defaults of an older program instead of our own")
               .choose({"seed", "peer"})
               .built(),
@@ -94,6 +107,9 @@ void add_quantization(std::vector<Option>& table) {
           toggle("--simple", "Round every value to the nearest code, without an optimizer").built(),
           toggle("--heur", "Leave out layers that fit the block size badly").built(),
           pattern("--exclude-layers", "Leave out layers whose name matches this regular expression").built(),
+          toggle("--quantize-embeddings",
+                 "Also quantize tables of tokens (embed_tokens, shared); ComfyUI reads FP8 and INT8 there")
+              .built(),
           choice("--optimizer", "How the code of each value is chosen")
               .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
                        "direct", "adaround", "tpec"})
@@ -190,6 +206,8 @@ void add_loras(std::vector<Option>& table) {
               .standard("on")
               .built(),
           path("--lora-map", "JSON that names base layers for LoRA keys no rule finds").built(),
+          toggle("--allow-partial-lora", "Merge a LoRA of which half or more matches nothing in the model")
+              .built(),
           path("--lora-only-to", "Write the merged model unquantized to this file and stop").built(),
       });
 }

@@ -1,4 +1,5 @@
 // The options of the command `verify`.
+#include "cli/client_option.h"
 #include "cli/options/rows.h"
 
 namespace ctq::cli {
@@ -13,10 +14,7 @@ std::vector<Option> make_table() {
       });
   add(table, Page::kStandard, "What to check",
       {
-          choice("--client", "Whose rules apply")
-              .choose({"comfyui", "custom", "sd.cpp"})
-              .standard("comfyui")
-              .built(),
+          text("--client", "Whose rules apply: " + std::string(kClientHelp)).standard("comfyui").built(),
           toggle("--values",
                  "Read scales and codes too, for what is not finite; off: headers and markers alone")
               .standard("on")
@@ -31,7 +29,7 @@ std::vector<Option> make_table() {
 }
 
 constexpr std::string_view kUsage =
-    "usage: convert_to_quant verify FILE [--client comfyui|custom|sd.cpp] [--original FILE] [options]\n\n"
+    "usage: convert_to_quant verify FILE [--client CLIENT] [--original FILE] [options]\n\n"
     "Whether a client would load a quantized file, and with the right meaning. Exit code 4 if not.\n";
 
 }  // namespace
