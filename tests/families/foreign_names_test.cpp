@@ -6,6 +6,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "support/layout.h"
+
 namespace ctq::families {
 namespace {
 
@@ -76,6 +78,21 @@ TEST_CASE("foreign names: models that only look alike are left alone", "[familie
   }));
   CAPTURE(names);
   CHECK(naming_of(sorted(names)) == nullptr);
+}
+
+TEST_CASE("foreign names: no model under ComfyUI's names is taken for another library's", "[families]") {
+  for (const test::Layout& layout : test::read_layouts()) {
+    CAPTURE(layout.name);
+    std::set<std::string> prefixes{""};
+    for (const char* prefix : {"model.diffusion_model.", "model.", "net."}) prefixes.insert(prefix);
+    for (const std::string& prefix : prefixes) {
+      std::vector<std::string> names;
+      for (const std::string& name : layout.names()) {
+        if (name.starts_with(prefix)) names.push_back(name.substr(prefix.size()));
+      }
+      CHECK(naming_of(sorted(names)) == nullptr);
+    }
+  }
 }
 
 TEST_CASE("foreign names: a UNet's blocks are counted by what its levels have", "[families]") {
