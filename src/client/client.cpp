@@ -140,11 +140,4 @@ std::optional<Client> implied_by(std::string_view format) {
   return Client{.program = Program::kComfyUiNodes, .version = {}};
 }
 
-std::string_view reader_of(std::string_view format) {
-  for (const Reader& reader : other_readers()) {
-    if (reader.format == format) return reader.name;
-  }
-  return comfyui_obstacle({}, format).empty() ? "ComfyUI" : "no program that is known here";
-}
-
 }  // namespace ctq::client

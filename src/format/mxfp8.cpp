@@ -1,6 +1,7 @@
 // mxfp8: float8_e4m3fn in runs of 32 columns that share a power of two.
 #include <ATen/ATen.h>
 
+#include "ctq/base/round_up.h"
 #include "ctq/format/swizzle.h"
 #include "packing.h"
 

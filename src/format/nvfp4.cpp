@@ -1,6 +1,7 @@
 // nvfp4: 4-bit floats in runs of 16 columns, E4M3 scales relative to one of the tensor.
 #include <ATen/ATen.h>
 
+#include "ctq/base/round_up.h"
 #include "ctq/format/swizzle.h"
 #include "packing.h"
 

@@ -38,10 +38,6 @@ extern const Packing kAwqW4a16;
 std::vector<int64_t> scale_shape(const Codec& codec, int64_t out_features, int64_t in_features,
                                  int64_t block_size);
 
-inline int64_t round_up(int64_t size, int64_t multiple) {
-  return (size + multiple - 1) / multiple * multiple;
-}
-
 /// Filled up with zeros on the right and below.
 at::Tensor padded(const at::Tensor& matrix, int64_t rows, int64_t columns);
 

@@ -2,6 +2,7 @@
 
 #include <ATen/ATen.h>
 
+#include "ctq/base/round_up.h"
 #include "packing.h"
 
 namespace ctq::format {

@@ -82,6 +82,24 @@ void check_index(const safetensors::ShardIndex& index, const Checkpoint& checkpo
   }
 }
 
+/// The stored elements as `type`, of the same width: a view of the mapped file where it can be one, else a copy that
+/// the tensor owns.
+at::Tensor load_as(const Checkpoint::Entry& entry, at::ScalarType type) {
+  const safetensors::TensorBytes bytes = entry.file->bytes(*entry.info);
+  const auto options = at::TensorOptions(type);
+  // from_blob wants a pointer to non-const; the pages are mapped read-only and no caller writes to a loaded
+  // tensor.
+  auto* data = const_cast<std::byte*>(bytes.data());
+  if (bytes.empty()) return at::empty(entry.info->shape, options);
+  if (bytes.owned)
+    return at::from_blob(
+        data, entry.info->shape, [copy = bytes.owned](void*) {}, options);
+  if (aligned_to(data, c10::elementSize(type))) return at::from_blob(data, entry.info->shape, options);
+  at::Tensor copy = at::empty(entry.info->shape, options);
+  std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
+  return copy;
+}
+
 }  // namespace
 
 std::string_view Checkpoint::Entry::layer() const {
@@ -177,21 +195,14 @@ safetensors::Dtype container_dtype(at::ScalarType type) {
 }
 
 at::Tensor load(const Checkpoint::Entry& entry) {
-  if (entry.computed) return entry.computed->load();
-  const at::ScalarType type = scalar_type(*entry.info);
-  const safetensors::TensorBytes bytes = entry.file->bytes(*entry.info);
-  const auto options = at::TensorOptions(type);
-  // from_blob wants a pointer to non-const; the pages are mapped read-only and no caller writes to a loaded
-  // tensor.
-  auto* data = const_cast<std::byte*>(bytes.data());
-  if (bytes.empty()) return at::empty(entry.info->shape, options);
-  if (bytes.owned)
-    return at::from_blob(
-        data, entry.info->shape, [copy = bytes.owned](void*) {}, options);
-  if (aligned_to(data, c10::elementSize(type))) return at::from_blob(data, entry.info->shape, options);
-  at::Tensor copy = at::empty(entry.info->shape, options);
-  std::copy(bytes.begin(), bytes.end(), static_cast<std::byte*>(copy.data_ptr()));
-  return copy;
+  return entry.computed ? entry.computed->load() : load_as(entry, scalar_type(*entry.info));
+}
+
+at::Tensor load_bytes(const Checkpoint::Entry& entry) {
+  if (safetensors::dtype_bits(entry.info->dtype) != 8)
+    fail(ErrorCode::kBadInput, "'{}' is {}, not bytes", printable(entry.name()),
+         safetensors::dtype_name(entry.info->dtype));
+  return load_as(entry, at::kByte);
 }
 
 }  // namespace ctq::model

@@ -38,8 +38,7 @@ bool is_int8(const Layer& layer) { return layer.format.starts_with("int8_"); }
 
 bool has_byte_codes(const Layer& layer) {
   const Dtype dtype = layer.weight->info->dtype;
-  return dtype == Dtype::kI8 || (dtype == Dtype::kU8 && is_int8(layer)) || dtype == Dtype::kF8E4M3 ||
-         dtype == Dtype::kF8E5M2;
+  return dtype == Dtype::kI8 || (dtype == Dtype::kU8 && is_int8(layer)) || safetensors::is_fp8(dtype);
 }
 
 at::Tensor scale_of(const QuantizedFile& file, const Layer& layer) {

@@ -27,11 +27,7 @@ at::Tensor in_form(const at::Tensor& stored, const format::StoredTensor& announc
 
 /// E8M0 scales are bytes here: LibTorch computes nothing with them.
 at::Tensor load_stored(const model::Checkpoint::Entry& entry) {
-  if (entry.info->dtype != safetensors::Dtype::kF8E8M0) return model::load(entry);
-  const std::string bytes = text_of(entry);
-  at::Tensor tensor = at::empty(entry.info->shape, at::kByte);
-  std::ranges::copy(bytes, static_cast<char*>(tensor.data_ptr()));
-  return tensor;
+  return entry.info->dtype == safetensors::Dtype::kF8E8M0 ? model::load_bytes(entry) : model::load(entry);
 }
 
 at::Tensor decode_matrix(const Layer& layer, const format::Codec& codec, int64_t out_features,

@@ -40,8 +40,6 @@ std::pair<std::string_view, std::string_view> split_name(std::string_view name) 
   return {name.substr(0, dot), name.substr(dot + 1)};
 }
 
-bool is_fp8(Dtype dtype) { return dtype == Dtype::kF8E4M3 || dtype == Dtype::kF8E5M2; }
-
 bool is_byte_code(Dtype dtype) { return is_fp8(dtype) || dtype == Dtype::kI8 || dtype == Dtype::kU8; }
 
 std::span<const Search::Entry> Search::beginning_with(std::string_view prefix) const {

@@ -18,7 +18,6 @@ namespace ctq::quantized {
 /// "a.b" and "weight" of "a.b.weight"; the first is empty when there is no dot.
 std::pair<std::string_view, std::string_view> split_name(std::string_view name);
 
-bool is_fp8(safetensors::Dtype dtype);
 /// I8, U8 or FP8: one code to an element, or several.
 bool is_byte_code(safetensors::Dtype dtype);
 

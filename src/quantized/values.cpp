@@ -44,23 +44,12 @@ const Entry& required_side(const Layer& layer, std::string_view role) {
   return *entry;
 }
 
-at::Tensor load_bytes(const Entry& entry) {
-  const auto bytes = entry.file->bytes(*entry.info);
-  if (static_cast<int64_t>(bytes.size()) != entry.info->numel())
-    fail(ErrorCode::kBadInput, "'{}' is {}, not bytes", printable(entry.name()),
-         safetensors::dtype_name(entry.info->dtype));
-  // The pages are mapped read-only and nobody writes to a loaded tensor, as in model::load().
-  auto* data = const_cast<std::byte*>(bytes.data());
-  if (bytes.empty()) return at::empty(entry.info->shape, at::kByte);
-  return at::from_blob(data, entry.info->shape, at::TensorOptions(at::kByte));
-}
-
 at::Tensor load_scales(const Entry& entry) {
   using safetensors::Dtype;
   if (entry.info->dtype != Dtype::kU8 && entry.info->dtype != Dtype::kF8E8M0)
     return model::load(entry).to(at::kFloat);
   at::Tensor scales = at::empty(entry.info->shape, at::kFloat);
-  const at::Tensor exponents = load_bytes(entry);
+  const at::Tensor exponents = model::load_bytes(entry);
   const auto* from = exponents.const_data_ptr<uint8_t>();
   auto* to = scales.mutable_data_ptr<float>();
   for (int64_t i = 0; i < scales.numel(); ++i)

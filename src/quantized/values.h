@@ -14,9 +14,6 @@ namespace ctq::quantized {
 /// throws  Error(kBadInput) "weight_scale is missing"
 const model::Checkpoint::Entry& required_side(const Layer& layer, std::string_view role);
 
-/// The bytes of a tensor of one-byte elements, whatever its type, in its shape.
-at::Tensor load_bytes(const model::Checkpoint::Entry& entry);
-
 /// Scales as float32. Bytes are exponents: 2^(e - 127), and NaN for 255.
 at::Tensor load_scales(const model::Checkpoint::Entry& entry);
 
@@ -35,8 +32,10 @@ at::Tensor unpack_e2m1(const at::Tensor& bytes, bool even_is_high);
 ///
 /// codes   [out_features, in_features], any type
 /// scales  one element, [out_features], [out_features, 1] or [out_features, runs], runs of equal width;
-/// float32 zeros   in the shape of scales, or undefined runs    the run of every column, int64, where they do
-/// not lie in a row; or undefined throws  Error(kBadInput) for scales that fit no runs
+///         float32
+/// zeros   in the shape of scales, or undefined
+/// runs    the run of every column, int64, where they do not lie in a row; or undefined
+/// throws  Error(kBadInput) for scales that fit no runs
 at::Tensor scaled_runs(const at::Tensor& codes, const at::Tensor& scales, const at::Tensor& zeros = {},
                        const at::Tensor& runs = {});
 

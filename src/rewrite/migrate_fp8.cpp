@@ -23,10 +23,7 @@ using quantized::QuantizedFile;
 using safetensors::Dtype;
 using Entry = model::Checkpoint::Entry;
 
-bool is_fp8(const Layer& layer) {
-  return layer.weight &&
-         (layer.weight->info->dtype == Dtype::kF8E4M3 || layer.weight->info->dtype == Dtype::kF8E5M2);
-}
+bool is_fp8(const Layer& layer) { return layer.weight && safetensors::is_fp8(layer.weight->info->dtype); }
 
 [[noreturn]] void refuse(const QuantizedFile& file, std::string_view fact) {
   fail(ErrorCode::kBadInput, "{}: {}", file.checkpoint->path(), fact);
@@ -100,8 +97,9 @@ Migrated fp8_to_comfy(const QuantizedFile& file, const MigrationOptions& options
     mover.output().copy_as(scale, layer.name + ".weight_scale", shape);
     if (!mover.rename(layer.side("scale_input"), layer.name + ".input_scale") && options.unit_input_scales)
       mover.output().put_scalar(layer.name + ".input_scale", 1), ++done.added;
-    mover.mark(layer.name,
-               marker_of_scale(layer, shape, options.full_precision_matrix_mult || is_full_precision(file, layer)));
+    mover.mark(
+        layer.name,
+        marker_of_scale(layer, shape, options.full_precision_matrix_mult || is_full_precision(file, layer)));
     ++done.layers;
   }
   if (done.layers == 0) refuse(file, "has no FP8 layer with a `scale_weight`");

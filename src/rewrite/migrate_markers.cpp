@@ -6,6 +6,7 @@
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
+#include "ctq/base/round_up.h"
 #include "ctq/base/text.h"
 #include "ctq/format/swizzle.h"
 #include "ctq/quantized/decoded_view.h"
@@ -31,10 +32,6 @@ template <typename... Args>
   fail(ErrorCode::kBadInput, "layer '{}' ({}) gets no marker: {}", printable(layer.name),
        layer.dialect_label(), fmt::format(fault, std::forward<Args>(args)...));
 }
-
-bool is_fp8(Dtype dtype) { return dtype == Dtype::kF8E4M3 || dtype == Dtype::kF8E5M2; }
-
-int64_t round_up(int64_t size, int64_t multiple) { return (size + multiple - 1) / multiple * multiple; }
 
 /// Zero points of zeros say nothing; of others no format of markers knows.
 bool has_zero_points(const Layer& layer) {
@@ -133,12 +130,6 @@ at::Tensor padded(const at::Tensor& bytes, int64_t rows, int64_t columns) {
   return at::constant_pad_nd(bytes, {0, columns - bytes.size(1), 0, rows - bytes.size(0)});
 }
 
-at::Tensor bytes_of(const Entry& entry) {
-  const std::string text = quantized::text_of(entry);
-  return at::from_blob(const_cast<char*>(text.data()), entry.info->shape, at::TensorOptions(at::kByte))
-      .clone();
-}
-
 /// Codes and scales in rows into ComfyUI's order: nibbles swapped, both padded, scales swizzled.
 void put_reordered(Mover& mover, const Layer& layer) {
   const bool fp4 = layer.dialect == Dialect::kNvfp4;
@@ -150,13 +141,14 @@ void put_reordered(Mover& mover, const Layer& layer) {
   mover.drop(scale.name());
   mover.output().make(layer.plain_name(), weight.info->dtype, {rows, columns}, weight,
                       [&weight, fp4, rows, columns] {
-                        const at::Tensor bytes = bytes_of(weight);
+                        const at::Tensor bytes = model::load_bytes(weight);
                         return padded(fp4 ? swapped(bytes) : bytes, rows, columns);
                       });
   const int64_t runs = columns / (fp4 ? 8 : 32);
-  mover.output().make(layer.name + ".weight_scale", fp4 ? Dtype::kF8E4M3 : Dtype::kU8,
-                      {format::swizzled_rows(rows), format::swizzled_columns(runs)}, scale,
-                      [&scale, rows, runs] { return format::swizzle(padded(bytes_of(scale), rows, runs)); });
+  mover.output().make(
+      layer.name + ".weight_scale", fp4 ? Dtype::kF8E4M3 : Dtype::kU8,
+      {format::swizzled_rows(rows), format::swizzled_columns(runs)}, scale,
+      [&scale, rows, runs] { return format::swizzle(padded(model::load_bytes(scale), rows, runs)); });
 }
 
 void mark_block_scaled(Mover& mover, const QuantizedFile& file, const Layer& layer,

@@ -40,6 +40,8 @@ bool is_float(Dtype dtype) {
   return dtype == Dtype::kF64 || dtype == Dtype::kF32 || dtype == Dtype::kF16 || dtype == Dtype::kBF16;
 }
 
+bool is_fp8(Dtype dtype) { return dtype == Dtype::kF8E4M3 || dtype == Dtype::kF8E5M2; }
+
 std::optional<uint64_t> tensor_bytes(Dtype dtype, std::span<const int64_t> shape) {
   // The elements are counted from the left, as the reference reader does: [0, 2^62, 4] is empty, [2^62, 4, 0]
   // overflows.

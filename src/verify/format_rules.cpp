@@ -4,6 +4,8 @@
 #include <array>
 #include <bit>
 
+#include "ctq/base/round_up.h"
+
 namespace ctq::verify {
 namespace {
 

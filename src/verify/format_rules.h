@@ -25,7 +25,7 @@ struct FormatRule {
   std::string_view format;
   safetensors::Dtype codes;
   std::vector<Shape> (*stored)(const Dims&);
-  int64_t usual_group;    ///< where the marker says none; 0: the format has no groups
+  int64_t usual_group;  ///< where the marker says none; 0: the format has no groups
 };
 
 /// Element types that a tensor may have.
@@ -49,8 +49,6 @@ std::vector<SideRule> side_rules(std::string_view format);
 bool is_of(safetensors::Dtype dtype, Types types);
 std::string_view types_text(Types types);
 
-/// Smallest multiple of `step` that is at least `size`.
-constexpr int64_t round_up(int64_t size, int64_t step) { return (size + step - 1) / step * step; }
 /// Smallest power of two that is at least `size`.
 int64_t next_power_of_two(int64_t size);
 /// 4, 16, 64 ...: lengths of the runs that ConvRot rotates.

@@ -20,7 +20,7 @@ constexpr size_t kMaxRank = 5;
 /// Types that it reads; I8 only as the weight of a marked layer, and U8 tensors are skipped.
 bool is_known(Dtype dtype) {
   return safetensors::is_float(dtype) || dtype == Dtype::kI64 || dtype == Dtype::kI32 ||
-         dtype == Dtype::kI8 || dtype == Dtype::kU8 || dtype == Dtype::kF8E4M3 || dtype == Dtype::kF8E5M2;
+         dtype == Dtype::kI8 || dtype == Dtype::kU8 || is_fp8(dtype);
 }
 
 class LayerCheck {
@@ -49,10 +49,7 @@ class LayerCheck {
  private:
   void refuse(std::string text) { findings_.push_back({layer_.name, std::move(text)}); }
   void remark(std::string text) { findings_.push_back({layer_.name, std::move(text), /*refused=*/false}); }
-  bool fp8() const {
-    return layer_.weight &&
-           (layer_.weight->info->dtype == Dtype::kF8E4M3 || layer_.weight->info->dtype == Dtype::kF8E5M2);
-  }
+  bool fp8() const { return layer_.weight && is_fp8(layer_.weight->info->dtype); }
 
   /// Its own, since the header's map is not read.
   bool read_marker(const Entry& tensor) {

@@ -9,11 +9,23 @@
 #include "support/run_binary.h"
 
 using namespace ctq::test;
+using ctq::safetensors::Dtype;
 using Words = std::vector<std::string>;
 
 namespace {
 
-/// A model, a quantized file of it, a text encoder and a LoRA.
+/// NVFP4 as ModelOpt stores it, but for the values: codes of two columns, scales of runs in rows, and a scale of them.
+std::vector<TestTensor> nvfp4_without_markers() {
+  const auto byte = [](int64_t i) { return static_cast<uint8_t>(i * 37 % 251); };
+  const auto scale = [](int64_t i) { return static_cast<uint8_t>(0x28 + i * 7 % 40); };
+  return {
+      tensor("blk.0.q.weight", Dtype::kU8, {256, 128}, elements<uint8_t>(256 * 128, byte)),
+      tensor("blk.0.q.weight_scale", Dtype::kF8E4M3, {256, 16}, elements<uint8_t>(256 * 16, scale)),
+      tensor("blk.0.q.weight_scale_2", Dtype::kF32, {}, elements<float>(1, [](int64_t) { return 0.01f; })),
+      bf16_vector("blk.0.norm.weight", 256)};
+}
+
+/// A model, a quantized file of it, a file of another program, a text encoder and a LoRA.
 class Folder {
  public:
   Folder() {
@@ -21,6 +33,7 @@ class Folder {
                     {bf16_weight("blk.0.q.weight", 256, 256), bf16_weight("blk.0.up.weight", 256, 256),
                      bf16_vector("blk.0.norm.weight", 256), bf16_weight("plain", 256, 256)});
     run_expecting({"-i", model(), "-o", *this / "q.safetensors", "--fp8", "--simple", "--no-comfy_quant"}, 0);
+    make_checkpoint(*this / "nvfp4.safetensors", nvfp4_without_markers());
     make_checkpoint(*this / "clip.safetensors", clip_g_tensors(32));
     make_checkpoint(*this / "lora.safetensors", {bf16_weight("blk.0.q.lora_A.weight", 64, 256),
                                                  bf16_weight("blk.0.q.lora_B.weight", 256, 64)});
@@ -53,6 +66,10 @@ const std::vector<Command> kCommands = {
     {"in.safetensors", {"fp8", "@in.safetensors", "-o", "@o.safetensors", "--num_iter", "5"}},
     {"clip.safetensors", {"clip-g", "-i", "@clip.safetensors", "-o", "@o.safetensors"}},
     {"q.safetensors", {"dequantize", "@q.safetensors", "-o", "@o.safetensors"}},
+    {"nvfp4.safetensors",
+     {"dequantize", "@nvfp4.safetensors", "-o", "@o.safetensors", "--scale-order", "rows"}},
+    {"nvfp4.safetensors",
+     {"migrate", "add-markers", "-i", "@nvfp4.safetensors", "-o", "@o.safetensors", "--scale-order", "rows"}},
     {"q.safetensors", {"migrate", "fp8-scaled", "-i", "@q.safetensors", "-o", "@o.safetensors"}},
     {"q.safetensors", {"-i", "@q.safetensors", "-o", "@o.safetensors", "--requantize", "--int8", "--simple"}},
     {"q.safetensors", {"verify", "@q.safetensors", "--original", "@in.safetensors"}},

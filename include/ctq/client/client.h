@@ -53,7 +53,4 @@ std::string format_obstacle(const Client& client, std::string_view format, Scale
 /// does.
 std::optional<Client> implied_by(std::string_view format);
 
-/// "ComfyUI", "ComfyUI-QuantOps": for people.
-std::string_view reader_of(std::string_view format);
-
 }  // namespace ctq::client

@@ -43,6 +43,8 @@ int dtype_bits(Dtype dtype);
 std::optional<Dtype> parse_dtype(std::string_view name);
 /// F64, F32, F16, BF16: what can be quantized.
 bool is_float(Dtype dtype);
+/// F8_E4M3 or F8_E5M2: what programs store weights in.
+bool is_fp8(Dtype dtype);
 
 /// Bytes of a tensor. Nothing when the product overflows 63 bits or a sub-byte tensor does not end on a byte.
 /// Dimensions must not be negative; a scalar has no dimensions and one element.

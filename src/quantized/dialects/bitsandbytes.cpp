@@ -78,7 +78,7 @@ at::Tensor absmax_of(const Layer& layer, const State& state) {
   const at::Tensor table = model::load(required_side(layer, "weight.nested_quant_map")).to(at::kFloat);
   const at::Tensor scales = model::load(required_side(layer, "weight.nested_absmax")).to(at::kFloat);
   if (table.numel() != 256) fail(ErrorCode::kBadInput, "nested_quant_map has {} elements", table.numel());
-  const at::Tensor values = table.index({load_bytes(absmax).reshape({-1}).to(at::kLong)});
+  const at::Tensor values = table.index({model::load_bytes(absmax).reshape({-1}).to(at::kLong)});
   return in_blocks(values, scales, state.nested_block, "nested_absmax") + state.nested_offset;
 }
 
@@ -90,7 +90,7 @@ std::string_view state_role(const Layer& layer) {
 at::Tensor decode_four_bits(const Layer& layer) {
   const State state = parse_state(required_side(layer, state_role(layer)));
   const int64_t count = product(state.shape);
-  const at::Tensor bytes = load_bytes(*layer.weight).reshape({-1});
+  const at::Tensor bytes = model::load_bytes(*layer.weight).reshape({-1});
   const at::Tensor table = model::load(required_side(layer, "weight.quant_map")).to(at::kFloat);
   if (bytes.numel() != (count + 1) / 2)
     fail(ErrorCode::kBadInput, "{} bytes are not two codes each of {}", bytes.numel(),

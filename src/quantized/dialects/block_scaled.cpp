@@ -61,7 +61,7 @@ Structure structure_of(const at::Tensor& scales) {
 
 at::Tensor scale_grid(const Layer& layer, Order order) {
   const Entry& stored = *layer.side("weight_scale");
-  const at::Tensor bytes = load_bytes(stored);
+  const at::Tensor bytes = model::load_bytes(stored);
   const auto [rows, runs] = grid_of(layer);
   const at::Tensor grid = order == Order::kSwizzled ? format::unswizzle(bytes, rows, runs) : bytes;
   if (layer.dialect == Dialect::kNvfp4) return grid.view(at::kFloat8_e4m3fn).to(at::kFloat);
@@ -171,8 +171,8 @@ at::Tensor decode_block_scaled(const QuantizedFile& file, const Layer& layer) {
   at::Tensor scales = scale_grid(layer, order);
   if (layer.dialect == Dialect::kMxfp8) return scaled_runs(model::load(*layer.weight), scales);
   scales.mul_(model::load(*layer.side("weight_scale_2")).to(at::kFloat).reshape({}));
-  const at::Tensor weight =
-      scaled_runs(unpack_e2m1(load_bytes(*layer.weight), /*even_is_high=*/order == Order::kSwizzled), scales);
+  const at::Tensor weight = scaled_runs(
+      unpack_e2m1(model::load_bytes(*layer.weight), /*even_is_high=*/order == Order::kSwizzled), scales);
   const Entry* factors = layer.side("pre_quant_scale");
   if (!factors) return weight;
   if (factors->info->numel() != weight.size(1))

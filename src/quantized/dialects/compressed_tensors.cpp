@@ -78,7 +78,7 @@ at::Tensor decode_fp4(const Layer& layer) {
     if (divisor.numel() != 1) fail(ErrorCode::kBadInput, "weight_global_scale has several elements");
     scales = scales / divisor.reshape({});
   }
-  return scaled_runs(unpack_e2m1(load_bytes(*layer.weight), !kEvenIsHigh), scales);
+  return scaled_runs(unpack_e2m1(model::load_bytes(*layer.weight), !kEvenIsHigh), scales);
 }
 
 void describe_packed(Layer& layer) {

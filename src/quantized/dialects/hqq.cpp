@@ -57,7 +57,7 @@ void find_hqq(Search& search) {
 
 at::Tensor decode_hqq(const QuantizedFile&, const Layer& layer) {
   const int bits = static_cast<int>(integer(layer, "nbits", 0));
-  const at::Tensor bytes = load_bytes(*layer.weight);
+  const at::Tensor bytes = model::load_bytes(*layer.weight);
   std::vector<at::Tensor> parts;  // the first rows lie in the highest bits
   for (int low = 8 - bits; low >= 0; low -= bits)
     parts.push_back(bytes.bitwise_right_shift(low).bitwise_and((1 << bits) - 1));

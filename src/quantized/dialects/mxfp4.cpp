@@ -41,7 +41,7 @@ void find_mxfp4(Search& search) {
 }
 
 at::Tensor decode_mxfp4(const QuantizedFile&, const Layer& layer) {
-  const at::Tensor bytes = load_bytes(*layer.weight), scales = load_scales(*layer.side("scales"));
+  const at::Tensor bytes = model::load_bytes(*layer.weight), scales = load_scales(*layer.side("scales"));
   const int64_t experts = bytes.size(0), out_features = bytes.size(1);
   at::Tensor weight = at::empty(layer.plain_shape, at::kFloat);
   for (int64_t i = 0; i < experts; ++i) {

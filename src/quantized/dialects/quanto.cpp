@@ -47,7 +47,7 @@ int bits_of(const Layer& layer, int64_t rows) {
 }
 
 at::Tensor decode_packed_rows(const Layer& layer) {
-  const at::Tensor bytes = load_bytes(*layer.weight),
+  const at::Tensor bytes = model::load_bytes(*layer.weight),
                    scale = load_scales(required_side(layer, "weight._scale")),
                    shift = load_scales(required_side(layer, "weight._shift"));
   const int64_t rows = scale.size(0);

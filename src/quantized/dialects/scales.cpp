@@ -34,9 +34,9 @@ std::string undecodable(const Layer& layer, const nlohmann::json& configuration)
       return fmt::format("its configuration says {} (SDNQ)", key);
   }
   const Dtype codes = layer.weight->info->dtype;
-  if (layer.weight->info->shape.size() < 2 || codes == Dtype::kU8)
-    if (!(codes == Dtype::kU8 && layer.weight->info->shape.size() >= 2 && layer.side("zero_point")))
-      return "its codes are packed (SDNQ), and only its configuration says how";
+  const bool packed =
+      layer.weight->info->shape.size() < 2 || (codes == Dtype::kU8 && !layer.side("zero_point"));
+  if (packed) return "its codes are packed (SDNQ), and only its configuration says how";
   if (layer.side("scale")->info->dtype == Dtype::kF8E8M0 && codes == Dtype::kI8)
     return "I8 with exponents for scales: two FP4 numbers to a byte";
   return "";
