@@ -18,6 +18,7 @@
 #include "optimize/deadline.h"
 #include "optimize/learned_relaxation.h"
 #include "optimize/minimizer.h"
+#include "optimize/second_moment.h"
 
 namespace ctq::optimize {
 namespace {
@@ -163,5 +164,29 @@ std::unique_ptr<Minimizer> minimize_by_adaround(const at::Tensor& h, const OnePa
   damped.diagonal().add_(h.diagonal().mean().mul(settings.lambda));
   return std::make_unique<AdaRound>(std::move(damped), settings.lambda, *settings.adaround);
 }
+
+namespace {
+
+double cost(const Settings& settings, double) {
+  return static_cast<double>(std::max<int64_t>(settings.adaround.iterations, 1));
+}
+
+Footprint footprint(const Settings& settings, const Space& space) {
+  return moment_footprint(settings, space, /*rows=*/16);
+}
+
+}  // namespace
+
+constinit const Optimizer kAdaRound = {
+    .name = "adaround",
+    .needs = {.moment = true, .implied = true, .recorded = true, .drawn = true},
+    .names_itself = true,
+    .heeds_deadline = true,
+    .by_rows = true,
+    .by_gradients = true,
+    .cost = cost,
+    .footprint = footprint,
+    .round = round_one_pass,
+};
 
 }  // namespace ctq::optimize

@@ -1,31 +1,25 @@
 #include "ctq/optimize/learned.h"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include <ATen/ATen.h>
 
 #include "optimize/deadline.h"
+#include "optimize/learned_optimizer.h"
 #include "optimize/learned_relaxation.h"
-#include "optimize/tpec.h"
 
 namespace ctq::optimize {
 namespace {
 
 constexpr int64_t kReadEvery = 16;  // iterations between two waits for the device
-// Where an adaptive schedule may raise the rate to. Larger steps throw positions from end to end of their
-// cell, and what is lost outside the subspace does not come back.
-constexpr double kHighestStep = 0.03;  // codes
-constexpr int64_t kProdigyHold = 50;   // iterations in which its distance estimate grows
 
-double lr_of(const LearnedSettings& settings) { return settings.lr.value_or(usual_lr(settings.method)); }
+double lr_of(const LearnedSettings& settings) { return settings.lr.value_or(settings.learner->usual_lr); }
 
 ScheduleSettings schedule_of(const LearnedSettings& settings) {
   ScheduleSettings schedule = settings.schedule;
-  const bool prodigy = settings.method == LearnedMethod::kProdigy;
-  schedule.highest = std::min(schedule.highest, std::max(lr_of(settings), prodigy ? 1.0 : kHighestStep));
-  if (prodigy) schedule.hold = std::max(schedule.hold, kProdigyHold);
+  schedule.highest = std::min(schedule.highest, std::max(lr_of(settings), settings.learner->highest_lr));
+  schedule.hold = std::max(schedule.hold, settings.learner->hold);
   return schedule;
 }
 
@@ -75,10 +69,11 @@ std::string_view follow(LearningRate& rate, const std::vector<float>& losses) {
   return "";
 }
 
-/// Steps until a rule or the number of iterations ends them. returns  the best sides
+/// Steps until a rule or the number of iterations ends them.
+/// returns  the best sides
 at::Tensor iterate(Relaxation& relaxation, const LearnedSettings& settings, Rounding& result) {
   Positions& positions = relaxation.positions();
-  const auto solver = make_solver(settings);
+  const auto solver = settings.learner->make_solver(settings);
   LearningRate rate(schedule_of(settings), settings.stop, lr_of(settings), positions.h.size(0),
                     positions.h.size(1));
   Best best;
@@ -98,20 +93,11 @@ at::Tensor iterate(Relaxation& relaxation, const LearnedSettings& settings, Roun
 
 }  // namespace
 
-std::string_view method_name(LearnedMethod method) {
-  constexpr std::array<std::string_view, 5> kNames = {"original", "adamw", "radam", "tpec", "prodigy"};
-  return kNames.at(static_cast<size_t>(method));
-}
-
-double usual_lr(LearnedMethod method) {
-  return method == LearnedMethod::kProdigy || method == LearnedMethod::kTpec ? 1.0 : 8.0773e-3;
-}
-
 Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings) {
   Rounding result;
   result.values = layer.nearest;
   result.scale = layer.scale;
-  result.method = method_name(settings.method);
+  result.method = settings.learner->name;
   result.objective = "subspace";
   result.stopped_by = "nothing to gain";
   if (layer.weight.numel() == 0 || !(layer.weight.norm().item<float>() > 0)) return result;
@@ -121,9 +107,9 @@ Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings) {
   if (!relaxation.any_choice()) return result;
   result.nearest_objective = result.objective_value = relaxation.loss_of(layer, layer.nearest);
   result.stopped_by.clear();
-  const at::Tensor sides = settings.method == LearnedMethod::kTpec
-                               ? search_lines(relaxation, settings, lr_of(settings), result)
-                               : iterate(relaxation, settings, result);
+  const auto search = settings.learner->search;
+  const at::Tensor sides =
+      search ? search(relaxation, settings, lr_of(settings), result) : iterate(relaxation, settings, result);
   const at::Tensor values = relaxation.values(sides);
   const double loss = relaxation.loss_of(layer, values);
   result.guarded = result.iterations > 0 && !(loss < result.nearest_objective);
@@ -132,6 +118,19 @@ Rounding learned_rounding(const Layer& layer, const LearnedSettings& settings) {
     result.objective_value = loss;
   }
   return result;
+}
+
+double learned_cost(const Settings& settings, double) {
+  return static_cast<double>(std::max<int64_t>(settings.learned.iterations, 1));
+}
+
+// By measurement: a product of low rank, its factors and Adam's moments.
+Footprint learned_footprint(const Settings&, const Space&) { return {.rows = 20, .moments = 0}; }
+
+Rounding round_learned(const Layer& layer, const Settings& settings, const SecondMoment*) {
+  LearnedSettings learned = settings.learned;
+  learned.learner = settings.optimizer->learner;
+  return learned_rounding(layer, learned);
 }
 
 }  // namespace ctq::optimize

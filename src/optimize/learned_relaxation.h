@@ -27,7 +27,8 @@ class Relaxation {
   /// Whether any weight lies between two values of its grid.
   bool any_choice() const { return any_choice_; }
 
-  /// Rounds the positions and measures them. returns  the loss, a float32 scalar on the device
+  /// Rounds the positions and measures them.
+  /// returns  the loss, a float32 scalar on the device
   at::Tensor measure();
   /// r of the last measure(): 0 or 1.
   const at::Tensor& sides() const { return sides_; }

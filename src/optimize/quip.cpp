@@ -8,6 +8,7 @@
 #include "ctq/linalg/conjugate.h"
 #include "ctq/linalg/hadamard.h"
 #include "ctq/linalg/panels.h"
+#include "optimize/second_moment.h"
 
 namespace ctq::optimize {
 namespace {
@@ -81,5 +82,38 @@ Rounding round_with_incoherence(const Layer& layer, const at::Tensor& h, const Q
   stored.also = in.backward(out.backward(decoded.t().contiguous()).t().contiguous());
   return round_with_second_moment(layer, h, stored, "quip");
 }
+
+namespace {
+
+linalg::ColumnOrder order(const Settings& settings) { return settings.quip_order; }
+
+double cost(const Settings& settings, double columns) { return 2 * one_pass_cost(settings, columns); }
+
+Footprint footprint(const Settings& settings, const Space& space) {
+  return moment_footprint(settings, space, /*rows=*/14);
+}
+
+/// A format whose codes stay in a random basis is rounded there, in one pass.
+Rounding round_by_quip(const Layer& layer, const Settings& settings, const SecondMoment* moment) {
+  if (layer.form.codec && layer.form.codec->incoherent) return round_one_pass(layer, settings, moment);
+  return round_with_incoherence(layer, moment->h,
+                                {.one_pass = one_pass_settings(layer, settings, *moment),
+                                 .seed = settings.quip_seed,
+                                 .hadamard = settings.quip_hadamard});
+}
+
+}  // namespace
+
+constinit const Optimizer kQuip = {
+    .name = "quip",
+    .needs = {.moment = true, .implied = true, .recorded = true},
+    .names_itself = true,
+    .by_segments = true,
+    .incoherent = true,
+    .order = order,
+    .cost = cost,
+    .footprint = footprint,
+    .round = round_by_quip,
+};
 
 }  // namespace ctq::optimize

@@ -1,8 +1,9 @@
-#include "optimize/tpec.h"
-
+// tpec: learned rounding by line searches along the normalised gradient.
 #include <ATen/ATen.h>
 
 #include "optimize/deadline.h"
+#include "optimize/learned_optimizer.h"
+#include "optimize/learned_relaxation.h"
 
 namespace ctq::optimize {
 namespace {
@@ -10,8 +11,14 @@ namespace {
 constexpr int64_t kVainSteps = 40;
 constexpr double kNegligible = 1e-8;  // a loss, in units of subspace_rel, or a step, in codes
 
-}  // namespace
-
+/// From the best positions so far one step along the normalised gradient; twice as far after a step that
+/// lowered the loss of the rounded codes, half as far after one that did not, which is taken back. Ends after
+/// settings.iterations, at settings.deadline, after 40 vain steps in a row, or where the loss or the step is
+/// negligible.
+///
+/// lr       the first step, in codes of a weight with the layer's typical spacing
+/// result   its iterations and stopped_by are set
+/// returns  the best sides
 at::Tensor search_lines(Relaxation& relaxation, const LearnedSettings& settings, double lr,
                         Rounding& result) {
   Positions& positions = relaxation.positions();
@@ -51,5 +58,10 @@ at::Tensor search_lines(Relaxation& relaxation, const LearnedSettings& settings,
   }
   return best_sides;
 }
+
+}  // namespace
+
+constinit const Learner kLineSearch = {.name = "tpec", .usual_lr = 1, .search = search_lines};
+constinit const Optimizer kTpec = learned_optimizer(kLineSearch);
 
 }  // namespace ctq::optimize

@@ -87,7 +87,7 @@ void BudgetedLayers::done(const TensorPlan& tensor, const std::optional<Optimize
 }
 
 TimeBudget::Job BudgetedLayers::job_of(const TensorPlan& tensor) const {
-  return {.method = rounding_.methods().choice(tensor).settings.method,
+  return {.optimizer = rounding_.methods().choice(tensor).settings.optimizer,
           .cost = cost_of(tensor, rounding_.methods())};
 }
 

@@ -42,7 +42,8 @@ class Journal {
   /// Puts what has gathered on the disk.
   void flush(const std::function<void()>& sync_data);
 
-  /// Leaves everything for the next run. returns  false, and removes it all, when no tensor is done
+  /// Leaves everything for the next run.
+  /// returns  false, and removes it all, when no tensor is done
   bool keep();
   size_t records() const { return records_; }
   /// "rm -f" with the hidden files: what makes the folder as it was.

@@ -33,7 +33,7 @@ double bytes_to_find_moment(const LayerWork& work) {
 uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
   const optimize::Settings settings = with_steps(*work.settings, steps);
   const optimize::Footprint footprint =
-      optimize::footprint(settings, *work.codec, work.rotation_group > 0, work.columns);
+      optimize::footprint(settings, {*work.codec, work.rotation_group > 0, work.columns});
   const double weight = elements(work.rows, work.columns), square = elements(work.columns, work.columns);
   const double panels = kPanelsPerThread * at::get_num_threads() * elements(linalg::kPanelRows, work.columns);
 
@@ -146,11 +146,11 @@ LayerSteps smallest_steps(const LayerWork& work) {
 
 bool is_within(const LayerWork& work, const Offload& limits) {
   const optimize::Settings& settings = *work.settings;
-  const bool quip = settings.method == optimize::Method::kQuip;
+  const bool quip = settings.optimizer->incoherent;
   if (work.rotation_group > 0 || quip || work.codec->incoherent) {
     if (std::max(work.rows, work.columns) * work.columns >= limits.hadamard_elements) return false;
   }
-  if (optimize::takes_moment(settings.method) &&
+  if (settings.optimizer->needs.moment &&
       (work.columns >= limits.hessian_width || work.columns >= limits.ldlq_width))
     return false;
   if (!quip) return true;

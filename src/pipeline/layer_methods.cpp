@@ -10,8 +10,6 @@
 namespace ctq::pipeline {
 namespace {
 
-using optimize::Method;
-
 std::string_view kind_of(std::string_view source) {
   if (source.starts_with("norm ")) return "behind a norm";
   if (source.starts_with("values ")) return "attention outputs";
@@ -21,13 +19,12 @@ std::string_view kind_of(std::string_view source) {
 }  // namespace
 
 std::string LayerMethods::Choice::label() const {
-  if (!optimize::wants_implied(settings.method)) return std::string(optimize::method_name(settings.method));
+  const optimize::Optimizer& optimizer = *settings.optimizer;
+  if (!optimizer.needs.implied) return std::string(optimizer.name);
   const std::string_view directions = lora ? " and LoRA" : "";
-  if (settings.method == Method::kQuip || settings.method == Method::kAdaRound) {
-    const std::string_view name = optimize::method_name(settings.method);
-    return source.empty() ? fmt::format("{}{}", name, directions)
-                          : fmt::format("{} ({}){}", name, source, directions);
-  }
+  if (optimizer.names_itself)
+    return source.empty() ? fmt::format("{}{}", optimizer.name, directions)
+                          : fmt::format("{} ({}){}", optimizer.name, source, directions);
   if (recorded) return "gptq";
   return source.empty() ? fmt::format("direct{}", directions)
                         : fmt::format("implied ({}){}", source, directions);
@@ -37,17 +34,17 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   Choice choice{.settings = run_, .recorded = false, .lora = false, .source = ""};
   const plan::Target& target = tensor.target;
   optimize::Settings& settings = choice.settings;
-  if (target.optimizer) settings.method = *target.optimizer;
+  if (target.optimizer) settings.optimizer = target.optimizer;
   if (target.num_iter) settings.learned.iterations = settings.adaround.iterations = *target.num_iter;
-  if (optimize::is_learned(settings.method) && settings.learned.iterations == 0)
-    settings.method = Method::kNearest;
-  if (settings.method != Method::kQuip) settings.segments = 1;  // --quip-checkpointed
+  if (settings.optimizer->learner && settings.learned.iterations == 0)
+    settings.optimizer = &optimize::kNearest;
+  const optimize::Optimizer& optimizer = *settings.optimizer;
+  if (!optimizer.incoherent) settings.segments = 1;  // --quip-checkpointed
   const std::string_view layer = tensor.source->layer();
-  choice.recorded =
-      optimize::wants_recorded(settings.method) && recording_ && recording_->has_second_moment(layer);
-  if (!choice.recorded && optimize::wants_implied(settings.method)) choice.source = implied_.source(layer);
-  choice.lora = !choice.recorded && lora_ && optimize::takes_moment(settings.method) &&
-                lora_->has(layer, tensor.source->info->shape[1]);
+  choice.recorded = optimizer.needs.recorded && recording_ && recording_->has_second_moment(layer);
+  if (!choice.recorded && optimizer.needs.implied) choice.source = implied_.source(layer);
+  choice.lora =
+      !choice.recorded && lora_ && optimizer.needs.moment && lora_->has(layer, tensor.source->info->shape[1]);
   return choice;
 }
 
@@ -56,7 +53,7 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
   for (const plan::TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != plan::Decision::kQuantize) continue;
     const Choice found = choice(tensor);
-    const bool quip = found.settings.method == Method::kQuip;
+    const bool quip = found.settings.optimizer->incoherent;
     const int64_t segments = optimize::segments_of(found.settings, tensor.source->info->shape[1]);
     ++methods[segments > 1           ? fmt::format("quip in {} segments of columns", segments)
               : quip                 ? "quip"
@@ -75,7 +72,7 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
     words.push_back(fmt::format("{} for {} layer{}{}", method, count, count == 1 ? "" : "s",
                                 shares.empty() ? "" : fmt::format(" ({})", fmt::join(shares, ", "))));
   }
-  return fmt::format("optimizer {}: {}", optimize::method_name(run_.method), fmt::join(words, ", "));
+  return fmt::format("optimizer {}: {}", run_.optimizer->name, fmt::join(words, ", "));
 }
 
 }  // namespace ctq::pipeline

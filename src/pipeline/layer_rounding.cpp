@@ -16,8 +16,6 @@
 namespace ctq::pipeline {
 namespace {
 
-using optimize::Method;
-
 Optimized describe(const optimize::Rounding& rounding) {
   return {.method = rounding.method,
           .source = "",
@@ -101,7 +99,7 @@ std::optional<format::Encoded> LayerRounding::nearest(const plan::TensorPlan& te
 bool LayerRounding::optimizes(const plan::TensorPlan& tensor) const {
   const LayerMethods::Choice choice = methods_.choice(tensor);
   const LayerWork work = layer_work(tensor, choice, options_, at::kCPU);
-  return choice.settings.method != Method::kNearest && work.rows * work.columns > 0 &&
+  return choice.settings.optimizer != &optimize::kNearest && work.rows * work.columns > 0 &&
          steps_within(work, options_.memory.layer_bytes);
 }
 
@@ -112,7 +110,7 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
   if (bounds.deadline) optimize::set_deadline(choice.settings, *bounds.deadline);
-  const bool plain = choice.settings.method == Method::kNearest &&
+  const bool plain = choice.settings.optimizer == &optimize::kNearest &&
                      !optimize::searches_scales(choice.settings, *tensor.target.codec);
   if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
   if (const float largest = beyond_squares(weight, *nearest); largest > 0) {
@@ -134,8 +132,8 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
 
   const std::string name(tensor.source->layer());
   std::optional<optimize::SecondMoment> moment;
-  if (optimize::takes_moment(choice.settings.method)) moment = moment_of(name, weight, choice, *nearest);
-  std::string source = moment && moment->method == "implied" ? choice.source : "";
+  if (choice.settings.optimizer->needs.moment) moment = moment_of(name, weight, choice, *nearest);
+  std::string source = moment && moment->origin == optimize::Origin::kCheckpoint ? choice.source : "";
   const auto add_source = [&](const std::string& what) { source += source.empty() ? what : ", " + what; };
   if (choice.lora) add_source("LoRA");
   if (const std::string words = steps->words(); !words.empty()) add_source(words);
@@ -148,8 +146,8 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
         round_rows(outcome.encoded, weight, choice.settings, moment.value(), steps->rows_at_once);
   } else {
     const optimize::Layer layer = optimize::make_layer(*nearest, weight);
-    const optimize::Rounding rounding = moment ? optimize::round_one_pass(layer, choice.settings, *moment)
-                                               : optimize::round_layer(layer, choice.settings, std::nullopt);
+    const optimize::Rounding rounding =
+        choice.settings.optimizer->round(layer, choice.settings, moment ? &*moment : nullptr);
     outcome.optimized = describe(rounding);
     if (options_.measure_quality)
       outcome.optimized->subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);

@@ -15,20 +15,7 @@
 namespace ctq::pipeline {
 namespace {
 
-using optimize::Method;
 using plan::Decision;
-
-/// Time per element of a layer with so many columns, against rounding to nearest on a CPU. Error feedback
-/// takes a product with all columns for each.
-double weight_of(const optimize::Settings& settings, double columns) {
-  if (settings.method == Method::kNearest) return 1;
-  if (optimize::is_learned(settings.method))
-    return static_cast<double>(std::max<int64_t>(settings.learned.iterations, 1));
-  if (settings.method == Method::kAdaRound)
-    return static_cast<double>(std::max<int64_t>(settings.adaround.iterations, 1));
-  const double one_pass = 4 + columns / 80;
-  return settings.method == Method::kQuip ? 2 * one_pass : one_pass;
-}
 
 /// "blocks.0.to_q" of "blocks.0.to_q.bias".
 std::string_view layer_of(std::string_view name) {
@@ -78,7 +65,8 @@ double cost_of(const plan::TensorPlan& tensor, const LayerMethods& methods) {
   for (const int64_t side : tensor.source->info->shape) elements *= static_cast<double>(side);
   if (tensor.decision != Decision::kQuantize) return elements;
   const auto columns = static_cast<double>(tensor.source->info->shape.at(1));
-  return elements * weight_of(methods.choice(tensor).settings, columns);
+  const optimize::Settings settings = methods.choice(tensor).settings;
+  return elements * settings.optimizer->cost(settings, columns);
 }
 
 plan::Plan part_of(const plan::Plan& whole, const Partition& partition, const LayerMethods& methods) {

@@ -26,8 +26,8 @@ void TimeBudget::optimized(const Job& job, double seconds, double error, bool cu
     ++spent_.cut_short;
     return;  // the time of a part says nothing of the whole
   }
-  rates_[job.method].seconds += seconds;
-  rates_[job.method].cost += job.cost;
+  rates_[job.optimizer].seconds += seconds;
+  rates_[job.optimizer].cost += job.cost;
 }
 
 void TimeBudget::left_over(double error) {
@@ -36,8 +36,8 @@ void TimeBudget::left_over(double error) {
 }
 
 std::optional<double> TimeBudget::expected_seconds(const Job& job) const {
-  const auto known = rates_.find(job.method);
-  if (known == rates_.end() && optimize::heeds_deadline(job.method)) return std::nullopt;
+  const auto known = rates_.find(job.optimizer);
+  if (known == rates_.end() && job.optimizer->heeds_deadline) return std::nullopt;
   const bool guessed = known == rates_.end();
   const Rate& rate = guessed ? nearest_ : known->second;
   if (!(rate.cost > 0)) return std::nullopt;

@@ -18,7 +18,7 @@ namespace ctq::pipeline {
 class TimeBudget {
  public:
   struct Job {
-    optimize::Method method = optimize::Method::kNearest;
+    const optimize::Optimizer* optimizer = &optimize::kNearest;
     double cost = 0;  ///< units of one element rounded to nearest
   };
 
@@ -50,7 +50,7 @@ class TimeBudget {
 
   TimeSpent spent_;
   Rate nearest_;
-  std::map<optimize::Method, Rate> rates_;
+  std::map<const optimize::Optimizer*, Rate> rates_;
 };
 
 }  // namespace ctq::pipeline

@@ -54,7 +54,8 @@ std::optional<int64_t> number(std::string_view text) {
   return whole ? std::optional(value) : std::nullopt;
 }
 
-/// Rows of a third. throws  Error(kBadInput) where there is none
+/// Rows of a third.
+/// throws  Error(kBadInput) where there is none
 int64_t rows_of_third(const Entry& fused, ClipGRole role) {
   const std::vector<int64_t>& shape = fused.info->shape;
   const size_t rank = role == ClipGRole::kFusedWeight ? 2 : 1;

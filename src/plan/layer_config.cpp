@@ -123,14 +123,14 @@ std::optional<int64_t> whole_number(std::string_view entry, const json& settings
   return found->get<int64_t>();
 }
 
-std::optional<optimize::Method> read_optimizer(std::string_view entry, const json& settings) {
+const optimize::Optimizer* read_optimizer(std::string_view entry, const json& settings) {
   const bool simple = flag(entry, settings, "simple");
   const std::string name = text(entry, settings, "optimizer");
-  const auto method = optimize::method_of(name);
-  if (!name.empty() && !method) refuse(entry, "unknown optimizer '{}'", printable(name));
-  if (simple && method && *method != optimize::Method::kNearest)
+  const optimize::Optimizer* optimizer = optimize::find_optimizer(name);
+  if (!name.empty() && !optimizer) refuse(entry, "unknown optimizer '{}'", printable(name));
+  if (simple && optimizer && optimizer != &optimize::kNearest)
     refuse(entry, "\"simple\": true contradicts optimizer '{}'", name);
-  return simple ? optimize::Method::kNearest : method;
+  return simple ? &optimize::kNearest : optimizer;
 }
 
 void check_keys(std::string_view entry, const json& settings) {

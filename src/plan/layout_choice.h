@@ -15,7 +15,8 @@ bool multiplies(const TensorPlan& tensor);
 bool has_log_scale(const TensorPlan& tensor);
 
 /// Sets plan.layout: what the user asked for; otherwise legacy, or comfy with a note where legacy readers
-/// would misread the content. throws  Error(kUsage) when legacy was asked for and cannot hold the content
+/// would misread the content.
+/// throws  Error(kUsage) when legacy was asked for and cannot hold the content
 void choose_layout(Plan& plan, const Options& options);
 
 /// Adds the markers: one `comfy_quant` tensor per quantized layer, or the file's `scaled_fp8`.

@@ -14,8 +14,7 @@ namespace {
 using format::Codec;
 using format::Granularity;
 
-constexpr LearnedMethod kMethods[] = {LearnedMethod::kOriginal, LearnedMethod::kAdamW, LearnedMethod::kRAdam,
-                                      LearnedMethod::kProdigy};
+constexpr const Learner* kLearners[] = {&kNormalisedGradient, &kAdamWSteps, &kRAdamSteps, &kProdigySteps};
 
 at::Tensor normal(int64_t rows, int64_t cols, uint64_t seed = 1) {
   return at::randn({rows, cols}, at::make_generator<at::CPUGeneratorImpl>(seed));
@@ -25,11 +24,11 @@ const Codec& fp8() { return *format::find_codec("float8_e4m3fn", Granularity::kT
 const Codec& int8() { return *format::find_codec("int8_tensorwise", Granularity::kRow); }
 
 /// k = 8 of the small weights here, found exactly.
-LearnedSettings settings_for(LearnedMethod method, int64_t iterations = 200) {
+LearnedSettings settings_for(const Learner* learner, int64_t iterations = 200) {
   LearnedSettings settings;
-  settings.method = method;
+  settings.learner = learner;
   settings.iterations = iterations;
-  settings.lr = usual_lr(method);
+  settings.lr = learner->usual_lr;
   settings.subspace.min_k = 8;
   settings.subspace.top_p = 0.05;
   settings.subspace.full_svd = true;
@@ -60,10 +59,10 @@ TEST_CASE("learned: rank of the subspace", "[optimize]") {
 TEST_CASE("learned: every method beats round to nearest by a third", "[optimize]") {
   for (const Codec* codec : {&int8(), &fp8()}) {
     const Layer layer = make_layer(*codec, normal(96, 128), 0);
-    for (const LearnedMethod method : kMethods) {
-      CAPTURE(codec->format, method_name(method));
-      const Rounding result = learned_rounding(layer, settings_for(method));
-      CHECK(result.method == method_name(method));
+    for (const Learner* learner : kLearners) {
+      CAPTURE(codec->format, learner->name);
+      const Rounding result = learned_rounding(layer, settings_for(learner));
+      CHECK(result.method == learner->name);
       CHECK(result.objective == "subspace");
       CHECK_FALSE(result.guarded);
       CHECK(result.objective_value < 0.67 * result.nearest_objective);
@@ -76,10 +75,10 @@ TEST_CASE("learned: every method beats round to nearest by a third", "[optimize]
 TEST_CASE("learned: on every codec never worse than round to nearest, on the grid, next to the weight",
           "[optimize]") {
   for (const Codec& codec : format::registry()) {
-    for (const LearnedMethod method : kMethods) {
-      CAPTURE(codec.label(), method_name(method));
+    for (const Learner* learner : kLearners) {
+      CAPTURE(codec.label(), learner->name);
       const Layer layer = make_layer(codec, normal(32, 64, 7) * 0.02, 16);
-      const Rounding result = learned_rounding(layer, settings_for(method, 40));
+      const Rounding result = learned_rounding(layer, settings_for(learner, 40));
       CHECK(result.objective_value <= result.nearest_objective);
       CHECK(result.objective_value < result.nearest_objective);
       CHECK(same(layer.grid->nearest(result.values), result.values));
@@ -120,12 +119,12 @@ TEST_CASE("learned: close to the best of all choices where they can be counted",
                           .to(at::kFloat);
   const Layer layer = make_layer(int8(), weight, 0);
   const double optimum = brute_force(layer);
-  for (const LearnedMethod method : kMethods) {
-    LearnedSettings settings = settings_for(method, 400);
+  for (const Learner* learner : kLearners) {
+    LearnedSettings settings = settings_for(learner, 400);
     settings.subspace.min_k = 1;
     settings.schedule.kind = Schedule::kPlateau;  // slow enough for radam, which starts with small steps
     const Rounding result = learned_rounding(layer, settings);
-    CAPTURE(method_name(method), result.nearest_objective, result.objective_value, optimum);
+    CAPTURE(learner->name, result.nearest_objective, result.objective_value, optimum);
     CHECK(result.objective_value >= optimum * 0.999 - 1e-8);
     CHECK(result.objective_value <= optimum + 0.1 * (result.nearest_objective - optimum));
   }
@@ -137,7 +136,7 @@ TEST_CASE("learned: weights without a choice", "[optimize]") {
   integers.select(1, 0).fill_(127);  // so every row's scale is 1
   const Layer whole = make_layer(int8(), integers, 0);
   for (const Layer* layer : {&zero, &whole}) {
-    const Rounding result = learned_rounding(*layer, settings_for(LearnedMethod::kOriginal));
+    const Rounding result = learned_rounding(*layer, settings_for(&kNormalisedGradient));
     CHECK(same(result.values, layer->nearest));
     CHECK(result.stopped_by == "nothing to gain");
     CHECK(result.objective_value == 0);
@@ -147,10 +146,10 @@ TEST_CASE("learned: weights without a choice", "[optimize]") {
 
 TEST_CASE("learned: a single row or column", "[optimize]") {
   for (const auto& [rows, cols] : std::vector<std::pair<int64_t, int64_t>>{{1, 200}, {200, 1}, {1, 1}}) {
-    for (const LearnedMethod method : kMethods) {
-      CAPTURE(rows, cols, method_name(method));
+    for (const Learner* learner : kLearners) {
+      CAPTURE(rows, cols, learner->name);
       const Rounding result =
-          learned_rounding(make_layer(fp8(), normal(rows, cols, 4), 0), settings_for(method, 50));
+          learned_rounding(make_layer(fp8(), normal(rows, cols, 4), 0), settings_for(learner, 50));
       CHECK(result.values.sizes() == at::IntArrayRef({rows, cols}));
       CHECK(result.objective_value <= result.nearest_objective);
       if (rows * cols > 1) CHECK(result.objective_value < 0.6 * result.nearest_objective);
@@ -160,7 +159,7 @@ TEST_CASE("learned: a single row or column", "[optimize]") {
 
 TEST_CASE("learned: no iterations is round to nearest", "[optimize]") {
   const Layer layer = make_layer(fp8(), normal(32, 48), 0);
-  const Rounding result = learned_rounding(layer, settings_for(LearnedMethod::kAdamW, 0));
+  const Rounding result = learned_rounding(layer, settings_for(&kAdamWSteps, 0));
   CHECK(same(result.values, layer.nearest));
   CHECK(result.objective_value == result.nearest_objective);
   CHECK(result.iterations == 0);
@@ -170,7 +169,7 @@ TEST_CASE("learned: no iterations is round to nearest", "[optimize]") {
 
 TEST_CASE("learned: what does not help is not kept", "[optimize]") {
   const Layer layer = make_layer(int8(), normal(64, 64), 0);
-  LearnedSettings settings = settings_for(LearnedMethod::kOriginal, 20);
+  LearnedSettings settings = settings_for(&kNormalisedGradient, 20);
   settings.lr = 100;  // to the ends of every cell
   const Rounding result = learned_rounding(layer, settings);
   CHECK(result.guarded);
@@ -183,9 +182,9 @@ TEST_CASE("learned: the weight is not modified, and the same seed gives the same
   const Layer layer = make_layer(fp8(), normal(300, 260), 0);
   const at::Tensor weight = layer.weight.clone(), nearest = layer.nearest.clone();
   const int threads = at::get_num_threads();
-  for (const LearnedMethod method : kMethods) {
-    CAPTURE(method_name(method));
-    LearnedSettings settings = settings_for(method, 60);
+  for (const Learner* learner : kLearners) {
+    CAPTURE(learner->name);
+    LearnedSettings settings = settings_for(learner, 60);
     settings.subspace.full_svd = false;
     settings.subspace.seed = 5;
     at::set_num_threads(1);
@@ -205,7 +204,7 @@ TEST_CASE("learned: every setting changes the trajectory", "[optimize]") {
   const Layer layer = make_layer(fp8(), normal(48, 96), 0);
   using Change = void (*)(LearnedSettings&);
   const auto differs = [&](Schedule kind, Change base, Change change) {
-    LearnedSettings settings = settings_for(LearnedMethod::kOriginal, 150);
+    LearnedSettings settings = settings_for(&kNormalisedGradient, 150);
     settings.schedule.kind = kind;
     base(settings);
     const at::Tensor before = learned_rounding(layer, settings).values;
@@ -222,7 +221,7 @@ TEST_CASE("learned: every setting changes the trajectory", "[optimize]") {
   CHECK(differs(
       Schedule::kAdaptive, [](LearnedSettings& s) { s.schedule.threshold = 0.005; },
       [](LearnedSettings& s) { s.schedule.threshold_mode = ThresholdMode::kAbsolute; }));
-  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.lr = usual_lr(s.method) / 2; }));
+  CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.lr = s.learner->usual_lr / 2; }));
   CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.subspace.min_k = 12; }));
   CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.subspace.max_k = 6; }));
   CHECK(differs(Schedule::kAdaptive, none, [](LearnedSettings& s) { s.subspace.top_p = 0.5; }));
@@ -240,7 +239,7 @@ TEST_CASE("learned: every setting changes the trajectory", "[optimize]") {
   CHECK(differs(
       Schedule::kAdaptive,
       [](LearnedSettings& s) {
-        s.method = LearnedMethod::kProdigy;
+        s.learner = &kProdigySteps;
         s.lr = 1;
       },
       [](LearnedSettings& s) { s.use_speed = true; }));
@@ -250,9 +249,9 @@ TEST_CASE("learned: a deadline ends it with the best so far, one that is not rea
           "[optimize]") {
   const Layer layer = make_layer(fp8(), normal(48, 64), 0);
   const auto now = std::chrono::steady_clock::now();
-  for (const LearnedMethod method : {LearnedMethod::kAdamW, LearnedMethod::kTpec}) {
-    CAPTURE(method_name(method));
-    LearnedSettings settings = settings_for(method, 40);
+  for (const Learner* learner : {&kAdamWSteps, &kLineSearch}) {
+    CAPTURE(learner->name);
+    LearnedSettings settings = settings_for(learner, 40);
     const Rounding without = learned_rounding(layer, settings);
     settings.deadline = now + std::chrono::hours(1);
     const Rounding in_time = learned_rounding(layer, settings);
@@ -268,13 +267,13 @@ TEST_CASE("learned: a deadline ends it with the best so far, one that is not rea
     settings.stop = {.loss = 0, .lr = 0, .stall = 100'000'000};
     const Rounding cut = learned_rounding(layer, settings);
     CHECK(cut.objective_value <= cut.nearest_objective);
-    if (method == LearnedMethod::kAdamW) CHECK(cut.stopped_by == "time");
+    if (learner == &kAdamWSteps) CHECK(cut.stopped_by == "time");
   }
 }
 
 TEST_CASE("learned: why it stopped", "[optimize]") {
   const Layer layer = make_layer(fp8(), normal(48, 64), 0);
-  LearnedSettings settings = settings_for(LearnedMethod::kAdamW, 100);
+  LearnedSettings settings = settings_for(&kAdamWSteps, 100);
   Rounding result = learned_rounding(layer, settings);
   CHECK(result.stopped_by == "iterations");
   CHECK(result.iterations == 100);

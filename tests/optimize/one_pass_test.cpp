@@ -81,7 +81,7 @@ TEST_CASE("one pass: the codes that are stored decode to the values that were ch
   for (const format::Codec& codec : format::registry()) {
     const int64_t block = codec.has_blocks() ? 32 : 0;
     const Layer layer = make_layer(codec, weight, block);
-    const Rounding rounding = round_layer(layer, {.method = Method::kDirect, .direct = {}}, std::nullopt);
+    const Rounding rounding = round_layer(layer, {.optimizer = &kDirect, .direct = {}}, std::nullopt);
     const format::Encoded encoded = encode(*format::encode_nearest(codec, weight, block), rounding);
     CHECK(at::allclose(format::decode(encoded) - weight, error_of(layer, rounding.values), 1e-6, 1e-7));
   }
@@ -100,7 +100,7 @@ TEST_CASE("one pass: an all-zero weight stays zero", "[optimize]") {
   const Layer layer = make_layer(codec, at::zeros({8, 16}), 0);
   for (const auto objective : {DirectObjective::kMixed, DirectObjective::kSubspace}) {
     Settings settings;
-    settings.method = Method::kDirect;
+    settings.optimizer = &kDirect;
     settings.direct.objective = objective;
     settings.direct.subspace.full_svd = true;
     CHECK(round_layer(layer, settings, std::nullopt).values.abs().max().item<float>() == 0);
@@ -117,7 +117,7 @@ TEST_CASE(
       at::matmul(at::randn({128, 24}), at::randn({24, 128})) * 0.01 + at::randn({128, 128}) * 0.01;
   const Layer layer = make_layer(codec, weight, 0);
   Settings settings;
-  settings.method = Method::kDirect;
+  settings.optimizer = &kDirect;
   settings.direct.subspace.min_k = 16;
   const at::Tensor mixed = error_of(layer, round_layer(layer, settings, std::nullopt).values);
   settings.direct.objective = DirectObjective::kSubspace;
@@ -132,7 +132,7 @@ TEST_CASE("implied: a layer without an implied moment is rounded by direct", "[o
   const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
   const Layer layer = make_layer(codec, seeded_weight(32, 48), 0);
   Settings settings;
-  settings.method = Method::kImplied;
+  settings.optimizer = &kImplied;
   CHECK(round_layer(layer, settings, std::nullopt).method == "direct");
   CHECK(round_layer(layer, settings, KnownMoment{.h = correlated(48)}).method == "implied");
 }

@@ -37,10 +37,10 @@ TEST_CASE("quip: in segments of columns no worse than round to nearest", "[optim
   const format::Codec& codec = *format::find_codec("int8_tensorwise", format::Granularity::kRow);
   const Layer layer = make_layer(codec, seeded_weight(64, 128), 0);
   Settings settings;
-  settings.method = Method::kQuip;
+  settings.optimizer = &kQuip;
   settings.segments = 4;
   settings.segments_from = GENERATE(128, 129);
-  const SecondMoment moment{.h = correlated(128), .lambda = 0.03, .sweeps = 0, .method = "gptq"};
+  const SecondMoment moment{.h = correlated(128), .lambda = 0.03, .sweeps = 0, .origin = Origin::kRecordedRows};
   const Rounding rounding = round_one_pass(layer, settings, moment);
   CHECK(rounding.objective_value < 0.7 * rounding.nearest_objective);
   settings.segments = 1;

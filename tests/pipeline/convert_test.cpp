@@ -217,7 +217,7 @@ LayerSteps steps_of(const Conversion& made, const plan::Options& options, uint64
 TEST_CASE("convert: a layer that does not fit is rounded some rows at a time, to the same codes",
           "[pipeline]") {
   Conversion made({bf16_weight("a.weight", 600, 64)});
-  made.run.optimizer.method = optimize::Method::kAuto;
+  made.run.optimizer.optimizer = &optimize::kAuto;
   made.run.optimizer.sweeps = 1;
   made.run.optimizer.direct_sweeps = 1;
   made.run.optimizer.scales = GENERATE(optimize::Scales::kAbsmax, optimize::Scales::kRefit);
@@ -249,7 +249,7 @@ TEST_CASE("convert: a layer that does not fit is rounded some rows at a time, to
 
 TEST_CASE("convert: where rows do not suffice columns are rounded in segments, which is told", "[pipeline]") {
   Conversion made({bf16_weight("a.weight", 64, 600)});
-  made.run.optimizer.method = optimize::Method::kDirect;
+  made.run.optimizer.optimizer = &optimize::kDirect;
   const plan::Options options = int8_row();
   made.convert(options);
   const Optimized whole = *made.events.done.back().optimized;
@@ -265,9 +265,8 @@ TEST_CASE("convert: where rows do not suffice columns are rounded in segments, w
 TEST_CASE("convert: a layer that cannot be done within memory is an error if that was asked for",
           "[pipeline]") {
   Conversion made({bf16_weight("a.weight", 64, 32)});
-  const auto method =
-      GENERATE(optimize::Method::kNearest, optimize::Method::kDirect, optimize::Method::kAdamW);
-  made.run.optimizer.method = method;
+  const auto method = GENERATE(&optimize::kNearest, &optimize::kDirect, &optimize::kAdamW);
+  made.run.optimizer.optimizer = method;
   made.run.memory.layer_bytes = steps_of(made, int8_row()).bytes - 1;
   made.run.memory.binding = true;
   CHECK_THROWS_MATCHES(
@@ -283,11 +282,10 @@ TEST_CASE(
   Conversion made({bf16_weight("a.weight", 296, 128)});
   plan::Options options = int8_row();
   options.target.rotation_group = GENERATE(4, 64);
-  const auto method =
-      GENERATE(optimize::Method::kNearest, optimize::Method::kDirect, optimize::Method::kOriginal);
-  made.run.optimizer.method = method;
+  const auto method = GENERATE(&optimize::kNearest, &optimize::kDirect, &optimize::kOriginal);
+  made.run.optimizer.optimizer = method;
   made.run.optimizer.learned.iterations = 20;
-  if (method == optimize::Method::kDirect && GENERATE(false, true))
+  if (method == &optimize::kDirect && GENERATE(false, true))
     made.run.memory.layer_bytes = steps_of(made, options).bytes + 1000;
   made.run.measure_quality = true;
   const Result result = made.convert(options);
@@ -301,7 +299,7 @@ TEST_CASE(
   const double weight_rel = ((decoded - original).norm() / original.norm()).item<double>();
   CHECK(weight_rel < 0.02);
   CHECK(result.quality.at(0).error.weight_rel == Approx(weight_rel).epsilon(1e-4));
-  if (method == optimize::Method::kDirect)
+  if (method == &optimize::kDirect)
     CHECK(made.events.done.back().optimized->objective <
           made.events.done.back().optimized->nearest_objective);
 }
@@ -310,7 +308,7 @@ TEST_CASE("convert: a layer too large for learned rounding is rounded to nearest
   Conversion made({bf16_weight("a.weight", 64, 32)});
   made.convert(int8_row());
   const std::string nearest = test::read_file(made.run.output);
-  made.run.optimizer.method = optimize::Method::kAdamW;
+  made.run.optimizer.optimizer = &optimize::kAdamW;
   made.run.memory.layer_bytes = 100;
   const Result result = made.convert(int8_row());
   CHECK(result.optimized == 0);
@@ -591,8 +589,7 @@ std::vector<TestTensor> ranked_model() {
 TEST_CASE("convert: a time budget that suffices gives the same bytes, the largest error first",
           "[pipeline]") {
   Conversion made(ranked_model());
-  made.run.optimizer.method =
-      GENERATE(optimize::Method::kDirect, optimize::Method::kAdamW, optimize::Method::kAdaRound);
+  made.run.optimizer.optimizer = GENERATE(&optimize::kDirect, &optimize::kAdamW, &optimize::kAdaRound);
   made.run.optimizer.learned.iterations = made.run.optimizer.adaround.iterations = 20;
   const std::string without = made.bytes_after(int8_row());
   made.run.time_budget = 3600;
@@ -625,7 +622,7 @@ TEST_CASE("convert: layers that a time budget leaves over are rounded to nearest
   made.run.measure_quality = true;
   made.run.time_budget = 1e-9;
   SECTION("an optimizer that cannot be cut short does not begin") {
-    made.run.optimizer.method = optimize::Method::kDirect;
+    made.run.optimizer.optimizer = &optimize::kDirect;
     const Result result = made.convert(int8_row());
     CHECK(test::read_file(made.run.output) == nearest);
     CHECK(result.optimized == 0);
@@ -641,7 +638,7 @@ TEST_CASE("convert: layers that a time budget leaves over are rounded to nearest
     CHECK(result.time->largest_left_over == Approx(result.quality.back().error.weight_rel));  // of d
   }
   SECTION("one that can is cut short on the layer with the largest error") {
-    made.run.optimizer.method = optimize::Method::kAdamW;
+    made.run.optimizer.optimizer = &optimize::kAdamW;
     const Result result = made.convert(int8_row());
     CHECK(result.optimized == 1);
     CHECK(result.time->cut_short == 1);
@@ -667,7 +664,7 @@ TEST_CASE("convert: a time budget does not concern layers without an optimizer",
 
 TEST_CASE("convert: a time budget counts the seconds of an interrupted run", "[pipeline]") {
   Conversion made(ranked_model());
-  made.run.optimizer.method = optimize::Method::kAdamW;
+  made.run.optimizer.optimizer = &optimize::kAdamW;
   made.run.time_budget = 1e-9;
   made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
   interrupt_after(made, "c.weight");
@@ -686,7 +683,7 @@ TEST_CASE("convert: a weight with a NaN is found before the time budget is spent
   std::vector<TestTensor> tensors = ranked_model();
   tensors.push_back(weight_with("nan.weight", NAN));
   Conversion made(tensors);
-  made.run.optimizer.method = optimize::Method::kDirect;
+  made.run.optimizer.optimizer = &optimize::kDirect;
   made.run.time_budget = 3600;
   const Result result = made.convert(int8_row());
   CHECK(made.events.said == Names{"started", "restarted", "ranked 4", "d.weight", "c.weight", "b.weight",

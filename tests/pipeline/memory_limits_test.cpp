@@ -13,15 +13,14 @@ namespace {
 
 using ctq::test::HasCode;
 using format::Granularity;
-using optimize::Method;
 
 constexpr uint64_t kMiB = uint64_t{1} << 20;
 constexpr uint64_t kGiB = uint64_t{1} << 30;
 
 /// A layer by itself.
 struct Work {
-  explicit Work(Method method, int64_t rows = 4096, int64_t columns = 4096) {
-    settings.method = method;
+  explicit Work(const optimize::Optimizer* optimizer, int64_t rows = 4096, int64_t columns = 4096) {
+    settings.optimizer = optimizer;
     work = {.codec = format::find_codec("int8_tensorwise", Granularity::kRow),
             .rows = rows,
             .columns = columns,
@@ -72,8 +71,8 @@ TEST_CASE("memory: every threshold sends the layers it is about to the CPU", "[p
     offload.*limit = value;
     return is_within(layer.work, offload);
   };
-  const Work direct(Method::kDirect), nearest(Method::kNearest), quip(Method::kQuip, 4096, 6144);
-  Work rotated(Method::kNearest, 4096, 8192);
+  const Work direct(&optimize::kDirect), nearest(&optimize::kNearest), quip(&optimize::kQuip, 4096, 6144);
+  Work rotated(&optimize::kNearest, 4096, 8192);
   rotated.work.rotation_group = 256;
   for (const auto limit : {&Offload::hessian_width, &Offload::ldlq_width}) {
     CHECK_FALSE(within(direct, limit, 4096));
@@ -91,7 +90,7 @@ TEST_CASE("memory: every threshold sends the layers it is about to the CPU", "[p
 }
 
 TEST_CASE("memory: the steps that change least come first", "[pipeline]") {
-  const Work layer(Method::kDirect);
+  const Work layer(&optimize::kDirect);
   const uint64_t whole = steps_within(layer.work, MemoryLimits::kUnlimited)->bytes;
   CHECK(steps_within(layer.work, whole)->rows_at_once == 4096);
   int64_t rows = 4096, segments = 1;
@@ -113,14 +112,15 @@ TEST_CASE("memory: the steps that change least come first", "[pipeline]") {
 }
 
 TEST_CASE("memory: what must see all rows at once is not split", "[pipeline]") {
-  for (const Method method : {Method::kNearest, Method::kOriginal, Method::kAdamW}) {
-    const Work layer(method);
+  for (const optimize::Optimizer* optimizer :
+       {&optimize::kNearest, &optimize::kOriginal, &optimize::kAdamW}) {
+    const Work layer(optimizer);
     const LayerSteps least = smallest_steps(layer.work);
     CHECK(least.rows_at_once == 4096);
     CHECK(least.segments == 1);
     CHECK_FALSE(steps_within(layer.work, least.bytes - 1));
   }
-  const Work quip(Method::kQuip);
+  const Work quip(&optimize::kQuip);
   CHECK(smallest_steps(quip.work).rows_at_once == 4096);
   CHECK(smallest_steps(quip.work).segments > 1);
 }
@@ -134,7 +134,7 @@ TEST_CASE("memory: out of memory on a GPU means smaller steps, then the CPU", "[
     made.source = &checkpoint.entries()[0];
     return made;
   }();
-  const Work layer(Method::kDirect);
+  const Work layer(&optimize::kDirect);
   const at::Device gpu(at::kCUDA, 0);
   MemoryLimits limits;
   limits.layer_bytes = 5 * kGiB;

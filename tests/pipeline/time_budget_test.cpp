@@ -5,10 +5,8 @@
 namespace ctq::pipeline {
 namespace {
 
-using optimize::Method;
-
-TimeBudget::Job direct(double cost) { return {.method = Method::kDirect, .cost = cost}; }
-TimeBudget::Job adamw(double cost) { return {.method = Method::kAdamW, .cost = cost}; }
+TimeBudget::Job direct(double cost) { return {.optimizer = &optimize::kDirect, .cost = cost}; }
+TimeBudget::Job adamw(double cost) { return {.optimizer = &optimize::kAdamW, .cost = cost}; }
 
 }  // namespace
 

@@ -207,9 +207,9 @@ TEST_CASE("layer config: an optimizer and its iterations per entry", "[plan]") {
       "_default": {"format": "int8_tensorwise"}})",
                                                 {});
   const Target& learned = *config.entries()[0].rule.target;
-  CHECK(learned.optimizer == optimize::Method::kAdamW);
+  CHECK(learned.optimizer == &optimize::kAdamW);
   CHECK(learned.num_iter == 50);
-  CHECK(config.entries()[1].rule.target->optimizer == optimize::Method::kNearest);
+  CHECK(config.entries()[1].rule.target->optimizer == &optimize::kNearest);
   CHECK_FALSE(config.default_rule()->target->optimizer);
   const auto entry = [](const std::string& settings) {
     return R"({"a": {"format": "int8_tensorwise", )" + settings + "}}";

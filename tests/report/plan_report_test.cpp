@@ -42,7 +42,7 @@ class Planned {
 
  private:
   pipeline::LayerMethods methods() const {
-    return {*checkpoint_, {.method = optimize::Method::kAuto}, nullptr, nullptr};
+    return {*checkpoint_, {.optimizer = &optimize::kAuto}, nullptr, nullptr};
   }
 
   TempDir dir_;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -12,26 +13,37 @@
 
 namespace ctq::optimize {
 
-/// How a gradient becomes a step.
-enum class LearnedMethod : uint8_t {
-  kOriginal,  ///< along the normalised gradient
-  kAdamW,     ///< Loshchilov & Hutter, arXiv:1711.05101
-  kRAdam,     ///< Liu et al., arXiv:1908.03265
-  kTpec,      ///< along the normalised gradient, by line search (tpec.cpp)
-  kProdigy,   ///< Mishchenko & Defazio, arXiv:2306.06101; `lr` multiplies the distance it estimates
+class Relaxation;
+class Solver;
+struct LearnedSettings;
+struct Rounding;
+
+/// How a gradient becomes a step: a method of learned rounding, with either `make_solver` or `search`.
+struct Learner {
+  std::string_view name;        ///< "adamw"
+  double usual_lr = 8.0773e-3;  ///< the learning rate to use where none is given
+  /// Codes: where an adaptive schedule may raise the rate to. Larger steps throw positions from end to end of
+  /// their cell, and what is lost outside the subspace does not come back.
+  double highest_lr = 0.03;
+  int64_t hold = 0;  ///< iterations at first in which the rate is never lowered
+  std::unique_ptr<Solver> (*make_solver)(const LearnedSettings&) = nullptr;
+  /// All iterations, from a learning rate.
+  /// returns  the best sides
+  at::Tensor (*search)(Relaxation&, const LearnedSettings&, double lr, Rounding& result) = nullptr;
 };
 
-/// "original", "adamw", "radam", "tpec", "prodigy".
-std::string_view method_name(LearnedMethod method);
-
-/// The learning rate to use where none is given: 8.0773e-3, for prodigy and tpec 1.
-double usual_lr(LearnedMethod method);
+extern const Learner kNormalisedGradient;  ///< original: along the normalised gradient
+extern const Learner kAdamWSteps;          ///< Loshchilov & Hutter, arXiv:1711.05101
+extern const Learner kRAdamSteps;          ///< Liu et al., arXiv:1908.03265
+extern const Learner kLineSearch;          ///< tpec: along the normalised gradient, by line search
+extern const Learner kProdigySteps;        ///< Mishchenko & Defazio, arXiv:2306.06101; `lr` multiplies the
+                                           ///< distance it estimates
 
 struct LearnedSettings {
-  LearnedMethod method = LearnedMethod::kOriginal;
+  const Learner* learner = &kNormalisedGradient;
   int64_t iterations = 1000;  ///< at most
   std::optional<double> lr;   ///< codes per step of a weight with the layer's typical grid spacing; nothing:
-                              ///< usual_lr()
+                              ///< the learner's usual one
   ScheduleSettings schedule;
   StopSettings stop;  ///< `loss` in units of subspace_rel
   SubspaceSettings subspace;

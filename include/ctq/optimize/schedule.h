@@ -67,7 +67,8 @@ class LearningRate {
   double best() const { return best_; }
   int64_t stall() const { return stall_; }
 
-  /// Takes the loss of an iteration. returns  whether it was an improvement
+  /// Takes the loss of an iteration.
+  /// returns  whether it was an improvement
   bool update(double loss);
 
   /// Why to stop now: "loss", "learning rate", "stall", "loss and learning rate", "learning rate and stall"

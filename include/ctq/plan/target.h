@@ -16,11 +16,11 @@ namespace ctq::plan {
 /// neither scales nor marker.
 struct Target {
   const format::Codec* codec = nullptr;
-  int64_t block_size = 0;      ///< 0 where the format has no blocks
-  int64_t rotation_group = 0;  ///< ConvRot: columns are rotated in runs of so many; 0: not, or, where a
-                               ///< format is always rotated, kUsualRotation
+  int64_t block_size = 0;         ///< 0 where the format has no blocks
+  int64_t rotation_group = 0;     ///< ConvRot: columns are rotated in runs of so many; 0: not, or, where a
+                                  ///< format is always rotated, kUsualRotation
   bool dynamic_rotation = false;  ///< the largest power of 4 from rotation_group on that divides the width
-  std::optional<optimize::Method> optimizer = {};  ///< nothing: the run's
+  const optimize::Optimizer* optimizer = nullptr;  ///< null: the run's
   std::optional<int64_t> num_iter = {};            ///< of learned rounding; nothing: the run's
 
   /// "int8_blockwise (block 128)", "int8_tensorwise (row, convrot 256)", "float16".
@@ -28,8 +28,9 @@ struct Target {
   bool operator==(const Target&) const = default;
 };
 
-/// The target and the larger formats that stand in for it where it costs too much, smallest first: those of the
-/// same recipe that stock ComfyUI loads. For NVFP4 and other 4-bit codes one of 8 bits; else the target alone.
+/// The target and the larger formats that stand in for it where it costs too much, smallest first: those of
+/// the same recipe that stock ComfyUI loads. For NVFP4 and other 4-bit codes one of 8 bits; else the target
+/// alone.
 std::vector<Target> formats_from(const Target& target);
 
 /// The codec of a type ("int8", "fp8", "nvfp4" or "mxfp8") with a scaling mode; null when the type lacks it

@@ -18,7 +18,7 @@ namespace ctq::cli {
 namespace {
 
 using optimize::AdaRoundSolver;
-using optimize::Method;
+using optimize::Optimizer;
 
 constexpr int64_t kAdaRoundRows = 96;
 constexpr int64_t kAdaRoundElements = 1024, kAdaRoundSide = 32;
@@ -100,29 +100,29 @@ void read_adaround(const Arguments& arguments, Settings& settings) {
   }
 }
 
-void note_unused(const Arguments& arguments, Method method, std::vector<std::string>& notes) {
+void note_unused(const Arguments& arguments, const Optimizer& method, std::vector<std::string>& notes) {
   const auto note = [&](std::string_view option, std::string_view why) {
     if (arguments.given(option)) notes.push_back(fmt::format("{} has no effect {}", name_of(option), why));
   };
-  if (method != Method::kTpec) note("top_k", "without --method tpec");
-  if (method == Method::kAdaRound) return;
+  if (&method != &optimize::kTpec) note("top_k", "without --method tpec");
+  if (&method == &optimize::kAdaRound) return;
   for (const std::string_view option : kOfAdaRound) {
     if (std::ranges::count(kOfAllMethods, option) == 0) note(option, "without --method adaround");
   }
   note("calib_samples", "without --method adaround: biases are corrected with recorded inputs only");
 }
 
-void read_filters(const Arguments& arguments, Method method, plan::Options& plan) {
+void read_filters(const Arguments& arguments, const Optimizer& method, plan::Options& plan) {
   const auto add = [](std::vector<std::string>& to, std::initializer_list<const char*> words) {
     to.insert(to.end(), words.begin(), words.end());
   };
   if (arguments.flag("t5xxl")) {
     add(plan.keep_containing, {"norm", "bias", "embed_tokens", "shared"});
-    if (method != Method::kAdaRound) add(plan.remove_containing, {"decoder", "lm_head"});
+    if (&method != &optimize::kAdaRound) add(plan.remove_containing, {"decoder", "lm_head"});
   }
   if (arguments.flag("keep_distillation"))
     add(plan.keep_containing, {"distilled_guidance_layer", "final_layer", "img_in", "txt_in"});
-  const bool adaround = method == Method::kAdaRound;
+  const bool adaround = &method == &optimize::kAdaRound;
   plan.min_elements = arguments.given("min_tensor_size") ? arguments.integer("min_tensor_size")
                       : adaround                         ? kAdaRoundElements
                                                          : 0;
@@ -130,10 +130,10 @@ void read_filters(const Arguments& arguments, Method method, plan::Options& plan
 }
 
 /// Scales, and what stands for the whole file.
-void read_storage(const Arguments& arguments, Method method, Settings& settings) {
+void read_storage(const Arguments& arguments, const Optimizer& method, Settings& settings) {
   const bool legacy = arguments.flag("legacy"), t5xxl = arguments.flag("t5xxl");
   const std::string& asked = arguments.text("scale_format");
-  const bool one_byte = asked.empty() ? method == Method::kAdaRound && legacy : asked == "u8log";
+  const bool one_byte = asked.empty() ? &method == &optimize::kAdaRound && legacy : asked == "u8log";
   if (one_byte && !legacy)
     fail(ErrorCode::kUsage,
          "argument --scale_format: one-byte scales have no form beside markers; use f32 (got '{}')", asked);
@@ -146,14 +146,14 @@ void read_storage(const Arguments& arguments, Method method, Settings& settings)
         "3 bytes more per layer");
   }
   settings.run.shared_scales = arguments.given("use_shared_scales") ? arguments.flag("use_shared_scales")
-                                                                    : method == Method::kAdaRound;
+                                                                    : &method == &optimize::kAdaRound;
   if (!legacy) return;
   plan.copy_weight_scales = t5xxl;
   if (t5xxl) {
     plan.scaled_fp8_elements = 0;
-  } else if (method == Method::kTpec) {
+  } else if (&method == &optimize::kTpec) {
     plan.scaled_fp8_elements = 2;
-  } else if (method == Method::kAdaRound) {
+  } else if (&method == &optimize::kAdaRound) {
     plan.scaled_fp8_elements = 1;
   }
 }
@@ -175,7 +175,7 @@ std::string fp8_output(const Arguments& arguments, const Settings& settings, con
 Settings make_fp8_settings(const Arguments& arguments) {
   std::vector<std::string> notes;
   const std::string word = method_word(arguments, notes);
-  const Method method = optimize::method_of(word).value();
+  const Optimizer& method = *optimize::find_optimizer(word);
   if (!arguments.flag("parallel") && arguments.given("threads"))
     fail(ErrorCode::kUsage, "argument --parallel: is off; it does not go with --threads {}",
          arguments.text("threads"));
@@ -183,8 +183,8 @@ Settings make_fp8_settings(const Arguments& arguments) {
   settings.notes.insert(settings.notes.begin(), notes.begin(), notes.end());
   note_unused(arguments, method, settings.notes);
   settings.run.optimizer.scales = optimize::Scales::kAbsmax;
-  if (method == Method::kAdaRound) read_adaround(arguments, settings);
-  if (method == Method::kTpec) {
+  if (&method == &optimize::kAdaRound) read_adaround(arguments, settings);
+  if (&method == &optimize::kTpec) {
     optimize::SubspaceSettings& subspace = settings.run.optimizer.learned.subspace;
     subspace.min_k = subspace.max_k = arguments.integer("top_k");
   }

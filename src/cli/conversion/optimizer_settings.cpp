@@ -14,7 +14,7 @@ namespace ctq::cli {
 namespace {
 
 using optimize::DirectObjective;
-using optimize::Method;
+using optimize::Optimizer;
 using optimize::Scales;
 using optimize::Schedule;
 
@@ -29,39 +29,51 @@ constexpr int64_t kTpecIterations = 500;
 /// The optimizers that some layer may get.
 class InUse {
  public:
-  InUse(Method run, const plan::Options& plan) {
-    methods_.insert(plan.target.optimizer.value_or(run));
+  InUse(const Optimizer& run, const plan::Options& plan) {
     const auto add = [&](const std::optional<plan::Target>& target) {
-      if (target) methods_.insert(target->optimizer.value_or(run));
+      if (target) optimizers_.insert(target->optimizer ? target->optimizer : &run);
     };
+    add(plan.target);
     if (plan.custom) add(plan.custom->target);
     add(plan.fallback);
     if (!plan.layer_config) return;
     for (const auto& entry : plan.layer_config->entries()) add(entry.rule.target);
     if (plan.layer_config->default_rule()) add(plan.layer_config->default_rule()->target);
   }
-  bool has(Method method) const { return methods_.contains(method); }
-  bool learned() const { return std::ranges::any_of(methods_, optimize::is_learned); }
-  bool implied() const { return std::ranges::any_of(methods_, optimize::wants_implied); }
+  bool has(const Optimizer& optimizer) const { return optimizers_.contains(&optimizer); }
+  bool learned() const {
+    return any([](const Optimizer& each) { return each.learner != nullptr; });
+  }
+  bool implied() const {
+    return any([](const Optimizer& each) { return each.needs.implied; });
+  }
   /// Takes a second moment in one pass.
-  bool one_pass() const { return has(Method::kAdaRound) ? count_moment() > 1 : count_moment() > 0; }
-  bool gptq() const { return has(Method::kGptq); }
-  bool recorded() const { return std::ranges::any_of(methods_, optimize::wants_recorded); }
-  bool only_nearest() const { return !learned() && count_moment() == 0; }
+  bool one_pass() const {
+    return any([](const Optimizer& each) { return each.needs.moment && !each.by_gradients; });
+  }
+  bool gptq() const { return has(optimize::kGptq); }
+  bool recorded() const {
+    return any([](const Optimizer& each) { return each.needs.recorded; });
+  }
+  bool only_nearest() const {
+    return !learned() && !any([](const Optimizer& each) { return each.needs.moment; });
+  }
   /// Learned rounding that follows --lr_schedule.
   bool scheduled() const {
-    return std::ranges::any_of(methods_,
-                               [](Method m) { return optimize::is_learned(m) && m != Method::kTpec; });
+    return any([](const Optimizer& each) { return each.learner && each.learner->make_solver; });
   }
 
  private:
-  int64_t count_moment() const { return std::ranges::count_if(methods_, optimize::takes_moment); }
+  template <typename Predicate>
+  bool any(const Predicate& predicate) const {
+    return std::ranges::any_of(optimizers_, [&](const Optimizer* each) { return predicate(*each); });
+  }
 
-  std::set<Method> methods_;
+  std::set<const Optimizer*> optimizers_;
 };
 
 /// What --optimizer, --quality and --simple say together.
-Method read_method(const Arguments& arguments) {
+const Optimizer* read_optimizer_word(const Arguments& arguments) {
   const std::string& quality = arguments.text("quality");
   const bool simple = arguments.flag("simple");
   if (!quality.empty()) {
@@ -70,9 +82,10 @@ Method read_method(const Arguments& arguments) {
              "chooses the optimizer; it does not go with --optimizer " + arguments.text("optimizer"),
              quality);
     if (simple && quality != "fast") refuse("quality", "does not go with --simple", quality);
-    return quality == "fast" ? Method::kNearest : Method::kAuto;
+    return quality == "fast" ? &optimize::kNearest : &optimize::kAuto;
   }
-  return optimize::method_of(arguments.text("optimizer")).value_or(Method::kAuto);
+  const Optimizer* optimizer = optimize::find_optimizer(arguments.text("optimizer"));
+  return optimizer ? optimizer : &optimize::kAuto;
 }
 
 Scales read_scales(const Arguments& arguments) {
@@ -81,11 +94,11 @@ Scales read_scales(const Arguments& arguments) {
   return word == "search" ? Scales::kSearch : word == "refit" ? Scales::kRefit : Scales::kAbsmax;
 }
 
-int64_t read_sweeps(const Arguments& arguments, Method method) {
+int64_t read_sweeps(const Arguments& arguments, const Optimizer& optimizer) {
   if (arguments.given("sweeps")) return arguments.integer("sweeps");
   if (arguments.text("quality") == "best") return kBestSweeps;
-  if (method == Method::kAdaRound) return 0;
-  return method == Method::kAuto || arguments.given("calibration_data") ? kAutoSweeps : 0;
+  if (optimizer.by_gradients) return 0;
+  return &optimizer == &optimize::kAuto || arguments.given("calibration_data") ? kAutoSweeps : 0;
 }
 
 uint64_t read_seed(const Arguments& arguments, std::vector<std::string>& notes) {
@@ -172,36 +185,36 @@ void note_unused(const Arguments& arguments, const InUse& in_use, const optimize
                  "full_matrix", "num_iter", "lr", "use_speed", "lr_schedule", "early_stop_loss",
                  "early_stop_lr", "early_stop_stall", "lr_threshold", "lr_threshold_mode"},
                 "when rounding to nearest");
-  if (!in_use.learned() && !in_use.has(Method::kAdaRound))
+  if (!in_use.learned() && !in_use.has(optimize::kAdaRound))
     unused.note({"num_iter", "lr"}, "without an optimizer that learns (see --optimizer)");
   if (!in_use.scheduled()) {
     unused.note({"use_speed", "lr_schedule", "lr_gamma", "lr_patience", "lr_factor", "lr_min", "lr_cooldown",
                  "lr_threshold", "lr_threshold_mode", "lr_adaptive_mode", "lr_shape_influence",
                  "early_stop_loss", "early_stop_lr", "early_stop_stall"},
                 "without learned rounding (--optimizer original, adamw, radam or prodigy)");
-    if (in_use.has(Method::kTpec)) unused.note({"lr"}, "with --optimizer tpec, which searches it");
+    if (in_use.has(optimize::kTpec)) unused.note({"lr"}, "with --optimizer tpec, which searches it");
     if (!subspace && !in_use.learned())
       unused.note({"top_p", "min_k", "max_k", "full_matrix"}, "without --objective subspace");
   } else {
     note_unused_schedule(unused, settings.learned.schedule.kind);
-    if (!in_use.has(Method::kProdigy)) unused.note({"use_speed"}, "without --optimizer prodigy");
+    if (!in_use.has(optimize::kProdigy)) unused.note({"use_speed"}, "without --optimizer prodigy");
     if (settings.learned.schedule.threshold == 0)
       unused.note({"lr_threshold_mode"}, "without --lr_threshold");
   }
   if (!in_use.one_pass()) {
     unused.note({"objective", "direct_damping", "sweeps"},
                 "without --optimizer auto, gptq, quip, implied or direct");
-    if (!in_use.has(Method::kNearest)) unused.note({"scales"}, "with learned rounding");
+    if (!in_use.has(optimize::kNearest)) unused.note({"scales"}, "with learned rounding");
   }
   if (subspace) unused.note({"direct_damping"}, "with --objective subspace");
-  if (!in_use.has(Method::kQuip))
+  if (!in_use.has(optimize::kQuip))
     unused.note({"quip_actorder", "quip_hadamard", "quip_seed", "quip_store_transformed",
                  "quip_requant_scheme", "quip_requant_tensor_per_row", "quip_checkpointed",
                  "quip_checkpoint_threshold", "quip_checkpoint_segments"},
                 "without --optimizer quip");
   else if (arguments.flag("quip_store_transformed"))
     unused.note({"quip_requant_scheme", "quip_requant_tensor_per_row"}, "with --quip-store-transformed");
-  if (in_use.has(Method::kQuip) && !arguments.flag("quip_checkpointed"))
+  if (in_use.has(optimize::kQuip) && !arguments.flag("quip_checkpointed"))
     unused.note({"quip_checkpoint_threshold", "quip_checkpoint_segments"}, "without --quip-checkpointed");
   if (!in_use.gptq()) unused.note({"gptq_actorder", "gptq_fast", "gptq_turbo"}, "without --optimizer gptq");
   if (!in_use.one_pass()) unused.note({"calibration_lora"}, "without an optimizer that rounds in one pass");
@@ -252,24 +265,24 @@ std::optional<double> read_time_budget(const Arguments& arguments, const InUse& 
 void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::RunOptions& run,
                     std::vector<std::string>& notes, std::vector<std::string>& warnings) {
   optimize::Settings& settings = run.optimizer;
-  settings.method = read_method(arguments);
-  const bool named = arguments.given("optimizer") && settings.method != Method::kNearest;
+  settings.optimizer = read_optimizer_word(arguments);
+  const bool named = arguments.given("optimizer") && settings.optimizer != &optimize::kNearest;
   if (arguments.flag("simple")) {
     // Custom layers and the fallback do not inherit it.
-    plan.target.optimizer = Method::kNearest;
+    plan.target.optimizer = &optimize::kNearest;
     if (!plan.custom && !plan.fallback) {
       if (named)
         notes.push_back(
             fmt::format("--optimizer {} has no effect with --simple", arguments.text("optimizer")));
-      settings.method = Method::kNearest;
+      settings.optimizer = &optimize::kNearest;
     }
   }
   settings.learned = read_learned(arguments);
-  if (optimize::is_learned(settings.method) && settings.learned.iterations == 0) {
+  if (settings.optimizer->learner && settings.learned.iterations == 0) {
     notes.emplace_back("--num_iter 0 rounds to nearest");
-    settings.method = Method::kNearest;
+    settings.optimizer = &optimize::kNearest;
   }
-  if (settings.method == Method::kTpec && !arguments.given("num_iter"))
+  if (settings.optimizer == &optimize::kTpec && !arguments.given("num_iter"))
     settings.learned.iterations = kTpecIterations;
   if (arguments.given("num_iter")) settings.adaround.iterations = arguments.integer("num_iter");
   if (arguments.given("lr")) settings.adaround.lr = arguments.number("lr");
@@ -278,7 +291,7 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
       arguments.text("objective") == "subspace" ? DirectObjective::kSubspace : DirectObjective::kMixed;
   settings.direct.subspace = settings.learned.subspace;
   if (arguments.flag("gptq_actorder")) settings.gptq_order = linalg::ColumnOrder::kActOrder;
-  if (!arguments.flag("gptq_fast") && settings.method == Method::kGptq)
+  if (!arguments.flag("gptq_fast") && settings.optimizer == &optimize::kGptq)
     settings.recursion = linalg::Recursion::kColumns;
   if (!arguments.flag("quip_actorder")) settings.quip_order = linalg::ColumnOrder::kNatural;
   settings.quip_hadamard = arguments.flag("quip_hadamard");
@@ -286,12 +299,12 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
     settings.segments = arguments.integer("quip_checkpoint_segments");
     settings.segments_from = arguments.integer("quip_checkpoint_threshold");
   }
-  settings.sweeps = read_sweeps(arguments, settings.method);
+  settings.sweeps = read_sweeps(arguments, *settings.optimizer);
   // Where nothing is known of the input, sweeps cost as much as elsewhere and gain nothing that shows.
   const bool asked = arguments.given("sweeps") || arguments.text("quality") == "best";
   settings.direct_sweeps = asked ? settings.sweeps : 0;
   settings.scales = read_scales(arguments);
-  const InUse in_use(settings.method, plan);
+  const InUse in_use(*settings.optimizer, plan);
   note_unused(arguments, in_use, settings, notes);
   if (!in_use.only_nearest())
     settings.seed = settings.direct.subspace.seed = settings.learned.subspace.seed =
@@ -305,7 +318,7 @@ void read_optimizer(const Arguments& arguments, plan::Options& plan, pipeline::R
   run.time_budget = read_time_budget(arguments, in_use, plan.target, notes);
   run.bias_correction = read_bias_correction(arguments, notes);
   const bool recorded = arguments.given("calibration_data");
-  if (!recorded && (in_use.gptq() || in_use.has(Method::kQuip))) {
+  if (!recorded && (in_use.gptq() || in_use.has(optimize::kQuip))) {
     notes.push_back(fmt::format(
         "--optimizer {} without --calibration-data takes the second moments that the checkpoint implies",
         in_use.gptq() ? "gptq" : "quip"));

@@ -89,7 +89,7 @@ plan::CustomLayers read_custom(const Arguments& arguments, std::vector<std::stri
   const TargetOptions names{
       .type = "custom-type", .scaling_mode = kOfCustomLayers[1], .block_size = kOfCustomLayers[0]};
   plan::Target target = read_target_of(arguments, names, type, notes);
-  if (arguments.flag("custom_simple")) target.optimizer = optimize::Method::kNearest;
+  if (arguments.flag("custom_simple")) target.optimizer = &optimize::kNearest;
   if (arguments.flag("custom_convrot")) {
     if (!target.codec || !plan::takes_rotation(*target.codec))
       refuse("custom-convrot", "goes with INT8 and a scale per row; the target is " + target.label(), "true");
@@ -134,7 +134,7 @@ void read_custom_and_fallback(const Arguments& arguments, plan::Options& options
   const std::string& type = arguments.text("fallback");
   options.fallback = read_target_of(
       arguments, {.type = "fallback", .scaling_mode = {}, .block_size = kOfFallback[0]}, type, notes);
-  if (arguments.flag("fallback_simple")) options.fallback->optimizer = optimize::Method::kNearest;
+  if (arguments.flag("fallback_simple")) options.fallback->optimizer = &optimize::kNearest;
   if (type == type_of(options.target))
     warnings.push_back(
         fmt::format("--fallback {} is the target's own type: excluded layers are quantized as well", type));

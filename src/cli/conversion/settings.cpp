@@ -338,7 +338,8 @@ std::string output_name(const Arguments& arguments, const Settings& settings) {
   return settings.dry_run == DryRun::kTemplate
              ? input_stem(settings.input) + "_layer_config_template.json"
              : derived_output(settings.input, settings.plan,
-                              settings.plan.target.optimizer.value_or(settings.run.optimizer.method));
+                              *(settings.plan.target.optimizer ? settings.plan.target.optimizer
+                                                               : settings.run.optimizer.optimizer));
 }
 
 std::vector<std::string> reports_of(const Arguments& arguments, const Settings& settings) {
@@ -352,12 +353,13 @@ std::vector<std::string> reports_of(const Arguments& arguments, const Settings& 
 
 }  // namespace
 
-std::string derived_output(const std::string& input, const plan::Options& options, optimize::Method method) {
+std::string derived_output(const std::string& input, const plan::Options& options,
+                           const optimize::Optimizer& optimizer) {
   std::string name = input_stem(input);
   const format::Codec* codec = options.target.codec;
-  name += !codec || method == optimize::Method::kNearest ? "_simple_"
-          : optimize::is_learned(method)                 ? "_learned_"
-                                                         : fmt::format("_{}_", optimize::method_name(method));
+  name += !codec || &optimizer == &optimize::kNearest ? "_simple_"
+          : optimizer.learner                         ? "_learned_"
+                                                      : fmt::format("_{}_", optimizer.name);
   name += codec ? codec->type : "fp16";
   const bool other_targets = options.custom || options.layer_config || options.fallback;
   const bool scaled_one_way = codec && codec->type != "int8" && codec->type != "fp8";

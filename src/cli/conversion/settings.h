@@ -63,6 +63,7 @@ Settings make_settings(const Arguments& arguments);
 
 /// "model" + "_simple_int8_bs128.safetensors": the output's name when none is given (docs/cli.md, "Output
 /// names").
-std::string derived_output(const std::string& input, const plan::Options& options, optimize::Method method);
+std::string derived_output(const std::string& input, const plan::Options& options,
+                           const optimize::Optimizer& optimizer);
 
 }  // namespace ctq::cli

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "optimize/learned_optimizer.h"
 #include "optimize/solvers/moments.h"
 #include "optimize/solvers/solver.h"
 
@@ -21,8 +22,11 @@ class AdamW final : public Solver {
   double t_ = 0;
 };
 
+std::unique_ptr<Solver> make_solver(const LearnedSettings&) { return std::make_unique<AdamW>(); }
+
 }  // namespace
 
-std::unique_ptr<Solver> make_adamw() { return std::make_unique<AdamW>(); }
+constinit const Learner kAdamWSteps = {.name = "adamw", .make_solver = make_solver};
+constinit const Optimizer kAdamW = learned_optimizer(kAdamWSteps);
 
 }  // namespace ctq::optimize

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "optimize/learned_optimizer.h"
 #include "optimize/solvers/moments.h"
 #include "optimize/solvers/ordered_sum.h"
 #include "optimize/solvers/solver.h"
@@ -49,8 +50,15 @@ class Prodigy final : public Solver {
   at::Tensor d_, r_, s_, scaled_;
 };
 
+std::unique_ptr<Solver> make_solver(const LearnedSettings& settings) {
+  return std::make_unique<Prodigy>(settings.use_speed);
+}
+
 }  // namespace
 
-std::unique_ptr<Solver> make_prodigy(bool use_speed) { return std::make_unique<Prodigy>(use_speed); }
+// Its distance estimate grows at first.
+constinit const Learner kProdigySteps = {
+    .name = "prodigy", .usual_lr = 1, .highest_lr = 1, .hold = 50, .make_solver = make_solver};
+constinit const Optimizer kProdigy = learned_optimizer(kProdigySteps);
 
 }  // namespace ctq::optimize

@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "optimize/learned_optimizer.h"
 #include "optimize/solvers/moments.h"
 #include "optimize/solvers/solver.h"
 
@@ -30,8 +31,11 @@ class RAdam final : public Solver {
   double t_ = 0;
 };
 
+std::unique_ptr<Solver> make_solver(const LearnedSettings&) { return std::make_unique<RAdam>(); }
+
 }  // namespace
 
-std::unique_ptr<Solver> make_radam() { return std::make_unique<RAdam>(); }
+constinit const Learner kRAdamSteps = {.name = "radam", .make_solver = make_solver};
+constinit const Optimizer kRAdam = learned_optimizer(kRAdamSteps);
 
 }  // namespace ctq::optimize

@@ -1,8 +1,6 @@
 // How a gradient becomes a step: one file per method.
 #pragma once
 
-#include <memory>
-
 #include <ATen/core/Tensor.h>
 
 #include "ctq/optimize/learned.h"
@@ -31,12 +29,5 @@ class Solver {
   /// One step against the gradient with respect to x, whose entries have a root mean square near 1.
   virtual void step(Positions& positions, const at::Tensor& gradient, double lr) = 0;
 };
-
-std::unique_ptr<Solver> make_solver(const LearnedSettings& settings);
-
-std::unique_ptr<Solver> make_original();
-std::unique_ptr<Solver> make_adamw();
-std::unique_ptr<Solver> make_radam();
-std::unique_ptr<Solver> make_prodigy(bool use_speed);
 
 }  // namespace ctq::optimize

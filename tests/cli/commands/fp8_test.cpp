@@ -70,7 +70,7 @@ TEST_CASE("fp8: the derived name of every combination", "[cli]") {
 
 TEST_CASE("fp8: defaults follow the method, and its options reach it", "[cli]") {
   const Settings tpec = settings_of({});
-  CHECK(tpec.run.optimizer.method == optimize::Method::kTpec);
+  CHECK(tpec.run.optimizer.optimizer == &optimize::kTpec);
   CHECK(tpec.run.optimizer.learned.iterations == 500);
   CHECK(tpec.run.optimizer.learned.subspace.max_k == 1);
   CHECK(tpec.plan.scaled_fp8_elements == 2);
@@ -79,7 +79,7 @@ TEST_CASE("fp8: defaults follow the method, and its options reach it", "[cli]") 
   CHECK(settings_of({"--top_k", "7", "--num_iter", "9"}).run.optimizer.learned.iterations == 9);
 
   const Settings ada = settings_of({"--method", "adaround", "--manual_seed", "5"});
-  CHECK(ada.run.optimizer.method == optimize::Method::kAdaRound);
+  CHECK(ada.run.optimizer.optimizer == &optimize::kAdaRound);
   CHECK(ada.run.optimizer.adaround.iterations == 200);
   CHECK(ada.run.optimizer.adaround.lr == 0.03);
   CHECK(ada.run.optimizer.drawn_rows == 96);

@@ -1,6 +1,7 @@
 // The standard page (-h).
 #include "cli/client_option.h"
 #include "cli/options/rows.h"
+#include "ctq/optimize/optimizer.h"
 
 namespace ctq::cli {
 namespace {
@@ -85,6 +86,12 @@ void add_target(std::vector<Option>& table) {
       });
 }
 
+std::vector<std::string> optimizer_words() {
+  std::vector<std::string> words;
+  for (const optimize::Optimizer* optimizer : optimize::optimizers()) words.emplace_back(optimizer->name);
+  return words;
+}
+
 void add_quantization(std::vector<Option>& table) {
   add(table, kPage, "How to quantize",
       {
@@ -111,8 +118,7 @@ void add_quantization(std::vector<Option>& table) {
                  "Also quantize tables of tokens (embed_tokens, shared); ComfyUI reads FP8 and INT8 there")
               .built(),
           choice("--optimizer", "How the code of each value is chosen")
-              .choose({"original", "adamw", "radam", "gptq", "quip", "prodigy", "auto", "rtn", "implied",
-                       "direct", "adaround", "tpec"})
+              .choose(optimizer_words())
               .standard("auto")
               .built(),
           choice("--quality",
