@@ -10,7 +10,8 @@ namespace ctq::cli {
 inline constexpr std::string_view kClientHelp =
     "comfyui[@VERSION], custom (ComfyUI with nodes for more formats), sd.cpp, forge, diffusers or any";
 
-/// The client that --client names; ComfyUI where it was not given. throws  Error(kUsage) naming the option
+/// The client that --client names; ComfyUI where it was not given.
+/// throws  Error(kUsage) naming the option
 client::Client read_client(const Arguments& arguments);
 
 }  // namespace ctq::cli

@@ -16,8 +16,8 @@
 namespace ctq::linalg {
 namespace {
 
-/// LibTorch registers its CUDA back end when this library is loaded. Must happen before the first question about CUDA: LibTorch
-/// remembers the answer.
+/// LibTorch registers its CUDA back end when this library is loaded. Must happen before the first question
+/// about CUDA: LibTorch remembers the answer.
 void load_cuda_libraries(const std::string& device) {
   static const bool loaded = dlopen("libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL) ||
                              dlopen(CTQ_TORCH_LIBRARY_DIR "/libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);

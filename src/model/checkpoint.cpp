@@ -82,8 +82,8 @@ void check_index(const safetensors::ShardIndex& index, const Checkpoint& checkpo
   }
 }
 
-/// The stored elements as `type`, of the same width: a view of the mapped file where it can be one, else a copy that
-/// the tensor owns.
+/// The stored elements as `type`, of the same width: a view of the mapped file where it can be one, else a
+/// copy that the tensor owns.
 at::Tensor load_as(const Checkpoint::Entry& entry, at::ScalarType type) {
   const safetensors::TensorBytes bytes = entry.file->bytes(*entry.info);
   const auto options = at::TensorOptions(type);

@@ -40,7 +40,8 @@ at::Tensor scaled_runs(const at::Tensor& codes, const at::Tensor& scales, const 
                        const at::Tensor& runs = {});
 
 /// codes * scales, where the scales' shape says what they cover (tiles_of_scale), or where they are as many
-/// as blocks of 128 x 128, the last of them cut off. throws  Error(kBadInput)
+/// as blocks of 128 x 128, the last of them cut off.
+/// throws  Error(kBadInput)
 at::Tensor scaled_blocks(const at::Tensor& codes, const at::Tensor& scales);
 
 }  // namespace ctq::quantized

@@ -14,7 +14,8 @@ using Words = std::vector<std::string>;
 
 namespace {
 
-/// NVFP4 as ModelOpt stores it, but for the values: codes of two columns, scales of runs in rows, and a scale of them.
+/// NVFP4 as ModelOpt stores it, but for the values: codes of two columns, scales of runs in rows, and a scale
+/// of them.
 std::vector<TestTensor> nvfp4_without_markers() {
   const auto byte = [](int64_t i) { return static_cast<uint8_t>(i * 37 % 251); };
   const auto scale = [](int64_t i) { return static_cast<uint8_t>(0x28 + i * 7 % 40); };

@@ -72,8 +72,8 @@ class CalibrationFile {
   int64_t counted(const std::string& owner) const;
 
   /// Finds the file's layers among the 2-D weights of a checkpoint, by name or by the name without the
-  /// model's prefix. throws  Error(kBadInput): an input of another width than a layer reads; Error(kFailure):
-  /// no layer found
+  /// model's prefix.
+  /// throws  Error(kBadInput): an input of another width than a layer reads; Error(kFailure): no layer found
   MatchedLayers match(const model::Checkpoint& checkpoint) const;
 
  private:

@@ -38,8 +38,9 @@ struct Client {
 /// The words before an '@': "comfyui", "custom", "sd.cpp", "forge", "diffusers", "any".
 std::vector<std::string_view> client_words();
 
-/// "comfyui@0.29". throws  Error(kUsage): an unknown word, a version that is none, or a version of a program
-/// whose versions are not told apart here
+/// "comfyui@0.29".
+/// throws  Error(kUsage): an unknown word, a version that is none, or a version of a program whose versions
+///         are not told apart here
 Client parse_client(std::string_view text);
 
 /// What shares a scale, where a format's name stands for more than one.

@@ -84,7 +84,8 @@ struct Codec {
   }
 };
 
-/// The codecs that a target can be, in the order in which --list-formats prints them.
+/// The codecs that a target can be by name, in the order in which --list-formats prints them. Two more are
+/// made by what else is asked for: quip_codec() and log_scale_codec().
 std::span<const Codec> registry();
 
 /// int8_quip_hadamard, which only QuIP makes and which takes only sides that are powers of two.
@@ -150,8 +151,8 @@ Encoded unpack(const Codec& codec, int64_t block_size, int64_t rotation_group,
                const std::vector<at::Tensor>& stored, int64_t out_features, int64_t in_features);
 
 /// Absmax scales and nearest codes in one pass over the weight. weight: [out_features, in_features],
-/// contiguous, any float type and device; the result is on the same device. returns  nothing when the weight
-/// holds a NaN or an infinity
+/// contiguous, any float type and device; the result is on the same device.
+/// returns  nothing when the weight holds a NaN or an infinity
 ///
 /// rotation_group  as in Encoded; must divide in_features
 /// sign_seed       of the signs of incoherent codecs
@@ -175,7 +176,8 @@ at::Tensor decode(const Encoded& encoded);
 at::Tensor decode_codes(const Encoded& encoded);
 
 /// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last
-/// row is among them. Of an incoherent codec they mean something in the space of the codes only (decode_codes()).
+/// row is among them. Of an incoherent codec they mean something in the space of the codes only
+/// (decode_codes()).
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t count);
 
 /// For every scale the nearest one that the format can store. scales: float32 [tiles down, tiles across];

@@ -35,8 +35,8 @@ class Marker {
   bool is_boolean(std::string_view key) const;
   /// True when the parameter is absent or a JSON number.
   bool is_number(std::string_view key) const;
-  /// The parameter, or `otherwise` where it is absent; nothing where it is no integer. Text is read as Python's int()
-  /// reads it, as far as digits go.
+  /// The parameter, or `otherwise` where it is absent; nothing where it is no integer. Text is read as
+  /// Python's int() reads it, as far as digits go.
   std::optional<int64_t> integer(std::string_view key, int64_t otherwise) const;
   /// The parameter, or `otherwise` where it is absent; nothing where it is no string.
   std::optional<std::string> word(std::string_view key, std::string_view otherwise) const;

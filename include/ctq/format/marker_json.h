@@ -25,7 +25,8 @@ struct KeyChanges {
 };
 
 /// The marker after the changes, spaced as Python's json.dumps; the bytes that came in when nothing changes.
-/// A key that is set keeps its place, or comes last. throws  Error(kBadInput) "..., not a JSON object"
+/// A key that is set keeps its place, or comes last.
+/// throws  Error(kBadInput) "..., not a JSON object"
 std::string edited_marker(std::string_view marker, const KeyChanges& changes);
 
 /// The keys of a JSON object, or of `'key': value, 'key2': value2` with values true, false, null, numbers,

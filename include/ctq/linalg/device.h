@@ -9,8 +9,9 @@
 namespace ctq::linalg {
 
 /// "cpu", "cuda" or "cuda:N" to a device that works. LibTorch's CUDA libraries are loaded here, the first
-/// time a GPU is named. throws  Error(kFailure) when there is no such device, with the reason; never another
-/// device than the one named
+/// time a GPU is named.
+/// throws  Error(kFailure) when there is no such device, with the reason; never another device than the one
+///         named
 at::Device open_device(const std::string& name);
 
 /// Bytes that can still be allocated on a GPU.
@@ -26,8 +27,8 @@ void set_threads(int threads);
 /// Call before the first tensor.
 void use_huge_pages();
 
-/// Has freed memory go back to the system at once, where it else stays with the process for later tensors. Call
-/// before the first tensor, instead of use_huge_pages().
+/// Has freed memory go back to the system at once, where it else stays with the process for later tensors.
+/// Call before the first tensor, instead of use_huge_pages().
 void return_freed_memory();
 
 /// The cores this process may run on.

@@ -13,8 +13,8 @@ namespace ctq::linalg {
 /// returns  [M] float64. On the CPU the same bits for any number of threads
 at::Tensor objective_rows(const at::Tensor& error, const at::Tensor& h);
 
-/// The same for the H that was factored, H = U D U^T: e H e^T = sum_j D_j (e U)_j^2. Half the work, and in the
-/// error's own type.
+/// The same for the H that was factored, H = U D U^T: e H e^T = sum_j D_j (e U)_j^2. Half the work, and in
+/// the error's own type.
 ///
 /// error    [M, N], columns in H's order
 /// factor   ok, same type and device

@@ -81,7 +81,8 @@ std::string fingerprint(const Checkpoint& checkpoint);
 /// Error(kBadInput) for an element type without arithmetic here (F4, F6, E8M0 ...). A computed tensor is
 /// float32, whatever type its info has.
 at::Tensor load(const Checkpoint::Entry& entry);
-/// The stored bytes of a tensor of one-byte elements, whatever its type: uint8, in its shape; a view as of load().
+/// The stored bytes of a tensor of one-byte elements, whatever its type: uint8, in its shape; a view as of
+/// load().
 /// throws  Error(kBadInput) naming the tensor where its elements are wider
 at::Tensor load_bytes(const Checkpoint::Entry& entry);
 

@@ -29,7 +29,8 @@ struct BlockStatistics {
   const metrics::CastStatistics* find(std::string_view name) const;
 };
 
-/// Reads every weight once, several at a time. throws  Error(kInterrupted) after a signal
+/// Reads every weight once, several at a time.
+/// throws  Error(kInterrupted) after a signal
 std::vector<BlockStatistics> analyze_blocks(std::span<const plan::Block> blocks);
 
 }  // namespace ctq::pipeline

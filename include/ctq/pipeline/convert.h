@@ -181,8 +181,9 @@ struct Result {
 
 /// Plans and converts. On return the output is whole under its final name. On any exception nothing of it is
 /// left, unless a signal ended a run with `resume` that had done a tensor: then partial files and a journal
-/// are. An older output is as it was. throws  what make_plan, the reader and the writer throw;
-/// Error(kInterrupted) or Error(kTerminated) after a signal
+/// are. An older output is as it was.
+/// throws  what make_plan, the reader and the writer throw; Error(kInterrupted) or Error(kTerminated) after a
+///         signal
 Result convert(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
                Events& events);
 

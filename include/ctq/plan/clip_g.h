@@ -50,7 +50,8 @@ class BlockList {
  public:
   /// throws  Error(kUsage) "not a number of blocks or a list such as 0-3,9": an empty part, a > b, other text
   static BlockList parse(std::string_view text);
-  /// The blocks out of 0..last. throws  Error(kUsage): one beyond the last, or more than `last` first ones
+  /// The blocks out of 0..last.
+  /// throws  Error(kUsage): one beyond the last, or more than `last` first ones
   std::set<int64_t> among(int64_t last) const;
 
  private:

@@ -19,7 +19,8 @@ struct PartLabel {
 };
 
 void add_label(safetensors::Metadata& metadata, const PartLabel& label);
-/// Takes the label out. returns  nothing where there is none
+/// Takes the label out.
+/// returns  nothing where there is none
 /// throws  Error(kBadInput) naming `path` for a label that cannot be read
 std::optional<PartLabel> take_label(safetensors::Metadata& metadata, const std::string& path);
 

@@ -34,14 +34,15 @@ struct Header {
 };
 
 /// Reads and checks the header of a file of `file_bytes` bytes. `start` is the beginning of the file: all of
-/// it, or at least 8 + the header's length bytes. `path` is for messages. throws  Error(kBadInput) naming
-/// file, tensor, fact and remedy, on every fault of the container: see the table in
-///         docs/formats/safetensors.md. A pickle, GGUF or HTML file is recognised and named.
+/// it, or at least 8 + the header's length bytes. `path` is for messages.
+/// throws  Error(kBadInput) naming file, tensor, fact and remedy, on every fault of the container: see the
+///         table in docs/formats/safetensors.md. A pickle, GGUF or HTML file is recognised and named.
 Header parse_header(std::string_view start, uint64_t file_bytes, const std::string& path);
 
 /// The bytes before the data section: length field, compact JSON, padding with spaces so that the data start
 /// at a multiple of 8. Entries are written in the order given; their offsets are taken as they are. Metadata
-/// are sorted by key. throws  Error(kFailure) when it would exceed kMaxHeaderBytes.
+/// are sorted by key.
+/// throws  Error(kFailure) when it would exceed kMaxHeaderBytes.
 std::string write_header(const std::vector<TensorInfo>& tensors, const Metadata& metadata);
 
 }  // namespace ctq::safetensors

@@ -15,7 +15,8 @@
 namespace ctq::safetensors {
 
 /// Sorts tensors as the reference writer does (dtype order, then name in byte order) and assigns their
-/// offsets. throws  Error(kFailure) on a duplicate name or an overflowing shape.
+/// offsets.
+/// throws  Error(kFailure) on a duplicate name or an overflowing shape.
 std::vector<TensorInfo> lay_out(std::vector<TensorInfo> tensors);
 
 /// What a writer that is destroyed without commit() leaves.
@@ -37,8 +38,9 @@ std::string partial_path(const std::string& path);
 class Writer {
  public:
   /// Creates the temporary file, reserves its space and writes the header. Missing parent folders are
-  /// created. throws  Error(kFailure): folder not creatable or not writable, `path` is a directory, not
-  /// enough space; with kKept: another writer is at work on it.
+  /// created.
+  /// throws  Error(kFailure): folder not creatable or not writable, `path` is a directory, not enough space;
+  ///         with kKept: another writer is at work on it.
   Writer(const std::string& path, std::vector<TensorInfo> laid_out, const Metadata& metadata,
          Unfinished unfinished = Unfinished::kRemoved);
   ~Writer();
@@ -64,8 +66,8 @@ class Writer {
   void sync_data();
 
   /// First half of the end: checks that every tensor was written, gives the file its permissions and syncs it
-  /// to the disk. throws  Error(kFailure) naming the first tensor that is missing; what check_inputs()
-  /// throws.
+  /// to the disk.
+  /// throws  Error(kFailure) naming the first tensor that is missing; what check_inputs() throws.
   void finish();
   /// Second half: finish() if it was not called, then renames the file to its final name and syncs the
   /// folder.

@@ -18,8 +18,8 @@ struct Finding {
 };
 
 /// What headers and markers show: missing tensors, wrong types and shapes, markers that the client does not
-/// understand, layers that it would not read (client::Loader, which decides what a plan writes, too). By layer, in the
-/// order of their names; then what concerns other tensors and the file.
+/// understand, layers that it would not read (client::Loader, which decides what a plan writes, too). By
+/// layer, in the order of their names; then what concerns other tensors and the file.
 ///
 /// original  gives the weights' shapes where the file does not, as for padded ones; null: shapes are taken
 ///           from markers and stored tensors

@@ -12,7 +12,8 @@
 namespace ctq::verify {
 
 /// Scales that are not finite or not above zero, and weights that decode to NaN or infinity. Decodes one
-/// layer at a time. A layer that cannot be decoded is a finding. throws  Error(kInterrupted) after a signal
+/// layer at a time. A layer that cannot be decoded is a finding.
+/// throws  Error(kInterrupted) after a signal
 std::vector<Finding> check_values(const quantized::QuantizedFile& file);
 
 /// The error of one layer against its original.

@@ -13,7 +13,8 @@ namespace ctq::cli::batch {
 /// destroyed before wait() is stopped.
 class Child {
  public:
-  /// args: without the program's name. throws  Error(kFailure) when the system refuses another process
+  /// args: without the program's name.
+  /// throws  Error(kFailure) when the system refuses another process
   explicit Child(const std::vector<std::string>& args);
   ~Child();
   Child(const Child&) = delete;
@@ -23,7 +24,8 @@ class Child {
   const std::array<int, 2>& streams() const { return streams_; }
   void signal(int number) const;
 
-  /// Waits for the end. returns  the exit code, or minus the signal that ended it
+  /// Waits for the end.
+  /// returns  the exit code, or minus the signal that ended it
   int wait();
 
  private:

@@ -44,7 +44,8 @@ const Tolerances& standard_tolerances();
 /// A batch whose figures are looked at.
 class Regression {
  public:
-  /// Paths may be empty. throws  Error(kBadInput) naming --expect
+  /// Paths may be empty.
+  /// throws  Error(kBadInput) naming --expect
   Regression(const std::string& expect, std::string write_expect);
   ~Regression();
   Regression(const Regression&) = delete;
@@ -53,8 +54,8 @@ class Regression {
   /// Has every job write its quality report, finished ones too.
   /// throws  Error(kUsage): two jobs of one name
   void prepare(std::vector<Job>& jobs);
-  /// Writes --write-expect; prints how the figures deviate. returns  the exit code of the batch: 0 or 3 with
-  /// --expect, else `otherwise`
+  /// Writes --write-expect; prints how the figures deviate.
+  /// returns  the exit code of the batch: 0 or 3 with --expect, else `otherwise`
   int judge(const std::vector<Job>& jobs, const std::vector<Result>& results, int otherwise) const;
 
  private:

@@ -19,7 +19,8 @@ struct AnalysisFiles {
   bool print_json = false;  ///< JSON on standard output instead of tables
 };
 
-/// The paths of --report. throws  Error(kUsage): another suffix than .html, .json and, with csv, .csv
+/// The paths of --report.
+/// throws  Error(kUsage): another suffix than .html, .json and, with csv, .csv
 std::vector<std::string> read_reports(const Arguments& arguments, bool csv = false);
 
 /// Measures, prints and writes; for a text encoder of OpenCLIP with advice. keep: the blocks of its -k;

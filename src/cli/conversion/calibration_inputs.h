@@ -11,13 +11,14 @@
 
 namespace ctq::cli {
 
-/// Nothing where no recording was given. throws  what opening one throws, naming the option; Error(kFailure)
-/// with
-/// --strict for layers that the model lacks
+/// Nothing where no recording was given.
+/// throws  what opening one throws, naming the option; Error(kFailure) with --strict for layers that the
+///         model lacks
 std::optional<calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
                                                    const Settings& settings);
 
-/// Nothing where no LoRA was given. throws  the same; Error(kFailure) where it names no layer of the model
+/// Nothing where no LoRA was given.
+/// throws  the same; Error(kFailure) where it names no layer of the model
 std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint, const Settings& settings);
 
 /// What SmoothQuant will do to a plan, as one sentence; empty where it was not asked for.

@@ -7,7 +7,8 @@
 namespace ctq::cli {
 
 /// Measures the layers, logs what they cost in each format, and puts the choice into settings.plan.
-/// settings.goal: set. throws  what pipeline::choose_formats() throws
+/// settings.goal: set.
+/// throws  what pipeline::choose_formats() throws
 void choose_by_measurement(const model::Checkpoint& checkpoint, Settings& settings);
 
 }  // namespace ctq::cli

@@ -1,6 +1,6 @@
 // Reads the command line by the option table. A parser of our own, because the first fault from left to right
-// must be the one reported, in one fixed form, and CLI11 checks by option rather than by position, takes
-// "--output --int8" as a value and splits values such as the pattern "[ab]".
+// must be the one reported, in one fixed form, and CLI11 checks by option rather than by position and takes
+// "--output --int8" as a value.
 #include "ctq/cli/arguments.h"
 
 #include <algorithm>

@@ -7,7 +7,8 @@
 namespace ctq::cli {
 
 /// The command line that the switch stands for, its command's word first; the arguments as they are when none
-/// is on. args: of the conversion. throws  Error(kUsage) for two such switches
+/// is on. args: of the conversion.
+/// throws  Error(kUsage) for two such switches
 std::vector<std::string> without_mode_switch(const std::vector<std::string>& args);
 
 }  // namespace ctq::cli
