@@ -41,10 +41,10 @@ TEST_CASE("quip: in segments of columns no worse than round to nearest", "[optim
   settings.segments = 4;
   settings.segments_from = GENERATE(128, 129);
   const SecondMoment moment{.h = correlated(128), .lambda = 0.03, .sweeps = 0, .origin = Origin::kRecordedRows};
-  const Rounding rounding = round_one_pass(layer, settings, moment);
+  const Rounding rounding = kQuip.round(layer, settings, &moment);
   CHECK(rounding.objective_value < 0.7 * rounding.nearest_objective);
   settings.segments = 1;
-  const bool same = at::equal(round_one_pass(layer, settings, moment).values, rounding.values);
+  const bool same = at::equal(kQuip.round(layer, settings, &moment).values, rounding.values);
   CHECK(same == (settings.segments_from > 128));  // narrower than the threshold
 }
 
