@@ -79,11 +79,9 @@ Obstacle comfyui_obstacle(const Client& client, const families::Parts& parts, co
   layer.remove_prefix(std::min(part.prefix.size(), layer.size()));
   if (const Obstacle plain = reads_quantized(parts, part, stored.layer); plain != Obstacle::kNone)
     return plain;
-  if (part.foreign) return Obstacle::kRenamed;
-  if (part.family) {
-    if (part.family->diffusers_names) return Obstacle::kRenamed;
-    if (!families::fitting(part.family->comfyui.plain, layer).empty()) return Obstacle::kPlainModule;
-  }
+  if (part.renamed) return Obstacle::kRenamed;
+  if (part.family && !families::fitting(part.family->comfyui.plain, layer).empty())
+    return Obstacle::kPlainModule;
   if (in_table(part, layer) && !reads_in_tables(client, stored.format)) return Obstacle::kTable;
   if (stored.shape.size() != 2) return Obstacle::kNone;
   const std::vector<int64_t> in_file = stored_shape(stored.format, stored.shape);

@@ -4,6 +4,8 @@
 #include <array>
 #include <map>
 
+#include "ctq/families/foreign_names.h"
+
 namespace ctq::families {
 namespace {
 
@@ -167,7 +169,10 @@ Parts::Parts(Names names, const ShapeOf& shape_of) {
     adapter_ |= std::ranges::any_of(
         kAdapterParts, [&](std::string_view word) { return name.find(word) != std::string::npos; });
   }
-  for (size_t i = 0; i < parts_.size(); ++i) parts_[i].foreign = naming_of(of_parts[i]);
+  for (size_t i = 0; i < parts_.size(); ++i) {
+    const Family* family = parts_[i].family;
+    parts_[i].renamed = (family && family->diffusers_names) || naming_of(of_parts[i]);
+  }
 }
 
 size_t Parts::index_of(std::string_view tensor) const {

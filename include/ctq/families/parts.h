@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "ctq/families/family.h"
-#include "ctq/families/foreign_names.h"
 
 namespace ctq::families {
 
@@ -17,9 +16,8 @@ struct Part {
   std::string prefix;  ///< of its tensors: "model.diffusion_model.", or empty
   Kind kind = Kind::kOther;
   const Family* family = nullptr;  ///< null: not one that is known here
-  const Naming* foreign =
-      nullptr;            ///< whose names its layers have; null: those of ComfyUI's modules, or unknown ones
-  bool numbered = false;  ///< some of its names have a number between dots: blocks
+  bool renamed = false;            ///< its layers have another library's names, which ComfyUI changes
+  bool numbered = false;           ///< some of its names have a number between dots: blocks
 };
 
 /// Whether a layer's name has a number that is followed by more than numbers: "blocks.3.attn.qkv", but not
