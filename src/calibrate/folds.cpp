@@ -17,7 +17,7 @@ std::vector<FoldedRows> rows_of(const LinearSource& linear) {
 }
 
 std::vector<FoldedRows> parameters_of(const Source& source) {
-  const float offset = source.input->norm == Norm::kRmsOnePlus ? 1 : 0;
+  const float offset = source.input->norm.kind == families::Norm::kRmsOnePlus ? 1 : 0;
   std::vector<FoldedRows> makers = {{source.norm_weight, 0, source.width, offset}};
   if (source.norm_bias) makers.push_back({source.norm_bias, 0, source.width});
   return makers;
@@ -32,7 +32,7 @@ std::optional<Fold> fold_of(const Source& source) {
   } else if (source.up.weight) {
     fold.into = Fold::Into::kUp;
     fold.makers = rows_of(source.up);
-  } else if (!source.gate.weight && source.norm_weight && !source.input->norm_is_shared) {
+  } else if (!source.gate.weight && source.norm_weight && !source.input->norm.is_shared) {
     fold.makers = parameters_of(source);
   } else {
     return std::nullopt;
@@ -45,14 +45,15 @@ std::optional<Fold> fold_of(const Source& source) {
 std::vector<Fold> folds(const model::Checkpoint& checkpoint) {
   std::vector<Fold> found;
   std::set<std::string> seen;
+  const Resolver resolver(checkpoint);
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
     if (!entry.is_matrix()) continue;
-    const auto source = resolve(checkpoint, entry.layer());
+    const auto source = resolver.resolve(entry.layer());
     if (!source) continue;
     auto fold = fold_of(*source);
     if (!fold || !seen.insert(fold->source).second) continue;
     const bool whole = std::ranges::all_of(fold->readers, [&](const std::string& reader) {
-      const auto other = resolve(checkpoint, reader);
+      const auto other = resolver.resolve(reader);
       return other && words(*other) == fold->source && checkpoint.find(reader + ".weight");
     });
     if (whole) found.push_back(std::move(*fold));

@@ -47,17 +47,20 @@ uint64_t hash(std::string_view text) {
 
 }  // namespace
 
+ImpliedInputs::ImpliedInputs(const model::Checkpoint& checkpoint)
+    : resolver_(std::make_shared<const Resolver>(checkpoint)) {}
+
 std::string ImpliedInputs::source(std::string_view layer) const {
-  const auto source = resolve(checkpoint_, layer);
+  const auto source = resolver_->resolve(layer);
   return source ? words(*source) : std::string();
 }
 
 std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint64_t seed, int64_t rows,
                                                    at::Device device) const {
-  const auto source = resolve(checkpoint_, layer);
+  const auto source = resolver_->resolve(layer);
   if (!source) return std::nullopt;
   Loader loader(device);
-  Path path{.norm = source->input->norm,
+  Path path{.norm = source->input->norm.kind,
             .width = source->width,
             .norm_scale = loader.load(source->norm_weight),
             .norm_bias = loader.load(source->norm_bias),

@@ -5,9 +5,12 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "calibrate/structures.h"
+#include "ctq/families/structure.h"
 
 namespace ctq::calibrate {
+
+using families::Activation;
+using families::Norm;
 
 /// y = x weight^T + bias.
 struct Linear {

@@ -8,6 +8,11 @@
 namespace ctq::calibrate {
 namespace {
 
+using families::Activation;
+using families::Input;
+using families::LinearPart;
+using families::Norm;
+using families::Structure;
 using Entry = model::Checkpoint::Entry;
 
 /// Where a pattern lies in a layer's name.
@@ -55,21 +60,22 @@ bool is_float(const Entry& entry) {
 }
 
 /// The checkpoint's headers, read for one layer.
-class Resolver {
+class LayerSearch {
  public:
-  Resolver(const model::Checkpoint& checkpoint, std::string_view layer)
+  LayerSearch(const model::Checkpoint& checkpoint, std::string_view layer)
       : checkpoint_(checkpoint), layer_(layer) {
     const Entry* weight = part_of(layer, "weight");
     if (weight && weight->info->shape.size() == 2) in_features_ = weight->info->shape[1];
   }
 
-  std::optional<Source> resolve() const {
+  std::optional<Source> find_in(std::span<const Structure* const> structures) const {
     if (in_features_ <= 0) return std::nullopt;
-    for (const Family& family : families()) {
-      for (const Input& input : family.inputs) {
+    for (const Structure* structure : structures) {
+      if (!structure) continue;
+      for (const Input& input : structure->inputs) {
         for (const std::string_view pattern : input.layers) {
           const auto place = pattern.empty() ? std::nullopt : place_of(layer_, pattern);
-          if (!place || !is_family(family, *place)) continue;
+          if (!place || !has_names(*structure, *place)) continue;
           Source source;
           source.input = &input;
           if (!fits(input, *place, source)) continue;
@@ -88,10 +94,10 @@ class Resolver {
     return entry ? entry : checkpoint_.find(fmt::format("{}_{}", name, part));
   }
 
-  bool is_family(const Family& family, const Place& place) const {
+  bool has_names(const Structure& structure, const Place& place) const {
     const auto has = [&](std::string_view name) { return checkpoint_.find(name_at(place, name)) != nullptr; };
-    return std::ranges::all_of(family.present, [&](auto name) { return name.empty() || has(name); }) &&
-           std::ranges::none_of(family.absent, [&](auto name) { return !name.empty() && has(name); });
+    return std::ranges::all_of(structure.present, [&](auto name) { return name.empty() || has(name); }) &&
+           std::ranges::none_of(structure.absent, [&](auto name) { return !name.empty() && has(name); });
   }
 
   bool fits(const Input& input, const Place& place, Source& source) const {
@@ -117,15 +123,16 @@ class Resolver {
   }
 
   bool take_norm(const Input& input, const Place& place, Source& source) const {
-    if (input.norm_name.empty()) {
+    if (input.norm.name.empty()) {
       source.width = source.gate.weight->info->shape[1];
       return true;
     }
-    const bool first = place.block == 0 && !input.norm_before.empty();
-    source.norm_name = name_at(place, first ? input.norm_before : input.norm_name);
+    const bool first = place.block == 0 && !input.norm.before.empty();
+    source.norm_name = name_at(place, first ? input.norm.before : input.norm.name);
     source.norm_weight = vector(source.norm_name + ".weight");
     source.norm_bias = vector(source.norm_name + ".bias");
-    if (!source.norm_weight || (input.norm == Norm::kLayer) != (source.norm_bias != nullptr)) return false;
+    if (!source.norm_weight || (input.norm.kind == Norm::kLayer) != (source.norm_bias != nullptr))
+      return false;
     source.width = source.norm_weight->info->shape[0];
     return source.width > 0 && (!source.norm_bias || source.norm_bias->info->shape[0] == source.width);
   }
@@ -159,7 +166,7 @@ class Resolver {
     if (values == in_features_) return true;
     if (in_features_ % values != 0 || input.head_norm.empty()) return false;
     const Entry* head_norm = vector(name_at(place, input.head_norm) + ".weight");
-    source.value_head = head_norm ? head_norm->info->shape[0] : head_size(source.width, values);
+    source.value_head = head_norm ? head_norm->info->shape[0] : families::head_size(source.width, values);
     source.value_repeats = in_features_ / values;
     return source.value_head > 0 && values % source.value_head == 0;
   }
@@ -183,8 +190,20 @@ std::string_view activation_name(Activation activation) {
 
 }  // namespace
 
-std::optional<Source> resolve(const model::Checkpoint& checkpoint, std::string_view layer) {
-  return Resolver(checkpoint, layer).resolve();
+std::optional<Source> resolve_in(std::span<const Structure* const> structures,
+                                 const model::Checkpoint& checkpoint, std::string_view layer) {
+  return LayerSearch(checkpoint, layer).find_in(structures);
+}
+
+Resolver::Resolver(const model::Checkpoint& checkpoint)
+    : checkpoint_(checkpoint), parts_(checkpoint.names(), [&](std::string_view tensor) {
+        return checkpoint.find(tensor)->info->shape;
+      }) {}
+
+std::optional<Source> Resolver::resolve(std::string_view layer) const {
+  const families::Family* family = parts_.of(layer).family;
+  auto own = family ? resolve_in(family->structures, checkpoint_, layer) : std::nullopt;
+  return own ? own : resolve_in(families::structures(), checkpoint_, layer);
 }
 
 std::string words(const Source& source) {

@@ -1,13 +1,15 @@
-// Finds a layer in the table of structures, with the tensors that the structure names.
+// Finds a layer in the structure of its family, with the tensors that the structure names.
 #pragma once
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
 
-#include "calibrate/structures.h"
+#include "ctq/families/parts.h"
+#include "ctq/families/structure.h"
 #include "ctq/model/checkpoint.h"
 
 namespace ctq::calibrate {
@@ -21,9 +23,9 @@ struct LinearSource {
   int64_t rows = 0;
 };
 
-/// Where a layer's input comes from: an Input of the table with the checkpoint's tensors.
+/// Where a layer's input comes from: an Input of a structure with the checkpoint's tensors.
 struct Source {
-  const Input* input = nullptr;
+  const families::Input* input = nullptr;
   std::vector<std::string> readers;  ///< all layers of the input that the checkpoint has
   std::string norm_name;
   const model::Checkpoint::Entry* norm_weight = nullptr;
@@ -37,7 +39,26 @@ struct Source {
 };
 
 /// The first structure that fits in names, shapes and types. From headers alone.
-std::optional<Source> resolve(const model::Checkpoint& checkpoint, std::string_view layer);
+///
+/// structures  nulls are passed over
+std::optional<Source> resolve_in(std::span<const families::Structure* const> structures,
+                                 const model::Checkpoint& checkpoint, std::string_view layer);
+
+/// Knows the parts of one checkpoint. Safe to use from several threads.
+class Resolver {
+ public:
+  /// checkpoint: must outlive this
+  explicit Resolver(const model::Checkpoint& checkpoint);
+
+  const model::Checkpoint& checkpoint() const { return checkpoint_; }
+
+  /// By the structures of the family of the part that the layer stands in, then by those of all others.
+  std::optional<Source> resolve(std::string_view layer) const;
+
+ private:
+  const model::Checkpoint& checkpoint_;
+  families::Parts parts_;
+};
 
 /// "gelu of encoder.layer.0.intermediate.dense after norm encoder.layer.0.attention.output.LayerNorm".
 std::string words(const Source& source);

@@ -58,6 +58,7 @@ constinit const Family kAceStep15 = {
     .kind = Kind::kDiffusion,
     .signatures = kAceStep15Signatures,
     .preset = &kAceStep15Preset,
+    .structures = {&kLlamaStructure},
     .comfyui = {.configuring_rows = kAceStep15ConfiguringRows, .encoders = inside::kAceStep15},
 };
 

@@ -34,6 +34,7 @@ constinit const Family kAnima = {
     .kind = Kind::kDiffusion,
     .signatures = kAnimaSignatures,
     .preset = &kAnimaPreset,
+    .structures = {&kCosmosPredict2Structure},
     .comfyui = {.tables = kAnimaTables, .configuring = kAnimaConfiguring, .encoders = inside::kQwen3_06b},
 };
 

@@ -46,6 +46,7 @@ constinit const Family kChroma = {
     .kind = Kind::kDiffusion,
     .signatures = kChromaSignatures,
     .preset = &kDistillationLargePreset,
+    .structures = {&kFluxStructure},
     .comfyui = {.configuring = kChromaConfiguring, .encoders = inside::kT5xxlOld},
 };
 

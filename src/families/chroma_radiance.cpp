@@ -72,6 +72,7 @@ constinit const Family kChromaRadiance = {
     .kind = Kind::kDiffusion,
     .signatures = kChromaRadianceSignatures,
     .preset = &kNerfLargePreset,
+    .structures = {&kFluxStructure},
     .comfyui = {.configuring = kChromaRadianceConfiguring, .encoders = inside::kT5xxlOld},
 };
 

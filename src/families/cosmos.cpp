@@ -22,7 +22,14 @@ constexpr Signature kCosmosPredict2Signatures[] = {
 
 constexpr std::string_view kCosmosPredict2Configuring[] = {"x_embedder.proj.1"};
 
+constexpr Input kCosmosPredict2Inputs[] = {
+    modulated_mlp("blocks.#.mlp.layer2", {"blocks.#.mlp.layer1"}, Activation::kGelu),
+};
+
 }  // namespace
+
+constinit const Structure kCosmosPredict2Structure = {.present = {"blocks.#.adaln_modulation_mlp.1.weight"},
+                                                      .inputs = kCosmosPredict2Inputs};
 
 constinit const Preset kCosmosPreset = {
     .name = "cosmos",
@@ -47,6 +54,7 @@ constinit const Family kCosmosPredict2 = {
     .kind = Kind::kDiffusion,
     .signatures = kCosmosPredict2Signatures,
     .preset = &kCosmosPreset,
+    .structures = {&kCosmosPredict2Structure},
     .comfyui = {.configuring = kCosmosPredict2Configuring, .encoders = inside::kT5xxlOld},
 };
 

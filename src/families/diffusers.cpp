@@ -78,6 +78,7 @@ constinit const Family kUnetDiffusers = {
     .title = "Stable Diffusion 1.x to XL, names of diffusers",
     .kind = Kind::kDiffusion,
     .signatures = kUnetDiffusersSignatures,
+    .structures = {&kUnetStructure},
     .diffusers_names = true,
 };
 

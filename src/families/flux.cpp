@@ -30,7 +30,14 @@ constexpr std::string_view kLongcatImageConfiguring[] = {"img_in", "txt_in"};
 
 constexpr std::string_view kFluxConfiguring[] = {"img_in", "txt_in", "vector_in.in_layer"};
 
+constexpr Input kFluxInputs[] = {
+    modulated_mlp("double_blocks.#.img_mlp.2", {"double_blocks.#.img_mlp.0"}, Activation::kGeluTanh),
+    modulated_mlp("double_blocks.#.txt_mlp.2", {"double_blocks.#.txt_mlp.0"}, Activation::kGeluTanh),
+};
+
 }  // namespace
+
+constinit const Structure kFluxStructure = {.inputs = kFluxInputs};
 
 constinit const Preset kFluxPreset = {
     .name = "flux",
@@ -44,6 +51,7 @@ constinit const Family kFlux = {
     .kind = Kind::kDiffusion,
     .signatures = kFluxSignatures,
     .preset = &kFluxPreset,
+    .structures = {&kFluxStructure},
     .comfyui = {.configuring = kFluxConfiguring, .encoders = inside::kT5xxl},
 };
 
@@ -62,6 +70,7 @@ constinit const Family kLongcatImage = {
     .kind = Kind::kDiffusion,
     .signatures = kLongcatImageSignatures,
     .preset = &kFluxPreset,
+    .structures = {&kFluxStructure},
     .comfyui = {.configuring = kLongcatImageConfiguring, .encoders = inside::kQwen25_7b},
 };
 

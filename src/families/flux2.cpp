@@ -15,7 +15,23 @@ constexpr Signature kFlux2Signatures[] = {
 
 constexpr std::string_view kFlux2Configuring[] = {"img_in", "txt_in"};
 
+// The first half of an MLP's rows is its gate.
+constexpr Input kFlux2Inputs[] = {
+    {.layers = {"double_blocks.#.img_mlp.2"},
+     .norm = {Norm::kLayer},
+     .gate = {"double_blocks.#.img_mlp.0", 0, 2},
+     .up = {"double_blocks.#.img_mlp.0", 1, 2},
+     .activation = Activation::kSilu},
+    {.layers = {"double_blocks.#.txt_mlp.2"},
+     .norm = {Norm::kLayer},
+     .gate = {"double_blocks.#.txt_mlp.0", 0, 2},
+     .up = {"double_blocks.#.txt_mlp.0", 1, 2},
+     .activation = Activation::kSilu},
+};
+
 }  // namespace
+
+constinit const Structure kFlux2Structure = {.inputs = kFlux2Inputs};
 
 constinit const Preset kFlux2Preset = {
     .name = "flux2",
@@ -31,6 +47,7 @@ constinit const Family kFlux2 = {
     .kind = Kind::kDiffusion,
     .signatures = kFlux2Signatures,
     .preset = &kFlux2Preset,
+    .structures = {&kFlux2Structure},
     .comfyui = {.configuring = kFlux2Configuring, .encoders = inside::kFlux2},
 };
 

@@ -22,7 +22,24 @@ constexpr Signature kGemma4LargeSignatures[] = {
 constexpr std::string_view kTables[] = {"model.embed_tokens_per_layer",
                                         "model.language_model.embed_tokens_per_layer"};
 
+// Its values are normed per head, so o_proj is left out; its norms may feed a router as well.
+constexpr Input kGemma4Inputs[] = {
+    {.layers = {"layers.#.self_attn.q_proj", "layers.#.self_attn.k_proj", "layers.#.self_attn.v_proj"},
+     .norm = {.kind = Norm::kRms, .name = "layers.#.input_layernorm", .is_shared = true}},
+    {.layers = {"layers.#.mlp.gate_proj", "layers.#.mlp.up_proj"},
+     .norm = {.kind = Norm::kRms, .name = "layers.#.pre_feedforward_layernorm", .is_shared = true}},
+    {.layers = {"layers.#.mlp.down_proj"},
+     .norm = {Norm::kRms, "layers.#.pre_feedforward_layernorm"},
+     .gate = {"layers.#.mlp.gate_proj"},
+     .up = {"layers.#.mlp.up_proj"},
+     .activation = Activation::kGeluTanh},
+};
+
 }  // namespace
+
+constinit const Structure kGemma4Structure = {
+    .present = {"layers.#.pre_feedforward_layernorm.weight", "layers.#.layer_scalar"},
+    .inputs = kGemma4Inputs};
 
 constinit const Preset kGemma4Preset = {
     .name = "gemma4",
@@ -38,6 +55,7 @@ constinit const Family kGemma4 = {
     .kind = Kind::kTextEncoder,
     .signatures = kGemma4Signatures,
     .preset = &kGemma4Preset,
+    .structures = {&kGemma4Structure},
     .comfyui = {.tables = kTables},
 };
 
@@ -46,6 +64,7 @@ constinit const Family kGemma4Large = {
     .title = "Gemma 4: 12B, 31B",
     .kind = Kind::kTextEncoder,
     .signatures = kGemma4LargeSignatures,
+    .structures = {&kGemma4Structure},
 };
 
 }  // namespace ctq::families

@@ -18,6 +18,7 @@ constinit const Family kGptOss = {
     .title = "GPT-OSS",
     .kind = Kind::kTextEncoder,
     .signatures = kGptOssSignatures,
+    .structures = {&kLlamaStructure},
     .comfyui = {.plain = kPlain},
 };
 

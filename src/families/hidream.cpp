@@ -55,6 +55,7 @@ constinit const Family kHidreamO1 = {
     .kind = Kind::kDiffusion,
     .signatures = kHidreamO1Signatures,
     .preset = &kHidreamO1Preset,
+    .structures = {&kLlamaStructure},
     .comfyui = {.tables = kHidreamO1Tables},
 };
 

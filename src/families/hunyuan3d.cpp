@@ -37,6 +37,7 @@ constinit const Family kHunyuan3d = {
     .kind = Kind::kDiffusion,
     .signatures = kHunyuan3dSignatures,
     .preset = &kHunyuan3dPreset,
+    .structures = {&kFluxStructure},
     .comfyui = {.configuring = kHunyuan3dConfiguring},
 };
 

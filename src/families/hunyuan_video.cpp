@@ -29,7 +29,35 @@ constexpr std::string_view kHunyuanImageConfiguring[] = {"txt_in.input_embedder"
 
 constexpr std::string_view kHunyuanImageConfiguringRows[] = {"final_layer.linear"};
 
+// The published names of its blocks, which are else those of Flux.1; and the text refiner, whose norms are
+// not modulated, only what the branches add.
+constexpr Input kHunyuanVideoInputs[] = {
+    modulated_mlp("double_blocks.#.img_mlp.fc2", {"double_blocks.#.img_mlp.fc1"}, Activation::kGeluTanh),
+    modulated_mlp("double_blocks.#.txt_mlp.fc2", {"double_blocks.#.txt_mlp.fc1"}, Activation::kGeluTanh),
+    {.layers = {"individual_token_refiner.blocks.#.self_attn.qkv",
+                "individual_token_refiner.blocks.#.self_attn_qkv"},
+     .norm = {Norm::kLayer, "individual_token_refiner.blocks.#.norm1"}},
+    {.layers = {"individual_token_refiner.blocks.#.self_attn.proj"},
+     .norm = {Norm::kLayer, "individual_token_refiner.blocks.#.norm1"},
+     .values = {"individual_token_refiner.blocks.#.self_attn.qkv", 2, 3}},
+    {.layers = {"individual_token_refiner.blocks.#.self_attn_proj"},
+     .norm = {Norm::kLayer, "individual_token_refiner.blocks.#.norm1"},
+     .values = {"individual_token_refiner.blocks.#.self_attn_qkv", 2, 3}},
+    {.layers = {"individual_token_refiner.blocks.#.mlp.0", "individual_token_refiner.blocks.#.mlp.fc1"},
+     .norm = {Norm::kLayer, "individual_token_refiner.blocks.#.norm2"}},
+    {.layers = {"individual_token_refiner.blocks.#.mlp.2"},
+     .norm = {Norm::kLayer, "individual_token_refiner.blocks.#.norm2"},
+     .gate = {"individual_token_refiner.blocks.#.mlp.0"},
+     .activation = Activation::kSilu},
+    {.layers = {"individual_token_refiner.blocks.#.mlp.fc2"},
+     .norm = {Norm::kLayer, "individual_token_refiner.blocks.#.norm2"},
+     .gate = {"individual_token_refiner.blocks.#.mlp.fc1"},
+     .activation = Activation::kSilu},
+};
+
 }  // namespace
+
+constinit const Structure kHunyuanVideoStructure = {.inputs = kHunyuanVideoInputs};
 
 constinit const Preset kHunyuanVideoPreset = {
     .name = "hunyuan_video",
@@ -50,6 +78,7 @@ constinit const Family kHunyuanVideo = {
     .kind = Kind::kDiffusion,
     .signatures = kHunyuanVideoSignatures,
     .preset = &kHunyuanVideoPreset,
+    .structures = {&kFluxStructure, &kHunyuanVideoStructure},
     .comfyui = {.configuring = kHunyuanVideoConfiguring,
                 .configuring_rows = kHunyuanVideoConfiguringRows,
                 .encoders = inside::kLlama},
@@ -61,6 +90,7 @@ constinit const Family kHunyuanImage = {
     .kind = Kind::kDiffusion,
     .signatures = kHunyuanImageSignatures,
     .preset = &kHunyuanImagePreset,
+    .structures = {&kFluxStructure, &kHunyuanVideoStructure},
     .comfyui = {.configuring = kHunyuanImageConfiguring,
                 .configuring_rows = kHunyuanImageConfiguringRows,
                 .encoders = inside::kHunyuanImage},

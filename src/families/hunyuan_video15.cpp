@@ -42,6 +42,7 @@ constinit const Family kHunyuanVideo15 = {
     .kind = Kind::kDiffusion,
     .signatures = kHunyuanVideo15Signatures,
     .preset = &kHunyuanPreset,
+    .structures = {&kFluxStructure, &kHunyuanVideoStructure},
     .comfyui = {.plain = kHunyuanVideo15Plain,
                 .configuring = kHunyuanVideo15Configuring,
                 .configuring_rows = kHunyuanVideo15ConfiguringRows,

@@ -33,6 +33,7 @@ constinit const Family kIdeogram4 = {
     .kind = Kind::kDiffusion,
     .signatures = kIdeogram4Signatures,
     .preset = &kIdeogram4Preset,
+    .structures = {&kZimageStructure},
     .comfyui = {.tables = kIdeogram4Tables,
                 .configuring = kIdeogram4Configuring,
                 .encoders = inside::kQwen3Vl8b},

@@ -27,6 +27,7 @@ constinit const Family kClipVision = {
     .title = "CLIP vision, SigLIP",
     .kind = Kind::kVision,
     .signatures = kClipVisionSignatures,
+    .structures = {&kClipStructure, &kOpenClipStructure},
 };
 
 constinit const Family kDino = {

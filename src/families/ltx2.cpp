@@ -61,6 +61,7 @@ constinit const Family kLtx2 = {
     .kind = Kind::kDiffusion,
     .signatures = kLtx2Signatures,
     .preset = &kLtxv2Preset,
+    .structures = {&kLtxvStructure},
     .comfyui = {.configuring = kLtx2Configuring, .encoders = inside::kT5xxl},
 };
 
@@ -69,6 +70,7 @@ constinit const Family kLtx2Other = {
     .title = "LTX-Video 2 of another depth",
     .kind = Kind::kDiffusion,
     .signatures = kLtx2OtherSignatures,
+    .structures = {&kLtxvStructure},
     .comfyui = {.configuring = kLtx2Configuring, .encoders = inside::kT5xxl},
 };
 

@@ -15,7 +15,16 @@ constexpr Signature kLtxvSignatures[] = {
 
 constexpr std::string_view kLtxvConfiguring[] = {"transformer_blocks.0.attn2.to_k"};
 
+constexpr Input kLtxvInputs[] = {
+    modulated_mlp("transformer_blocks.#.ff.net.2", {"transformer_blocks.#.ff.net.0.proj"},
+                  Activation::kGeluTanh, Norm::kRms),
+};
+
 }  // namespace
+
+constinit const Structure kLtxvStructure = {.present = {"transformer_blocks.#.scale_shift_table"},
+                                            .absent = {"transformer_blocks.#.norm3.weight"},
+                                            .inputs = kLtxvInputs};
 
 constinit const Preset kLtxvPreset = {
     .name = "ltxv",
@@ -29,6 +38,7 @@ constinit const Family kLtxv = {
     .kind = Kind::kDiffusion,
     .signatures = kLtxvSignatures,
     .preset = &kLtxvPreset,
+    .structures = {&kLtxvStructure},
     .comfyui = {.configuring = kLtxvConfiguring, .encoders = inside::kT5xxl},
 };
 

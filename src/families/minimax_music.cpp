@@ -22,6 +22,7 @@ constinit const Family kMinimaxMusic = {
     .title = "MiniMax Music 3",
     .kind = Kind::kTextEncoder,
     .signatures = kMinimaxMusicSignatures,
+    .structures = {&kLlamaStructure},
     .comfyui = {.tables = kTables},
 };
 

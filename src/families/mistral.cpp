@@ -23,6 +23,8 @@ constexpr Signature kMistralSignatures[] = {
     of_width(3072),
 };
 
+constexpr HeadSize kHeadSizes[] = {{5120, 1024, 128}};  // Small 24B
+
 }  // namespace
 
 constinit const Preset kMistralPreset = {
@@ -40,6 +42,8 @@ constinit const Family kMistral = {
     .kind = Kind::kTextEncoder,
     .signatures = kMistralSignatures,
     .preset = &kMistralPreset,
+    .structures = {&kLlamaStructure},
+    .heads = kHeadSizes,
 };
 
 }  // namespace ctq::families

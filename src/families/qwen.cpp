@@ -16,6 +16,8 @@ constexpr Signature kQwen3Signatures[] = {
       "model.layers.0.post_attention_layernorm"}},
 };
 
+constexpr HeadSize kHeadSizes[] = {{2048, 256, 128}, {3584, 512, 128}};  // 3B, 7B
+
 }  // namespace
 
 constinit const Family kQwen25 = {
@@ -23,6 +25,8 @@ constinit const Family kQwen25 = {
     .title = "Qwen 2.5",
     .kind = Kind::kTextEncoder,
     .signatures = kQwen25Signatures,
+    .structures = {&kLlamaStructure},
+    .heads = kHeadSizes,
     .comfyui = {.plain = kPlain},
 };
 
@@ -31,6 +35,7 @@ constinit const Family kQwen3 = {
     .title = "Qwen 3",
     .kind = Kind::kTextEncoder,
     .signatures = kQwen3Signatures,
+    .structures = {&kLlamaStructure},
     .comfyui = {.plain = kPlain},
 };
 

@@ -30,7 +30,16 @@ constexpr std::string_view kQwenImageConfiguring[] = {"img_in"};
 // With other rows it would be Qwen-Image.
 constexpr std::string_view kMageFlowConfiguringRows[] = {"proj_out"};
 
+constexpr Input kQwenImageInputs[] = {
+    modulated_mlp("transformer_blocks.#.img_mlp.net.2", {"transformer_blocks.#.img_mlp.net.0.proj"},
+                  Activation::kGeluTanh),
+    modulated_mlp("transformer_blocks.#.txt_mlp.net.2", {"transformer_blocks.#.txt_mlp.net.0.proj"},
+                  Activation::kGeluTanh),
+};
+
 }  // namespace
+
+constinit const Structure kQwenImageStructure = {.inputs = kQwenImageInputs};
 
 constinit const Preset kQwenPreset = {
     .name = "qwen",
@@ -48,6 +57,7 @@ constinit const Family kQwenImage = {
     .kind = Kind::kDiffusion,
     .signatures = kQwenImageSignatures,
     .preset = &kQwenPreset,
+    .structures = {&kQwenImageStructure},
     .comfyui = {.tables = kQwenImageTables,
                 .configuring = kQwenImageConfiguring,
                 .encoders = inside::kQwen25_7b},
@@ -59,6 +69,7 @@ constinit const Family kMageFlow = {
     .kind = Kind::kDiffusion,
     .signatures = kMageFlowSignatures,
     .preset = &kQwenPreset,
+    .structures = {&kQwenImageStructure},
     .comfyui = {.configuring_rows = kMageFlowConfiguringRows, .encoders = inside::kQwen3Vl4b},
 };
 

@@ -33,7 +33,41 @@ constexpr Signature kQwen25VlSignatures[] = {
      {"audio_tower"}},
 };
 
+// Attention outputs are gated, so o_proj and linear_attn.out_proj are left out.
+constexpr Input kQwen35Inputs[] = {
+    {.layers = {"layers.#.self_attn.q_proj", "layers.#.self_attn.k_proj", "layers.#.self_attn.v_proj",
+                "layers.#.linear_attn.in_proj_qkv", "layers.#.linear_attn.in_proj_z",
+                "layers.#.linear_attn.in_proj_a", "layers.#.linear_attn.in_proj_b"},
+     .norm = {Norm::kRmsOnePlus, "layers.#.input_layernorm"}},
+    {.layers = {"layers.#.mlp.gate_proj", "layers.#.mlp.up_proj"},
+     .norm = {Norm::kRmsOnePlus, "layers.#.post_attention_layernorm"}},
+    {.layers = {"layers.#.mlp.down_proj"},
+     .norm = {Norm::kRmsOnePlus, "layers.#.post_attention_layernorm"},
+     .gate = {"layers.#.mlp.gate_proj"},
+     .up = {"layers.#.mlp.up_proj"},
+     .activation = Activation::kSilu},
+};
+
+constexpr Input kQwen25VisionInputs[] = {
+    {.layers = {"visual.blocks.#.attn.qkv"}, .norm = {Norm::kRms, "visual.blocks.#.norm1"}},
+    {.layers = {"visual.blocks.#.attn.proj"},
+     .norm = {Norm::kRms, "visual.blocks.#.norm1"},
+     .values = {"visual.blocks.#.attn.qkv", 2, 3}},
+    {.layers = {"visual.blocks.#.mlp.gate_proj", "visual.blocks.#.mlp.up_proj"},
+     .norm = {Norm::kRms, "visual.blocks.#.norm2"}},
+    {.layers = {"visual.blocks.#.mlp.down_proj"},
+     .norm = {Norm::kRms, "visual.blocks.#.norm2"},
+     .gate = {"visual.blocks.#.mlp.gate_proj"},
+     .up = {"visual.blocks.#.mlp.up_proj"},
+     .activation = Activation::kSilu},
+};
+
 }  // namespace
+
+constinit const Structure kQwen35Structure = {.present = {"layers.0.linear_attn.A_log"},
+                                              .inputs = kQwen35Inputs};
+
+constinit const Structure kQwen25VisionStructure = {.inputs = kQwen25VisionInputs};
 
 constinit const Preset kQwenVlmPreset = {
     .name = "qwen_vlm",
@@ -59,6 +93,7 @@ constinit const Family kQwen35 = {
     .kind = Kind::kTextEncoder,
     .signatures = kQwen35Signatures,
     .preset = &kQwenVlmPreset,
+    .structures = {&kQwen35Structure},
     .comfyui = {.tables = kTables},
 };
 
@@ -68,6 +103,7 @@ constinit const Family kQwen3Vl = {
     .kind = Kind::kTextEncoder,
     .signatures = kQwen3VlSignatures,
     .preset = &kQwenVlmPreset,
+    .structures = {&kLlamaStructure},
     .comfyui = {.tables = kTables, .configuring_rows = kConfiguringRows},
 };
 
@@ -77,6 +113,7 @@ constinit const Family kQwen25Vl = {
     .kind = Kind::kTextEncoder,
     .signatures = kQwen25VlSignatures,
     .preset = &kQwenVlmPreset,
+    .structures = {&kLlamaStructure, &kQwen25VisionStructure},
 };
 
 }  // namespace ctq::families

@@ -1,6 +1,7 @@
 // The rows.
 #include <algorithm>
 #include <iterator>
+#include <vector>
 
 #include "rows.h"
 
@@ -176,6 +177,28 @@ constexpr PresetCategory kCategories[] = {
 }  // namespace
 
 std::span<const Family* const> families() { return kFamilies; }
+
+std::span<const Structure* const> structures() {
+  static const std::vector<const Structure*> all = [] {
+    std::vector<const Structure*> found;
+    for (const Family* family : kFamilies) {
+      for (const Structure* structure : family->structures) {
+        if (structure && std::ranges::find(found, structure) == found.end()) found.push_back(structure);
+      }
+    }
+    return found;
+  }();
+  return all;
+}
+
+int64_t head_size(int64_t hidden_size, int64_t values_size) {
+  for (const Family* family : kFamilies) {
+    for (const HeadSize& known : family->heads) {
+      if (known.hidden_size == hidden_size && known.values_size == values_size) return known.head_size;
+    }
+  }
+  return 0;
+}
 
 std::span<const Preset* const> presets() { return kPresets; }
 

@@ -1,4 +1,4 @@
-// The presets and families, defined in the files of this folder.
+// The presets, structures and families, defined in the files of this folder.
 #pragma once
 
 #include "ctq/families/family.h"
@@ -58,6 +58,26 @@ extern const Preset kErnieImagePreset;
 extern const Preset kStableAudioPreset;
 extern const Preset kAceStepPreset;
 extern const Preset kAceStep15Preset;
+
+extern const Structure kBertStructure;
+extern const Structure kOpenClipStructure;
+extern const Structure kClipStructure;
+extern const Structure kT5Structure;
+extern const Structure kLlamaStructure;
+extern const Structure kGemmaStructure;
+extern const Structure kGemma4Structure;
+extern const Structure kQwen35Structure;
+extern const Structure kQwen25VisionStructure;
+extern const Structure kUnetStructure;
+extern const Structure kFluxStructure;
+extern const Structure kFlux2Structure;
+extern const Structure kHunyuanVideoStructure;
+extern const Structure kWanStructure;
+extern const Structure kQwenImageStructure;
+extern const Structure kZimageStructure;
+extern const Structure kSd3Structure;
+extern const Structure kLtxvStructure;
+extern const Structure kCosmosPredict2Structure;
 
 extern const Family kFlux2;
 extern const Family kFlux;

@@ -24,7 +24,27 @@ constexpr Signature kSd15Signatures[] = {
 constexpr std::string_view kSd15Configuring[] = {"input_blocks.1.1.transformer_blocks.0.attn2.to_k",
                                                  "label_emb.0.0"};
 
+// The second half of a GEGLU's rows is its gate.
+constexpr Input kUnetInputs[] = {
+    {.layers = {"transformer_blocks.#.attn1.to_q", "transformer_blocks.#.attn1.to_k",
+                "transformer_blocks.#.attn1.to_v"},
+     .norm = {Norm::kLayer, "transformer_blocks.#.norm1"}},
+    {.layers = {"transformer_blocks.#.attn1.to_out.0"},
+     .norm = {Norm::kLayer, "transformer_blocks.#.norm1"},
+     .values = {"transformer_blocks.#.attn1.to_v"}},
+    {.layers = {"transformer_blocks.#.attn2.to_q"}, .norm = {Norm::kLayer, "transformer_blocks.#.norm2"}},
+    {.layers = {"transformer_blocks.#.ff.net.0.proj"}, .norm = {Norm::kLayer, "transformer_blocks.#.norm3"}},
+    {.layers = {"transformer_blocks.#.ff.net.2"},
+     .norm = {Norm::kLayer, "transformer_blocks.#.norm3"},
+     .gate = {"transformer_blocks.#.ff.net.0.proj", 1, 2},
+     .up = {"transformer_blocks.#.ff.net.0.proj", 0, 2},
+     .activation = Activation::kGelu},
+};
+
 }  // namespace
+
+constinit const Structure kUnetStructure = {.present = {"transformer_blocks.#.norm3.weight"},
+                                            .inputs = kUnetInputs};
 
 constinit const Preset kSd15Preset = {
     .name = "sd15",
@@ -38,6 +58,7 @@ constinit const Family kSdX4 = {
     .kind = Kind::kDiffusion,
     .signatures = kSdX4Signatures,
     .preset = &kSd15Preset,
+    .structures = {&kUnetStructure},
     .comfyui = {.plain = kSdX4Plain, .configuring = kSdX4Configuring},
 };
 
@@ -47,6 +68,7 @@ constinit const Family kSd15 = {
     .kind = Kind::kDiffusion,
     .signatures = kSd15Signatures,
     .preset = &kSd15Preset,
+    .structures = {&kUnetStructure},
     .comfyui = {.configuring = kSd15Configuring},
 };
 

@@ -15,7 +15,16 @@ constexpr std::string_view kSd3Configuring[] = {"y_embedder.mlp.0", "context_emb
 
 constexpr std::string_view kSd3ConfiguringRows[] = {"final_layer.linear"};
 
+constexpr Input kSd3Inputs[] = {
+    modulated_mlp("joint_blocks.#.x_block.mlp.fc2", {"joint_blocks.#.x_block.mlp.fc1"},
+                  Activation::kGeluTanh),
+    modulated_mlp("joint_blocks.#.context_block.mlp.fc2", {"joint_blocks.#.context_block.mlp.fc1"},
+                  Activation::kGeluTanh),
+};
+
 }  // namespace
+
+constinit const Structure kSd3Structure = {.inputs = kSd3Inputs};
 
 constinit const Preset kSd3Preset = {
     .name = "sd3",
@@ -29,6 +38,7 @@ constinit const Family kSd3 = {
     .kind = Kind::kDiffusion,
     .signatures = kSd3Signatures,
     .preset = &kSd3Preset,
+    .structures = {&kSd3Structure},
     .comfyui = {.configuring = kSd3Configuring,
                 .configuring_rows = kSd3ConfiguringRows,
                 .encoders = inside::kT5xxl},

@@ -33,6 +33,7 @@ constinit const Family kSdxl = {
     .kind = Kind::kDiffusion,
     .signatures = kSdxlSignatures,
     .preset = &kSdxlPreset,
+    .structures = {&kUnetStructure},
     .comfyui = {.configuring = kSdxlConfiguring},
 };
 

@@ -27,6 +27,7 @@ constinit const Family kSvd = {
     .kind = Kind::kDiffusion,
     .signatures = kSvdSignatures,
     .preset = &kSvdPreset,
+    .structures = {&kUnetStructure},
     .comfyui = {.configuring = kSvdConfiguring},
 };
 

@@ -14,7 +14,30 @@ constexpr Signature kT5Signatures[] = {
 
 constexpr std::string_view kConfiguringRows[] = {"encoder.block.23.layer.1.DenseReluDense.wi_1"};
 
+constexpr Input kT5Inputs[] = {
+    {.layers = {"encoder.block.#.layer.0.SelfAttention.q", "encoder.block.#.layer.0.SelfAttention.k",
+                "encoder.block.#.layer.0.SelfAttention.v"},
+     .norm = {Norm::kRms, "encoder.block.#.layer.0.layer_norm"}},
+    {.layers = {"encoder.block.#.layer.0.SelfAttention.o"},
+     .norm = {Norm::kRms, "encoder.block.#.layer.0.layer_norm"},
+     .values = {"encoder.block.#.layer.0.SelfAttention.v"}},
+    {.layers = {"encoder.block.#.layer.1.DenseReluDense.wi", "encoder.block.#.layer.1.DenseReluDense.wi_0",
+                "encoder.block.#.layer.1.DenseReluDense.wi_1"},
+     .norm = {Norm::kRms, "encoder.block.#.layer.1.layer_norm"}},
+    {.layers = {"encoder.block.#.layer.1.DenseReluDense.wo"},  // T5 1.1, UMT5
+     .norm = {Norm::kRms, "encoder.block.#.layer.1.layer_norm"},
+     .gate = {"encoder.block.#.layer.1.DenseReluDense.wi_0"},
+     .up = {"encoder.block.#.layer.1.DenseReluDense.wi_1"},
+     .activation = Activation::kGeluTanh},
+    {.layers = {"encoder.block.#.layer.1.DenseReluDense.wo"},  // T5 1.0
+     .norm = {Norm::kRms, "encoder.block.#.layer.1.layer_norm"},
+     .gate = {"encoder.block.#.layer.1.DenseReluDense.wi"},
+     .activation = Activation::kRelu},
+};
+
 }  // namespace
+
+constinit const Structure kT5Structure = {.inputs = kT5Inputs};
 
 constinit const Preset kT5xxlPreset = {
     .name = "t5xxl",
@@ -33,6 +56,7 @@ constinit const Family kT5 = {
     .kind = Kind::kTextEncoder,
     .signatures = kT5Signatures,
     .preset = &kT5xxlPreset,
+    .structures = {&kT5Structure},
     .comfyui = {.configuring_rows = kConfiguringRows},
 };
 

@@ -24,6 +24,7 @@ constinit const Family kByT5 = {
     .title = "byT5 small",
     .kind = Kind::kTextEncoder,
     .signatures = kByT5Signatures,
+    .structures = {&kT5Structure},
     .comfyui = {.reads_quantized = false},
 };
 
@@ -32,6 +33,7 @@ constinit const Family kT5Base = {
     .title = "T5-base, UMT5-base",
     .kind = Kind::kTextEncoder,
     .signatures = kT5BaseSignatures,
+    .structures = {&kT5Structure},
     .comfyui = {.reads_quantized = false},
 };
 

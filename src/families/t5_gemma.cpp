@@ -15,6 +15,7 @@ constinit const Family kT5Gemma = {
     .title = "T5-Gemma",
     .kind = Kind::kTextEncoder,
     .signatures = kT5GemmaSignatures,
+    .structures = {&kGemmaStructure},
     .comfyui = {.reads_quantized = false},
 };
 

@@ -19,6 +19,7 @@ constinit const Family kT5Xl = {
     .kind = Kind::kTextEncoder,
     .signatures = kT5XlSignatures,
     .preset = &kT5xxlPreset,
+    .structures = {&kT5Structure},
     .comfyui = {.reads_quantized = false},
 };
 

@@ -34,7 +34,15 @@ constexpr std::string_view kWanTables[] = {"trainable_cond_mask"};
 
 constexpr std::string_view kWanConfiguringRows[] = {"blocks.0.ffn.0", "head.head"};
 
+// norm3 is not modulated.
+constexpr Input kWanInputs[] = {
+    {.layers = {"blocks.#.cross_attn.q"}, .norm = {Norm::kLayer, "blocks.#.norm3"}},
+    modulated_mlp("blocks.#.ffn.2", {"blocks.#.ffn.0"}, Activation::kGeluTanh),
+};
+
 }  // namespace
+
+constinit const Structure kWanStructure = {.present = {"blocks.#.modulation"}, .inputs = kWanInputs};
 
 constinit const Preset kWanPreset = {
     .name = "wan",
@@ -52,6 +60,7 @@ constinit const Family kWan = {
     .kind = Kind::kDiffusion,
     .signatures = kWanSignatures,
     .preset = &kWanPreset,
+    .structures = {&kWanStructure},
     .comfyui = {.plain = kWanPlain,
                 .tables = kWanTables,
                 .configuring_rows = kWanConfiguringRows,

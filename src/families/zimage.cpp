@@ -51,7 +51,36 @@ constexpr std::string_view kZimagePixelConfiguring[] = {"cap_embedder.1", "x_emb
 constexpr std::string_view kZimagePixelConfiguringRows[] = {"dec_net.cond_embed",
                                                             "dec_net.final_layer.linear"};
 
+// The blocks of context_refiner are not modulated; with fewer value heads the joined rows are no thirds, and
+// the shapes do not fit.
+constexpr Input kZimageInputs[] = {
+    {.layers = {"context_refiner.#.attention.qkv"},
+     .norm = {Norm::kRms, "context_refiner.#.attention_norm1"}},
+    {.layers = {"context_refiner.#.attention.out"},
+     .norm = {Norm::kRms, "context_refiner.#.attention_norm1"},
+     .values = {"context_refiner.#.attention.qkv", 2, 3}},
+    {.layers = {"context_refiner.#.feed_forward.w1", "context_refiner.#.feed_forward.w3"},
+     .norm = {Norm::kRms, "context_refiner.#.ffn_norm1"}},
+    {.layers = {"context_refiner.#.feed_forward.w2"},
+     .norm = {Norm::kRms, "context_refiner.#.ffn_norm1"},
+     .gate = {"context_refiner.#.feed_forward.w1"},
+     .up = {"context_refiner.#.feed_forward.w3"},
+     .activation = Activation::kSilu},
+    {.layers = {"noise_refiner.#.feed_forward.w2"},
+     .norm = {Norm::kRms, "noise_refiner.#.ffn_norm1"},
+     .gate = {"noise_refiner.#.feed_forward.w1"},
+     .up = {"noise_refiner.#.feed_forward.w3"},
+     .activation = Activation::kSilu},
+    {.layers = {"layers.#.feed_forward.w2"},
+     .norm = {Norm::kRms, "layers.#.ffn_norm1"},
+     .gate = {"layers.#.feed_forward.w1"},
+     .up = {"layers.#.feed_forward.w3"},
+     .activation = Activation::kSilu},
+};
+
 }  // namespace
+
+constinit const Structure kZimageStructure = {.inputs = kZimageInputs};
 
 constinit const Preset kZimagePreset = {
     .name = "zimage",
@@ -79,6 +108,7 @@ constinit const Family kZimage = {
     .kind = Kind::kDiffusion,
     .signatures = kZimageSignatures,
     .preset = &kZimagePreset,
+    .structures = {&kZimageStructure},
     .comfyui = {.configuring = kZimageConfiguring, .encoders = inside::kQwen3_4b},
 };
 
@@ -88,6 +118,7 @@ constinit const Family kZimagePixel = {
     .kind = Kind::kDiffusion,
     .signatures = kZimagePixelSignatures,
     .preset = &kZimagePreset,
+    .structures = {&kZimageStructure},
     .comfyui = {.configuring = kZimagePixelConfiguring,
                 .configuring_rows = kZimagePixelConfiguringRows,
                 .encoders = inside::kQwen3_4b},
@@ -99,6 +130,7 @@ constinit const Family kLumina2 = {
     .kind = Kind::kDiffusion,
     .signatures = kLumina2Signatures,
     .preset = &kZimagePreset,
+    .structures = {&kZimageStructure},
     .comfyui = {.configuring = kZimageConfiguring, .encoders = inside::kGemma2},
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +13,8 @@
 #include "ctq/model/checkpoint.h"
 
 namespace ctq::calibrate {
+
+class Resolver;
 
 /// Rows to draw where there is no closed form.
 inline constexpr int64_t kImpliedRows = 4096;
@@ -33,7 +36,7 @@ struct InputMoments {
 class ImpliedInputs {
  public:
   /// checkpoint: must outlive this
-  explicit ImpliedInputs(const model::Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
+  explicit ImpliedInputs(const model::Checkpoint& checkpoint);
 
   /// What the layer's input is derived from, in words; empty when nothing is known of it. From headers alone:
   /// names that a known family has, shapes that fit, float types from 16 bits on.
@@ -52,7 +55,7 @@ class ImpliedInputs {
                                       at::Device device = at::kCPU) const;
 
  private:
-  const model::Checkpoint& checkpoint_;
+  std::shared_ptr<const Resolver> resolver_;
 };
 
 }  // namespace ctq::calibrate
