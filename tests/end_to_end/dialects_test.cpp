@@ -93,7 +93,7 @@ TEST_CASE("dialects: files of other libraries become plain ones", "[end_to_end]"
   const Folder files;
   const std::string sample =
       GENERATE(as<std::string>(), "bitsandbytes_nf4_double", "quanto_qint8", "torchao_int8",
-               "compressed_tensors_pack4_asymmetric", "hqq_4", "sdnq_int8_runs");
+               "compressed_tensors_pack4_asymmetric", "hqq_4", "sdnq/int8_runs");
   CAPTURE(sample);
   const std::string input = golden(sample);
   CHECK(says(files.converted(input, "x.safetensors", {"--fp8"}, 4), "add --requantize"));
@@ -193,7 +193,7 @@ TEST_CASE("dialects: markers for codes that have scales only", "[end_to_end]") {
   files.run({"verify", files / "n.safetensors", "--client", "custom"});
   files.run({"dequantize", files / "n.safetensors", "-o", files / "d.safetensors", "--dtype", "f32"});
   CHECK(at::equal(tensor_of(files / "d.safetensors", "a.weight"), made.weight));
-  for (const char* sample : {"quanto_qint8", "torchao_int8", "sdnq_int8", "torchao_intx"}) {
+  for (const char* sample : {"quanto_qint8", "torchao_int8", "sdnq/int8", "torchao_intx"}) {
     CAPTURE(sample);
     files.run({"migrate", "add-markers", "-i", golden(sample), "-o", files / "i.safetensors"});
     const bool runs = std::string_view(sample) == "torchao_intx";

@@ -1,5 +1,7 @@
 // Layers of other programs: found by their tensors, decoded as the programs' own libraries do.
+#include <filesystem>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -77,12 +79,12 @@ TEST_CASE("dialects: what a library stored is what it decodes", "[quantized][dia
       {"compressed_tensors_int8_asymmetric", Dialect::kCompressedTensors},
       {"compressed_tensors_nvfp4", Dialect::kCompressedTensors},
       {"compressed_tensors_float8", Dialect::kUnmarked},
-      {"sdnq_int8", Dialect::kPlainScale},
-      {"sdnq_float8", Dialect::kPlainScale},
-      {"sdnq_uint8", Dialect::kPlainScale},
-      {"sdnq_int8_runs", Dialect::kPlainScale},
-      {"sdnq_int8_transposed", Dialect::kPlainScale},
-      {"sdnq_int8_svd", Dialect::kPlainScale},
+      {"sdnq/int8", Dialect::kPlainScale},
+      {"sdnq/float8", Dialect::kPlainScale},
+      {"sdnq/uint8", Dialect::kPlainScale},
+      {"sdnq/int8_runs", Dialect::kPlainScale},
+      {"sdnq/int8_transposed", Dialect::kPlainScale},
+      {"sdnq/int8_svd", Dialect::kPlainScale},
       {"hqq_8", Dialect::kHqq},
       {"hqq_4", Dialect::kHqq},
       {"hqq_2", Dialect::kHqq},
@@ -104,7 +106,7 @@ TEST_CASE("dialects: what a library stored is what it decodes", "[quantized][dia
   CHECK(plain->info->shape == expected.info->shape);
   const at::Tensor decoded = model::load(*plain), right = model::load(expected);
   // Sums of products (SVD) and of a zero point are taken in another order by the library.
-  const bool sums = sample.name == "sdnq_int8_svd" || sample.name == "sdnq_uint8";
+  const bool sums = sample.name == "sdnq/int8_svd" || sample.name == "sdnq/uint8";
   CHECK((sums ? at::allclose(decoded, right, 0, 1e-7) : at::equal(decoded, right)));
 }
 
@@ -146,6 +148,59 @@ TEST_CASE("dialects: scale beside codes, as numbers, blocks and exponents", "[qu
   const Opened plain({bf16_weight("norm.weight", 8, 8), f32("norm.scale", {8}, std::vector<float>(8, 1))});
   CHECK(plain.file.layers.empty());
   CHECK(evidence(plain.file).empty());
+}
+
+TEST_CASE("dialects: what SDNQ may have rotated is not decoded where no configuration says so",
+          "[quantized][dialects]") {
+  struct Shapes {
+    std::vector<int64_t> codes, scale;
+    bool may_be_rotated;
+  };
+  const auto [codes, scale, may_be_rotated] = GENERATE(values<Shapes>({
+      {{8, 64}, {8, 1}, true},                    // rows
+      {{64, 8}, {1, 8}, true},                    // the same, stored the other way round
+      {{8, 64}, {1, 1}, true},                    // one scale
+      {{8, 4, 16}, {8, 4, 1}, true},              // runs
+      {{8, 64, 3, 3}, {8, 1, 3, 3}, true},        // a convolution
+      {{8, 4, 16, 3, 3}, {8, 4, 1, 3, 3}, true},  // a convolution in runs
+      {{8, 62}, {8, 1}, false},                   // 4 does not divide its columns
+      {{8, 64}, {8}, false},                      // SDNQ keeps dimensions
+      {{256, 256}, {2, 2}, false},                // blocks
+  }));
+  CAPTURE(codes, scale);
+  const std::vector<TestTensor> tensors{bytes("a.weight", Dtype::kI8, codes),
+                                        stored("a.scale", at::ones(scale))};
+  CHECK((Opened(tensors).file.layers.front().fault.find("only the configuration says") == 0) ==
+        may_be_rotated);
+  const auto fault_with = [&](const std::string& configuration) {
+    return Opened(tensors, {{"quantization_config", configuration}}).file.layers.front().fault;
+  };
+  CHECK(fault_with(R"({"quant_method": "sdnq", "use_hadamard": false})").empty());
+  const std::string rotated = "its configuration says use_hadamard (SDNQ)";
+  CHECK(fault_with(R"({"quant_method": "sdnq", "use_hadamard": true})") == rotated);
+  CHECK(fault_with(R"({"quant_method": "sdnq", "modules_quant_config": {"a": {"use_hadamard": true}}})") ==
+        rotated);
+}
+
+TEST_CASE("dialects: a file that SDNQ rotated has the tensors of one that it did not",
+          "[quantized][dialects]") {
+  const TempDir dir;
+  const std::string rotated = golden("sdnq_rotated/int8"), alone = dir / "int8.safetensors";
+  std::filesystem::copy_file(rotated, alone);
+  for (const auto& [path, why] : {std::pair(rotated, "its configuration says use_hadamard (SDNQ)"),
+                                  std::pair(alone, "only the configuration says")}) {
+    const auto checkpoint = model::Checkpoint::open(path);
+    const QuantizedFile file = find_layers(checkpoint);
+    CHECK_THROWS_MATCHES(decode(file, file.layers.front()), Error,
+                         HasCode(ErrorCode::kBadInput, "blk.0.q", why));
+  }
+  // As products with the scale its codes are another weight.
+  const auto checkpoint = model::Checkpoint::open(rotated),
+             truth = model::Checkpoint::open(golden("sdnq_rotated/int8.truth"));
+  const at::Tensor product = model::load(*checkpoint.find("blk.0.q.weight")).to(at::kFloat) *
+                             model::load(*checkpoint.find("blk.0.q.scale")),
+                   weight = model::load(*truth.find("blk.0.q.weight"));
+  CHECK((product - weight).norm().item<float>() > weight.norm().item<float>());
 }
 
 TEST_CASE("dialects: GPTQ stores in_features in words, zero points less one", "[quantized][dialects]") {

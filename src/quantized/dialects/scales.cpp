@@ -25,29 +25,50 @@ void describe(Layer& layer, const Entry& scale) {
   if (codes == Dtype::kF8E5M2) layer.format = "float8_e5m2";
 }
 
-/// Of SDNQ, whose configuration alone tells some of what was done.
-std::string undecodable(const Layer& layer, const nlohmann::json& configuration) {
-  for (const char* role : {"scale_2", "zero_point_2", "zero_point_scale", "scale_zero_point"})
-    if (layer.side(role)) return fmt::format("its {} are quantized themselves (SDNQ)", role);
-  for (const char* key : {"use_hadamard", "use_codebook"}) {
-    if (configuration.is_object() && configuration.contains(key) && configuration[key] == true)
-      return fmt::format("its configuration says {} (SDNQ)", key);
-  }
-  const Dtype codes = layer.weight->info->dtype;
-  const bool packed =
-      layer.weight->info->shape.size() < 2 || (codes == Dtype::kU8 && !layer.side("zero_point"));
-  if (packed) return "its codes are packed (SDNQ), and only its configuration says how";
-  if (layer.side("scale")->info->dtype == Dtype::kF8E8M0 && codes == Dtype::kI8)
-    return "I8 with exponents for scales: two FP4 numbers to a byte";
-  return "";
-}
-
 /// Codes of runs lie in a dimension of their own: [out, runs, run ..] beside [out, runs, 1 ..].
 bool has_runs(const std::vector<int64_t>& codes) { return codes.size() == 3 || codes.size() == 5; }
 
 /// Stored [in_features, out_features], for products with codes: the scale lies along the columns.
 bool is_transposed(const std::vector<int64_t>& codes, const std::vector<int64_t>& scale) {
   return codes.size() == 2 && scale.size() == 2 && scale[0] == 1 && scale[1] == codes[1] && codes[1] > 1;
+}
+
+/// Whether a setting of SDNQ is on, for all modules or for some.
+bool is_on(const nlohmann::json& configuration, const char* key) {
+  const auto says = [key](const nlohmann::json& settings) {
+    return settings.is_object() && settings.contains(key) && settings[key] == true;
+  };
+  if (says(configuration)) return true;
+  const auto modules = configuration.find("modules_quant_config");
+  return modules != configuration.end() && std::any_of(modules->begin(), modules->end(), says);
+}
+
+/// Whether SDNQ could have stored the layer with rotated columns: tensors and header are then the same. It
+/// rotates runs of a power of two columns, at least 4, and keeps the dimension that a scale spans
+/// (sdnq/quant_utils.py, version 0.2.8); scales of blocks are another program's.
+bool may_be_rotated(const Layer& layer) {
+  const std::vector<int64_t>&codes = layer.weight->info->shape, &scale = layer.side("scale")->info->shape;
+  const bool spans_whole_dimensions =
+      std::ranges::equal(codes, scale, [](int64_t code, int64_t s) { return s == 1 || s == code; });
+  return spans_whole_dimensions && layer.plain_shape[1] % 4 == 0;
+}
+
+/// Of SDNQ, whose configuration alone tells some of what was done.
+std::string undecodable(const Layer& layer, const nlohmann::json& configuration) {
+  for (const char* role : {"scale_2", "zero_point_2", "zero_point_scale", "scale_zero_point"})
+    if (layer.side(role)) return fmt::format("its {} are quantized themselves (SDNQ)", role);
+  for (const char* key : {"use_hadamard", "use_codebook"})
+    if (is_on(configuration, key)) return fmt::format("its configuration says {} (SDNQ)", key);
+  const Dtype codes = layer.weight->info->dtype;
+  const bool packed =
+      layer.weight->info->shape.size() < 2 || (codes == Dtype::kU8 && !layer.side("zero_point"));
+  if (packed) return "its codes are packed (SDNQ), and only its configuration says how";
+  if (layer.side("scale")->info->dtype == Dtype::kF8E8M0 && codes == Dtype::kI8)
+    return "I8 with exponents for scales: two FP4 numbers to a byte";
+  if (configuration.empty() && may_be_rotated(layer))
+    return "only the configuration says whether its columns are rotated (SDNQ): put "
+           "quantization_config.json or config.json beside the file";
+  return "";
 }
 
 }  // namespace
