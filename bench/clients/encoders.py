@@ -4,7 +4,8 @@
 
 Every encoder is built on the meta device, all its weights are given FP8 codes, scales and markers, and ComfyUI loads that.
 Where a quantized tensor is held then, ComfyUI reads codes. Written are encoders/NAME.txt (names, types and shapes of the
-tensors) and encoders.json: whether it reads codes at all, in which tables, and which layers stay plain ('#' is a number).
+tensors) and encoders.json: whether it reads codes at all, in which tables and banks of experts, and which layers stay plain
+('#' is a number).
 """
 
 from __future__ import annotations
@@ -309,7 +310,7 @@ def fact(name: str, tensors: Tensors) -> dict:
     found = kinds(name, tensors)
     if "Linear" not in found.values():
         return {"reads": False}
-    return {"reads": True} | {word: layers(kind) for word, kind in (("tables", "Embedding"), ("plain", "")) if layers(kind)}
+    return {"reads": True} | {word: layers(kind) for word, kind in (("tables", "Embedding"), ("banks", "MoEExperts"), ("plain", "")) if layers(kind)}
 
 
 def main() -> int:

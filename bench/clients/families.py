@@ -115,6 +115,10 @@ TEXT = {
     "llama3_8b": ("comfy.text_encoders.llama", "Llama2", None, {**_QWEN, "hidden_size": 512}, "HIDREAM", "llama"),
 }
 CARRY_TOKENIZER = {"umt5xxl", "gemma2_2b"}  # in the file itself
+# GPT-OSS has a configuration of its own kind.
+GPT_OSS = {"gpt_oss": {"vocab_size": 512, "hidden_size": 256, "intermediate_size": 192, "num_hidden_layers": 2,
+                       "num_attention_heads": 4, "num_key_value_heads": 2, "num_local_experts": 4,
+                       "num_experts_per_tok": 2}}
 
 # Name: diffusion model, text encoders by prefix, the VAE's prefix.
 CHECKPOINTS = {
@@ -125,14 +129,15 @@ CHECKPOINTS = {
                                "text_encoders.t5xxl.transformer.": "t5xxl"}, "vae."),
 }
 LARGE = {"clip_g", "qwen_image", "lumina2", "zimage", "chroma", *CHECKPOINTS}  # half a gigabyte and more
-SMALL = [name for name in (*DIFFUSION, *TEXT) if name not in LARGE]
-ALL = [*DIFFUSION, *TEXT, *CHECKPOINTS]
+SMALL = [name for name in (*DIFFUSION, *TEXT, *GPT_OSS) if name not in LARGE]
+ALL = [*DIFFUSION, *TEXT, *GPT_OSS, *CHECKPOINTS]
 
 
 def make(name: str, folder: Path) -> Path:
     """Writes NAME.safetensors and NAME.json; returns the former's path. comfyui.start() was called before."""
     from safetensors.torch import save_file
-    build = _diffusion if name in DIFFUSION else _text if name in TEXT else _checkpoint
+    build = (_diffusion if name in DIFFUSION else _text if name in TEXT else _gpt_oss if name in GPT_OSS
+             else _checkpoint)
     tensors, spec = build(name)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.safetensors"
@@ -166,6 +171,22 @@ def _text(name: str):
     vocabulary = changes.get("vocab_size") or base.get("vocab_size")
     return tensors, {"kind": "text", "clip_type": clip_type, "model_options": {f"{word}_model_config": changes},
                      "vocabulary": vocabulary}
+
+
+def _gpt_oss(name: str):
+    """Its layers have no weights until they were loaded."""
+    import comfy.ops
+    from comfy.text_encoders import gpt_oss
+    changes = GPT_OSS[name]
+    model = gpt_oss.GptOssModel(gpt_oss.GptOss20BConfig(**changes), "cpu", torch.bfloat16,
+                                comfy.ops.mixed_precision_ops({}, torch.bfloat16))
+    for module in model.modules():
+        if hasattr(module, "_orig_shape"):
+            module.weight = torch.nn.Parameter(torch.empty(module._orig_shape, dtype=torch.bfloat16))
+    _fill(model, seed=2)
+    options = {"gpt_oss_config": changes, "selected_layers": [0, 1], "txt_offset": 0}
+    return _stored(model) | {"tokenizer_json": _word_tokenizer()}, {
+        "kind": "text", "clip_type": "STABLE_DIFFUSION", "model_options": options, "vocabulary": changes["vocab_size"]}
 
 
 def _checkpoint(name: str):
@@ -210,6 +231,8 @@ def _fill(module: torch.nn.Module, seed: int, norms_near: float = 1.0) -> None:
 
 def _values(name: str, shape: torch.Size, generator: torch.Generator, norms_near: float) -> torch.Tensor:
     leaf = name.rsplit(".", 1)[-1]
+    if len(shape) == 3 and ".experts." in name:
+        return torch.stack([_values(name, shape[1:], generator, norms_near) for _ in range(shape[0])])
     if len(shape) >= 2 and leaf in ("weight", "in_proj_weight"):
         columns = torch.exp(0.4 * torch.randn(shape[1], generator=generator)).reshape(1, -1, *[1] * (len(shape) - 2))
         table = any(word in name for word in ("embed_tokens", "shared.", "_embedding.", "relative_attention_bias"))
@@ -232,6 +255,13 @@ def _tokenizer() -> torch.Tensor:
         sentencepiece.SentencePieceTrainer.train(input=str(lines), model_prefix=f"{folder}/spiece", vocab_size=200,
                                                  hard_vocab_limit=False, minloglevel=2)
         return torch.tensor(list((Path(folder) / "spiece.model").read_bytes()), dtype=torch.uint8)
+
+
+def _word_tokenizer() -> torch.Tensor:
+    """One of a few words, as the bytes of its JSON."""
+    from tokenizers import Tokenizer, models
+    text = Tokenizer(models.WordLevel({"a": 0, "b": 1, "?": 2}, unk_token="?")).to_str()
+    return torch.tensor(list(text.encode()), dtype=torch.uint8)
 
 
 def main() -> int:

@@ -43,6 +43,20 @@ bool in_table(const Part& part, std::string_view layer) {
          !(part.family && part.kind == Kind::kDiffusion);
 }
 
+/// ComfyUI takes one expert out of the bank, with the parameters that it knows: not that INT8 is rotated, and
+/// not the levels of asym_w4a8_int8, of which it builds no bank to begin with.
+Obstacle bank_obstacle(const Client& client, const families::Parts& parts, const Stored& stored) {
+  if (!parts.of(stored.layer).family) return Obstacle::kNone;  // of which nothing is known
+  if (!parts.is_bank(stored.layer)) return Obstacle::kNoBank;
+  constexpr std::string_view kFormats[] = {"float8_e4m3fn", "float8_e5m2",     "nvfp4",
+                                           "mxfp8",         "int8_tensorwise", "convrot_w4a4"};
+  if (client.program == Program::kForge || client.version.value_or(kNewestComfyUi) < kBanks ||
+      std::ranges::count(kFormats, stored.format) == 0)
+    return Obstacle::kBank;
+  return stored.format == "int8_tensorwise" && stored.rotation_group > 0 ? Obstacle::kRotatedBank
+                                                                         : Obstacle::kNone;
+}
+
 /// Whether the layers of a text encoder inside a whole checkpoint read scales: the class of the checkpoint
 /// says which do.
 Obstacle reads_inside(const families::Parts& parts, std::string_view layer) {
@@ -82,6 +96,7 @@ Obstacle comfyui_obstacle(const Client& client, const families::Parts& parts, co
   if (part.renamed) return Obstacle::kRenamed;
   if (part.family && !families::fitting(part.family->comfyui.plain, layer).empty())
     return Obstacle::kPlainModule;
+  if (stored.shape.size() == 3) return bank_obstacle(client, parts, stored);
   if (in_table(part, layer) && !reads_in_tables(client, stored.format)) return Obstacle::kTable;
   if (stored.shape.size() != 2) return Obstacle::kNone;
   const std::vector<int64_t> in_file = stored_shape(stored.format, stored.shape);

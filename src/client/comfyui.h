@@ -13,6 +13,7 @@ struct Stored {
   std::string_view layer;  ///< with the prefix of its part
   std::span<const int64_t> shape;
   std::string_view format;
+  int64_t rotation_group = 0;  ///< of ConvRot; 0: not rotated
 };
 
 /// For a format that it knows. By its sources (comfy/ops.py, model_detection.py, sd.py) and by running it.

@@ -18,6 +18,8 @@ struct Release {
 std::span<const Release> comfyui_formats();
 /// Since when ComfyUI reads FP8, and INT8, in embedding tables.
 inline constexpr Version kFp8Tables{0, 21, 0}, kInt8Tables{0, 30, 0};
+/// Since when ComfyUI reads banks of experts.
+inline constexpr Version kBanks{0, 23, 0};
 /// The newest release that this was written from: 0.33 was run, 0.34 was read.
 inline constexpr Version kNewestComfyUi{0, 34, 0};
 /// The first release that reads `.comfy_quant`; those before read the legacy scaled_fp8 alone.

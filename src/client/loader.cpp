@@ -10,16 +10,16 @@
 namespace ctq::client {
 
 Obstacle Loader::reads(std::string_view layer, std::span<const int64_t> shape, std::string_view format,
-                       Scales scales) const {
+                       Scales scales, int64_t rotation_group) const {
   if (client_.program == Program::kAny) return Obstacle::kNone;
   if (!format_obstacle(client_, format, scales).empty()) return Obstacle::kFormat;
   switch (client_.program) {
     case Program::kComfyUi:
     case Program::kComfyUiNodes:
-    case Program::kForge: return comfyui_obstacle(client_, parts_, {layer, shape, format});
-    // They read a file's tensors one by one, whatever module they are for.
+    case Program::kForge: return comfyui_obstacle(client_, parts_, {layer, shape, format, rotation_group});
+    // They read a file's tensors one by one, whatever module they are for, and no scales of three dimensions.
     case Program::kStableDiffusionCpp:
-    case Program::kDiffusers:
+    case Program::kDiffusers: return shape.size() == 3 ? Obstacle::kBank : Obstacle::kNone;
     case Program::kAny: return Obstacle::kNone;
   }
   return Obstacle::kNone;
@@ -55,6 +55,11 @@ std::string Loader::why(std::string_view layer, Obstacle obstacle) const {
           "shape, which "
           "the format changes",
           name);
+    case Obstacle::kNoBank:
+      return fmt::format("{} reads this 3-D weight as plain numbers: it is no bank of experts there", name);
+    case Obstacle::kBank: return fmt::format("{} does not read a bank of experts in this format", name);
+    case Obstacle::kRotatedBank:
+      return fmt::format("{} does not rotate a bank of experts in INT8 back", name);
   }
   return "";
 }

@@ -7,6 +7,8 @@ namespace {
 // The router is a bare parameter.
 constexpr std::string_view kPlain[] = {"layers.#.mlp.router"};
 
+constexpr std::string_view kBanks[] = {"layers.#.mlp.experts.gate_up_proj", "layers.#.mlp.experts.down_proj"};
+
 constexpr Signature kGptOssSignatures[] = {
     {{"layers.0.self_attn.sinks", "layers.0.mlp.experts.gate_up_proj"}},
 };
@@ -19,7 +21,7 @@ constinit const Family kGptOss = {
     .kind = Kind::kTextEncoder,
     .signatures = kGptOssSignatures,
     .structures = {&kLlamaStructure},
-    .comfyui = {.plain = kPlain},
+    .comfyui = {.plain = kPlain, .banks = kBanks},
 };
 
 }  // namespace ctq::families

@@ -191,6 +191,11 @@ const Part* Parts::diffusion() const {
   return found == parts_.end() ? nullptr : &*found;
 }
 
+bool Parts::is_bank(std::string_view layer) const {
+  const Part& part = of(layer);
+  return part.family && !fitting(part.family->comfyui.banks, layer.substr(part.prefix.size())).empty();
+}
+
 bool Parts::inside_checkpoint(const Part& encoder) const {
   return encoder.kind == Kind::kTextEncoder && known_prefix(encoder.prefix) &&
          std::ranges::any_of(parts_, [](const Part& part) {

@@ -9,6 +9,8 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "ctq/metrics/error_sum.h"
+
 namespace ctq::metrics {
 namespace {
 
@@ -95,54 +97,57 @@ std::vector<ChunkSums> chunk_sums(const at::Tensor& original, const at::Tensor& 
   return parts;
 }
 
-/// Mean and sum of squared deviations from it, chunk by chunk: Chan, Golub and LeVeque, "Updating formulae
-/// and a pairwise algorithm for computing sample variances", 1979.
-struct Moments {
-  double n = 0;
-  double mean = 0;
-  double squares = 0;
-
-  void add(double chunk_n, double sum, double sum_of_squares) {
-    const double chunk_mean = sum / chunk_n, gap = chunk_mean - mean, together = n + chunk_n;
-    squares += std::max(0.0, sum_of_squares - sum * chunk_mean) + gap * gap * n * chunk_n / together;
-    mean += gap * chunk_n / together;
-    n = together;
-  }
-};
-
 }  // namespace
 
-WeightError weight_error(const at::Tensor& original, const at::Tensor& decoded) {
-  TORCH_INTERNAL_ASSERT(original.sizes() == decoded.sizes());
-  constexpr double kInfinity = std::numeric_limits<double>::infinity();
-  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
-  WeightError result;
-  result.numel = original.numel();
-  result.sqnr_db = result.variance_db = kInfinity;
-  if (result.numel == 0) return result;
+void Moments::add(double part_n, double sum, double sum_of_squares) {
+  const double part_mean = sum / part_n, gap = part_mean - mean, together = n + part_n;
+  squares += std::max(0.0, sum_of_squares - sum * part_mean) + gap * gap * n * part_n / together;
+  mean += gap * part_n / together;
+  n = together;
+}
 
-  double error_squares = 0, weight_squares = 0;
-  Moments error, weight;
+void WeightErrorSum::add(const at::Tensor& original, const at::Tensor& decoded) {
+  TORCH_INTERNAL_ASSERT(original.sizes() == decoded.sizes());
+  if (original.numel() == 0) return;
+  numel_ += original.numel();
+  double error_squares = 0;
   for (const ChunkSums& part : chunk_sums(original, decoded)) {
     const double n = static_cast<double>(part.numel);
     error_squares += part.sum[kErrorSquares];
-    weight_squares += part.sum[kWeightSquares];
-    error.add(n, part.sum[kErrors], part.sum[kErrorSquares]);
-    weight.add(n, part.sum[kWeights], part.sum[kWeightSquares]);
-    result.max_error = std::max(result.max_error, part.max_error);
+    weight_squares_ += part.sum[kWeightSquares];
+    error_.add(n, part.sum[kErrors], part.sum[kErrorSquares]);
+    weight_.add(n, part.sum[kWeights], part.sum[kWeightSquares]);
+    max_error_ = std::max(max_error_, part.max_error);
   }
-  if (!std::isfinite(error_squares))
-    result.non_finite = decoded.isfinite().logical_not().sum().item<int64_t>();
-  if (result.non_finite > 0 || std::isnan(error_squares)) {
+  error_squares_ += error_squares;
+  if (!std::isfinite(error_squares)) non_finite_ += decoded.isfinite().logical_not().sum().item<int64_t>();
+}
+
+WeightError WeightErrorSum::error() const {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  WeightError result;
+  result.numel = numel_;
+  result.non_finite = non_finite_;
+  result.sqnr_db = result.variance_db = kInfinity;
+  if (numel_ == 0) return result;
+  if (non_finite_ > 0 || std::isnan(error_squares_)) {
     result.mse = result.max_error = result.sqnr_db = result.weight_rel = result.variance_db = kNaN;
     return result;
   }
-  result.mse = error_squares / static_cast<double>(result.numel);
-  if (error_squares > 0) result.weight_rel = std::sqrt(error_squares / weight_squares);
+  result.max_error = max_error_;
+  result.mse = error_squares_ / static_cast<double>(numel_);
+  if (error_squares_ > 0) result.weight_rel = std::sqrt(error_squares_ / weight_squares_);
   result.sqnr_db = -20 * std::log10(result.weight_rel);
   // The divisors n - 1 of the two variances cancel.
-  if (error.squares > 0) result.variance_db = 10 * std::log10(weight.squares / error.squares);
+  if (error_.squares > 0) result.variance_db = 10 * std::log10(weight_.squares / error_.squares);
   return result;
+}
+
+WeightError weight_error(const at::Tensor& original, const at::Tensor& decoded) {
+  WeightErrorSum sum;
+  sum.add(original, decoded);
+  return sum.error();
 }
 
 double output_rel(const at::Tensor& x, const at::Tensor& original, const at::Tensor& decoded) {

@@ -33,7 +33,7 @@ std::optional<Ranked> BudgetedLayers::rank(std::vector<const TensorPlan*>& order
     layer.source->file->release(*layer.source->info);
     const double error = std::isnan(*measured) ? 0 : *measured;
     errors_[&layer] = error;
-    elements += static_cast<double>(layer.source->info->shape[0] * layer.source->info->shape[1]);
+    elements += static_cast<double>(layer.source->info->numel());
     if (error >= ranked.largest_error) ranked.largest_error = error, ranked.largest_of = layer.source->name();
   }
   ranked.seconds = std::chrono::duration<double>(Clock::now() - start).count();

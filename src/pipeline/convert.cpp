@@ -10,13 +10,16 @@
 
 #include <ATen/ATen.h>
 
+#include "bank.h"
 #include "budgeted_layers.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/format/bank.h"
 #include "ctq/format/codec.h"
 #include "ctq/linalg/device.h"
 #include "ctq/linalg/tiles.h"
+#include "ctq/metrics/error_sum.h"
 #include "ctq/model/stored_type.h"
 #include "ctq/transform/smoothing.h"
 #include "journal.h"
@@ -54,8 +57,8 @@ bool is_float_vector(const TensorPlan& tensor) {
 /// The bias that belongs to a weight; null when there is none.
 const TensorPlan* bias_of(const plan::Plan& plan, const TensorPlan& weight) {
   const TensorPlan* bias = plan.find(fmt::format("{}.bias", weight.source->layer()));
-  const bool fits = bias && bias->decision == Decision::kKeep && is_float_vector(*bias) &&
-                    bias->source->info->shape[0] == weight.source->info->shape[0];
+  const bool fits = weight.source->info->shape.size() == 2 && bias && bias->decision == Decision::kKeep &&
+                    is_float_vector(*bias) && bias->source->info->shape[0] == weight.source->info->shape[0];
   return fits ? bias : nullptr;
 }
 
@@ -322,30 +325,45 @@ class Run {
     const LayerRounding::Bounds bounds{.layer_bytes = place.layer_bytes, .largest = shared_largest(tensor)};
     auto outcome = budget_ ? budget_->round(tensor, weight, bounds) : rounding_.round(tensor, weight, bounds);
     if (!outcome) return refuse(tensor, no_encoding_fault(weight));
-    const format::Encoded& encoded = outcome->encoded;
+    const std::vector<format::Encoded>& encoded = outcome->encoded;
     if (std::string fault = encoding_fault(weight, encoded); !fault.empty())
       return refuse(tensor, std::move(fault));
     record_.optimized = std::move(outcome->optimized);
-    const TensorPlan* bias = bias_of(plan_, tensor);
-    const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
-    if (options_.measure_quality || mean.defined()) {
-      const at::Tensor decoded = format::decode(encoded);
-      if (options_.measure_quality) record_.error = metrics::weight_error(weight, decoded);
-      if (options_.measure_quality && options_.count_values)
-        record_.histograms = metrics::weight_histograms(weight, decoded);
-      if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(weight, decoded, mean);
-    }
+    judge(tensor, weight, encoded);
     std::vector<at::Tensor> stored = packed(tensor, encoded);
-    if (tensor.copies_scale) stored.push_back(encoded.scales.to(at::kFloat).clone());
+    if (tensor.copies_scale) stored.push_back(encoded.front().scales.to(at::kFloat).clone());
     for (at::Tensor& part : stored) part = part.cpu();
     record_.seconds = seconds_since(start);
     store(tensor, std::move(stored));
     return true;
   }
 
-  static std::vector<at::Tensor> packed(const TensorPlan& tensor, const format::Encoded& encoded) {
+  /// Error and histograms of what is stored, and what its bias has to make up for.
+  void judge(const TensorPlan& tensor, const at::Tensor& weight,
+             const std::vector<format::Encoded>& encoded) {
+    const TensorPlan* bias = bias_of(plan_, tensor);
+    const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
+    if (!options_.measure_quality && !mean.defined()) return;
+    const std::vector<at::Tensor> matrices = matrices_of(weight);
+    metrics::WeightErrorSum error;
+    std::vector<at::Tensor> counted;
+    for (size_t i = 0; i < matrices.size(); ++i) {
+      const at::Tensor decoded = format::decode(encoded[i]);
+      if (options_.measure_quality) error.add(matrices[i], decoded);
+      if (options_.measure_quality && options_.count_values) counted.push_back(decoded);
+      if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(matrices[i], decoded, mean);
+    }
+    if (options_.measure_quality) record_.error = error.error();
+    if (counted.empty()) return;
+    const at::Tensor decoded = counted.size() > 1 ? at::stack(counted) : counted.front().view(weight.sizes());
+    record_.histograms = metrics::weight_histograms(weight, decoded);
+  }
+
+  static std::vector<at::Tensor> packed(const TensorPlan& tensor,
+                                        const std::vector<format::Encoded>& encoded) {
     try {
-      return format::pack(encoded);
+      return tensor.source->info->shape.size() == 3 ? format::pack_bank(encoded)
+                                                    : format::pack(encoded.front());
     } catch (const Error& error) {
       fail(error.code(), "tensor '{}': {}", printable(tensor.source->name()), error.what());
     }

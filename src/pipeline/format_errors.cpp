@@ -4,30 +4,40 @@
 
 #include <fmt/format.h>
 
+#include "bank.h"
 #include "ctq/base/cancel.h"
+#include "ctq/format/bank.h"
 #include "ctq/format/codec.h"
+#include "ctq/metrics/error_sum.h"
 #include "ctq/model/checkpoint.h"
+#include "ctq/model/weight_shape.h"
 
 namespace ctq::pipeline {
 namespace {
 
-uint64_t stored_bytes(const plan::Target& target, int64_t out_features, int64_t in_features) {
+uint64_t stored_bytes(const plan::Target& target, const model::Checkpoint::Entry& entry) {
+  const model::WeightShape shape = model::weight_shape(entry);
   uint64_t bytes = 0;
-  for (const format::StoredTensor& stored :
-       format::stored_tensors(*target.codec, out_features, in_features, target.block_size))
+  for (const format::StoredTensor& stored : format::stored_tensors_of_bank(
+           *target.codec, shape.experts, shape.out_features, shape.in_features, target.block_size))
     bytes += safetensors::tensor_bytes(model::container_dtype(stored.dtype), stored.shape).value_or(0);
   return bytes;
 }
 
-std::optional<FormatError> measure(const at::Tensor& weight, plan::Target target) {
-  const int64_t out_features = weight.size(0), in_features = weight.size(1);
-  if (format::misfit(*target.codec, out_features, in_features, target.block_size)) return std::nullopt;
-  target.rotation_group = plan::rotation_group_for(target, in_features);
-  const auto encoded =
-      format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group);
-  if (!encoded) return std::nullopt;
-  return FormatError{target, stored_bytes(target, out_features, in_features),
-                     metrics::weight_error(weight, format::decode(*encoded))};
+std::optional<FormatError> measure(const model::Checkpoint::Entry& entry, const at::Tensor& weight,
+                                   plan::Target target) {
+  const model::WeightShape shape = model::weight_shape(entry);
+  if (format::misfit(*target.codec, shape.out_features, shape.in_features, target.block_size))
+    return std::nullopt;
+  target.rotation_group = plan::rotation_group_for(target, shape.in_features);
+  metrics::WeightErrorSum error;
+  for (const at::Tensor& matrix : matrices_of(weight)) {
+    const auto encoded =
+        format::encode_nearest(*target.codec, matrix, target.block_size, target.rotation_group);
+    if (!encoded) return std::nullopt;
+    error.add(matrix, format::decode(*encoded));
+  }
+  return FormatError{target, stored_bytes(target, entry), error.error()};
 }
 
 }  // namespace
@@ -42,7 +52,8 @@ std::vector<LayerFormatErrors> measure_formats(const plan::Plan& plan,
     layer.name = tensor.source->name(), layer.bytes = tensor.bytes_in();
     const at::Tensor weight = model::load(*tensor.source);
     for (const plan::Target& target : targets) {
-      if (auto measured = measure(weight, target)) layer.formats.push_back(std::move(*measured));
+      if (auto measured = measure(*tensor.source, weight, target))
+        layer.formats.push_back(std::move(*measured));
     }
     tensor.source->file->release(*tensor.source->info);
   }

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "ctq/linalg/panels.h"
+#include "ctq/model/weight_shape.h"
 #include "ctq/optimize/footprint.h"
 
 namespace ctq::pipeline {
@@ -37,8 +38,12 @@ uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
   const double weight = elements(work.rows, work.columns), square = elements(work.columns, work.columns);
   const double panels = kPanelsPerThread * at::get_num_threads() * elements(linalg::kPanelRows, work.columns);
 
-  // Codes as they are found, as they are packed, and those of round to nearest: bytes.
-  const double always = 3 * weight / kFloat + (work.weight_in_memory ? 2 * weight : 0);
+  // Codes as they are found, as they are packed, and those of round to nearest: bytes. Those of a bank's
+  // experts are kept until all are packed.
+  const double bank = weight * static_cast<double>(work.experts);
+  const double others = bank - weight;
+  const double always = (3 * weight + 2 * others) / kFloat + (work.weight_in_memory ? 2 * bank : 0) +
+                        (work.counted ? kDecodedCopies * others : 0);
   double phase = 0;
   if (footprint.rows > 0)
     phase = footprint.rows * elements(std::min(steps.rows_at_once, work.rows), work.columns) +
@@ -98,16 +103,18 @@ void for_each_way(const LayerWork& work, uint64_t bytes, const Take& take) {
 
 LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice& choice,
                      const RunOptions& run, at::Device device) {
-  const std::vector<int64_t>& shape = tensor.source->info->shape;
+  const model::WeightShape shape = model::weight_shape(*tensor.source);
   const bool mapped = device.is_cpu() && !tensor.source->computed && !run.smoothquant_alpha;
   const std::string_view layer = tensor.source->layer();
   return {.codec = tensor.target.codec,
           .block_size = tensor.target.block_size,
           .rotation_group = tensor.target.rotation_group,
-          .rows = shape[0],
-          .columns = shape[1],
+          .rows = shape.out_features,
+          .columns = shape.in_features,
+          .experts = std::max<int64_t>(shape.experts, 1),
           .settings = &choice.settings,
           .weight_in_memory = !mapped,
+          .counted = run.measure_quality && run.count_values,
           .judged = run.measure_quality || run.bias_correction != BiasCorrection::kNone || choice.recorded,
           .implied = !choice.source.empty(),
           .recorded_rows = choice.recorded ? run.recording->stored_rows(layer) : 0};

@@ -17,8 +17,10 @@ struct LayerWork {
   const format::Codec* codec = nullptr;
   int64_t block_size = 0, rotation_group = 0;
   int64_t rows = 0, columns = 0;  ///< out_features, in_features
+  int64_t experts = 1;            ///< that many such matrices, rounded one after the other
   const optimize::Settings* settings = nullptr;
   bool weight_in_memory = false;  ///< else it is a mapped file
+  bool counted = false;           ///< all experts are decoded together
   bool judged = false;            ///< the decoded layer is compared with the weight
   bool implied = false;           ///< the second moment of the input follows from other weights
   int64_t recorded_rows = 0;      ///< that it is made of

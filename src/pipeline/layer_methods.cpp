@@ -7,6 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "ctq/model/weight_shape.h"
+
 namespace ctq::pipeline {
 namespace {
 
@@ -43,8 +45,8 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   const std::string_view layer = tensor.source->layer();
   choice.recorded = optimizer.needs.recorded && recording_ && recording_->has_second_moment(layer);
   if (!choice.recorded && optimizer.needs.implied) choice.source = implied_.source(layer);
-  choice.lora =
-      !choice.recorded && lora_ && optimizer.needs.moment && lora_->has(layer, tensor.source->info->shape[1]);
+  choice.lora = !choice.recorded && lora_ && optimizer.needs.moment &&
+                lora_->has(layer, model::weight_shape(*tensor.source).in_features);
   return choice;
 }
 
@@ -54,7 +56,8 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
     if (tensor.decision != plan::Decision::kQuantize) continue;
     const Choice found = choice(tensor);
     const bool quip = found.settings.optimizer->incoherent;
-    const int64_t segments = optimize::segments_of(found.settings, tensor.source->info->shape[1]);
+    const int64_t segments =
+        optimize::segments_of(found.settings, model::weight_shape(*tensor.source).in_features);
     ++methods[segments > 1           ? fmt::format("quip in {} segments of columns", segments)
               : quip                 ? "quip"
               : found.source.empty() ? found.label()

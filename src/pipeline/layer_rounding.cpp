@@ -6,10 +6,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "bank.h"
+#include "ctq/base/cancel.h"
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
 #include "ctq/linalg/tiles.h"
-#include "ctq/metrics/error.h"
+#include "ctq/metrics/error_sum.h"
+#include "ctq/model/weight_shape.h"
 #include "ctq/optimize/subspace.h"
 #include "layer_memory.h"
 
@@ -88,12 +91,24 @@ float beyond_squares(const at::Tensor& weight, const format::Encoded& nearest) {
 
 }  // namespace
 
-std::optional<format::Encoded> LayerRounding::nearest(const plan::TensorPlan& tensor,
-                                                      const at::Tensor& weight, float largest) const {
+std::optional<format::Encoded> LayerRounding::nearest_matrix(const plan::TensorPlan& tensor,
+                                                             const at::Tensor& weight, float largest) const {
   const plan::Target& target = tensor.target;
   return largest > 0 ? format::encode_nearest_reaching(*target.codec, weight, largest)
                      : format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group,
                                               options_.optimizer.quip_seed);
+}
+
+std::optional<std::vector<format::Encoded>> LayerRounding::nearest(const plan::TensorPlan& tensor,
+                                                                   const at::Tensor& weight,
+                                                                   float largest) const {
+  std::vector<format::Encoded> encoded;
+  for (const at::Tensor& matrix : matrices_of(weight)) {
+    auto one = nearest_matrix(tensor, matrix, largest);
+    if (!one) return std::nullopt;
+    encoded.push_back(std::move(*one));
+  }
+  return encoded;
 }
 
 bool LayerRounding::optimizes(const plan::TensorPlan& tensor) const {
@@ -106,27 +121,48 @@ bool LayerRounding::optimizes(const plan::TensorPlan& tensor) const {
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
                                                            const at::Tensor& weight, const Bounds& bounds) {
   work_on(weight.device());
-  auto nearest = this->nearest(tensor, weight, bounds.largest);
+  const std::vector<at::Tensor> matrices = matrices_of(weight);
+  Outcome outcome;
+  OptimizedBank bank;
+  std::optional<Optimized> last;
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    if (i > 0) throw_if_cancelled();
+    Bounds share = bounds;
+    if (bounds.deadline) {  // experts that are left share the time that is left
+      const auto now = std::chrono::steady_clock::now();
+      share.deadline = now + (*bounds.deadline - now) / static_cast<int64_t>(matrices.size() - i);
+    }
+    auto one = round_matrix(tensor, matrices[i], share);
+    if (!one) return std::nullopt;
+    outcome.encoded.push_back(std::move(one->encoded));
+    last = std::move(one->optimized);
+    if (last && matrices.size() > 1) bank.add(*last, matrices[i]);
+  }
+  outcome.optimized = matrices.size() > 1 ? bank.all() : std::move(last);
+  return outcome;
+}
+
+std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const plan::TensorPlan& tensor,
+                                                                        const at::Tensor& weight,
+                                                                        const Bounds& bounds) {
+  auto nearest = nearest_matrix(tensor, weight, bounds.largest);
   if (!nearest) return std::nullopt;
   LayerMethods::Choice choice = methods_.choice(tensor);
   if (bounds.deadline) optimize::set_deadline(choice.settings, *bounds.deadline);
   const bool plain = choice.settings.optimizer == &optimize::kNearest &&
                      !optimize::searches_scales(choice.settings, *tensor.target.codec);
-  if (plain || weight.numel() == 0) return Outcome{std::move(*nearest), std::nullopt};
+  if (plain || weight.numel() == 0) return MatrixOutcome{std::move(*nearest), std::nullopt};
   if (const float largest = beyond_squares(weight, *nearest); largest > 0) {
-    warn("tensor '{}' has values up to {:.6g}, whose squares float32 cannot hold; it is rounded to nearest",
-         printable(tensor.source->name()), largest);
-    return Outcome{std::move(*nearest), std::nullopt};
+    warn_of(tensor, fmt::format("has values up to {:.6g}, whose squares float32 cannot hold", largest));
+    return MatrixOutcome{std::move(*nearest), std::nullopt};
   }
   const LayerWork work = layer_work(tensor, choice, options_, device_);
   const auto steps = steps_within(work, bounds.layer_bytes);
   if (!steps) {
-    warn(
-        "tensor '{}' is too large for {}: it would take {} of memory, and {} are free for it; it is rounded "
-        "to nearest",
-        printable(tensor.source->name()), choice.label(), human_bytes(smallest_steps(work).bytes),
-        human_bytes(bounds.layer_bytes));
-    return Outcome{std::move(*nearest), std::nullopt};
+    warn_of(tensor, fmt::format("is too large for {}: it would take {} of memory, and {} are free for it",
+                                choice.label(), human_bytes(smallest_steps(work).bytes),
+                                human_bytes(bounds.layer_bytes)));
+    return MatrixOutcome{std::move(*nearest), std::nullopt};
   }
   choice.settings = with_steps(choice.settings, *steps);
 
@@ -138,7 +174,7 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   if (choice.lora) add_source("LoRA");
   if (const std::string words = steps->words(); !words.empty()) add_source(words);
 
-  Outcome outcome;
+  MatrixOutcome outcome;
   if (steps->rows_at_once < weight.size(0)) {
     outcome.encoded = *nearest;
     outcome.encoded.codes = nearest->codes.clone(), outcome.encoded.scales = nearest->scales.clone();
@@ -160,8 +196,13 @@ std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPla
   return outcome;
 }
 
+void LayerRounding::warn_of(const plan::TensorPlan& tensor, const std::string& what) {
+  if (std::exchange(warned_of_, &tensor) == &tensor) return;
+  warn("tensor '{}' {}; it is rounded to nearest", printable(tensor.source->name()), what);
+}
+
 void LayerRounding::guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight,
-                                 const format::Encoded& nearest, Outcome& outcome) {
+                                 const format::Encoded& nearest, MatrixOutcome& outcome) {
   const at::Tensor rows = held_back(tensor);
   if (!rows.defined()) return;
   const auto error = [&](const format::Encoded& of) {
@@ -187,10 +228,12 @@ void LayerRounding::forget() {
 double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& weight,
                             const Outcome& outcome) {
   if (outcome.optimized && outcome.optimized->output) return outcome.optimized->output->stored;
-  const at::Tensor decoded = format::decode(outcome.encoded);
   if (const at::Tensor rows = held_back(tensor); rows.defined())
-    return metrics::output_rel(rows, weight, decoded);
-  return metrics::weight_error(weight, decoded).weight_rel;
+    return metrics::output_rel(rows, weight, format::decode(outcome.encoded.front()));
+  metrics::WeightErrorSum error;
+  const std::vector<at::Tensor> matrices = matrices_of(weight);
+  for (size_t i = 0; i < matrices.size(); ++i) error.add(matrices[i], format::decode(outcome.encoded[i]));
+  return error.error().weight_rel;
 }
 
 std::string_view LayerRounding::error_name(const plan::TensorPlan& tensor) {
@@ -198,6 +241,7 @@ std::string_view LayerRounding::error_name(const plan::TensorPlan& tensor) {
 }
 
 at::Tensor LayerRounding::held_back(const plan::TensorPlan& tensor) {
+  if (model::weight_shape(*tensor.source).experts > 0) return {};
   const auto& input = recorded_input(std::string(tensor.source->layer()));
   const bool any = input && input->held_back.defined() && input->held_back.size(0) > 0;
   return any ? input->held_back : at::Tensor();

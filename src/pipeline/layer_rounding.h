@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "ctq/calibrate/implied.h"
 #include "ctq/pipeline/convert.h"
@@ -25,7 +26,7 @@ class LayerRounding {
   const LayerMethods& methods() const { return methods_; }
 
   struct Outcome {
-    format::Encoded encoded;
+    std::vector<format::Encoded> encoded;  ///< of the weight, or of every expert of a bank
     std::optional<Optimized> optimized;
   };
   /// What round() has to keep to.
@@ -36,14 +37,14 @@ class LayerRounding {
         0;  ///< magnitude that the weight's one scale must reach, for weights that share it; 0: none do
     std::optional<std::chrono::steady_clock::time_point> deadline = {};  ///< of iterative optimizers
   };
-  /// weight   on the device that is to do it
+  /// weight   on the device that is to do it; every expert of a bank is rounded by itself
   /// returns  nothing when the weight holds a NaN or an infinity
   std::optional<Outcome> round(const plan::TensorPlan& tensor, const at::Tensor& weight,
                                const Bounds& bounds);
 
   /// Round to nearest in the layer's own format, whatever its optimizer; weight, largest and result as above.
-  std::optional<format::Encoded> nearest(const plan::TensorPlan& tensor, const at::Tensor& weight,
-                                         float largest = 0) const;
+  std::optional<std::vector<format::Encoded>> nearest(const plan::TensorPlan& tensor,
+                                                      const at::Tensor& weight, float largest = 0) const;
 
   /// Whether round() gives the layer to an optimizer. Headers alone.
   bool optimizes(const plan::TensorPlan& tensor) const;
@@ -58,6 +59,16 @@ class LayerRounding {
   at::Tensor input_mean(const plan::TensorPlan& tensor);
 
  private:
+  /// The same of a matrix: a weight, or one expert of a bank.
+  struct MatrixOutcome {
+    format::Encoded encoded;
+    std::optional<Optimized> optimized;
+  };
+  std::optional<MatrixOutcome> round_matrix(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                                            const Bounds& bounds);
+  std::optional<format::Encoded> nearest_matrix(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                                                float largest) const;
+
   /// Rows that were held back, [rows, in_features]; undefined where there are none.
   at::Tensor held_back(const plan::TensorPlan& tensor);
   const std::optional<calibrate::InputMoments>& implied_moments(const std::string& layer);
@@ -72,7 +83,9 @@ class LayerRounding {
 
   /// Keeps round to nearest where it is closer to the layer's output on rows that were held back.
   void guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight, const format::Encoded& nearest,
-                    Outcome& outcome);
+                    MatrixOutcome& outcome);
+  /// Once for every weight, however many experts it has.
+  void warn_of(const plan::TensorPlan& tensor, const std::string& what);
   void work_on(at::Device device);
   /// Frees what is kept for the next layer.
   void forget();
@@ -84,6 +97,7 @@ class LayerRounding {
   LayerMethods methods_;
   const transform::Smoothing* smoothing_;
   at::Device device_ = at::kCPU;
+  const plan::TensorPlan* warned_of_ = nullptr;
   std::string cached_key_;  ///< of the input whose moments are kept: q, k and v read the same
   std::optional<calibrate::InputMoments> cached_moments_;
   std::string recorded_key_;

@@ -64,7 +64,7 @@ double cost_of(const plan::TensorPlan& tensor, const LayerMethods& methods) {
   double elements = 1;
   for (const int64_t side : tensor.source->info->shape) elements *= static_cast<double>(side);
   if (tensor.decision != Decision::kQuantize) return elements;
-  const auto columns = static_cast<double>(tensor.source->info->shape.at(1));
+  const auto columns = static_cast<double>(tensor.source->info->shape.back());
   const optimize::Settings settings = methods.choice(tensor).settings;
   return elements * settings.optimizer->cost(settings, columns);
 }

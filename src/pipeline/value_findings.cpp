@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <limits>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "bank.h"
 #include "ctq/linalg/tiles.h"
 
 namespace ctq::pipeline {
@@ -61,9 +63,8 @@ std::string cast_finding(float amax) {
   return "";
 }
 
-}  // namespace
-
-std::string encoding_fault(const at::Tensor& weight, const format::Encoded& encoded) {
+/// encoding_fault() of a weight that is no bank, or of one expert.
+std::string matrix_fault(const at::Tensor& weight, const format::Encoded& encoded) {
   if (weight.numel() == 0) return "";
   const bool zeros = decodes_to_zero(encoded);
   if (zeros || is_worse_than_zeros(weight, encoded)) {
@@ -75,6 +76,27 @@ std::string encoding_fault(const at::Tensor& weight, const format::Encoded& enco
   if (decodes_to_finite(encoded)) return "";
   return fmt::format("values up to {:.6g}, which overflow float32 when {} is decoded",
                      linalg::extent(weight).amax, encoded.codec->label());
+}
+
+/// The same of the codes that rounding to nearest would give.
+std::string nearest_fault(const plan::Target& target, const at::Tensor& weight, float amax,
+                          uint64_t sign_seed) {
+  const bool usual = amax >= kUsuallyEnough &&
+                     amax < kLargestFloat / 4 / static_cast<float>(std::max<int64_t>(weight.numel(), 1));
+  if (usual || weight.numel() == 0) return "";
+  const auto encoded =
+      format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group, sign_seed);
+  return encoded ? matrix_fault(weight, *encoded) : no_encoding_fault(weight);
+}
+
+}  // namespace
+
+std::string encoding_fault(const at::Tensor& weight, std::span<const format::Encoded> encoded) {
+  const std::vector<at::Tensor> matrices = matrices_of(weight);
+  for (size_t i = 0; i < matrices.size(); ++i) {
+    if (std::string fault = matrix_fault(matrices[i], encoded[i]); !fault.empty()) return fault;
+  }
+  return "";
 }
 
 std::string no_encoding_fault(const at::Tensor& weight) {
@@ -90,14 +112,13 @@ std::string value_finding(const plan::TensorPlan& tensor, uint64_t sign_seed) {
   const linalg::Extent extent = linalg::extent(weight);
   if (!extent.finite()) return no_encoding_fault(weight);
   if (tensor.decision == plan::Decision::kCast) return cast_finding(extent.amax);
-  const plan::Target& target = tensor.target;
-  const bool usual =
-      extent.amax >= kUsuallyEnough &&
-      extent.amax < kLargestFloat / 4 / static_cast<float>(std::max<int64_t>(weight.numel(), 1));
-  if (usual || weight.numel() == 0) return "";
-  const auto encoded =
-      format::encode_nearest(*target.codec, weight, target.block_size, target.rotation_group, sign_seed);
-  return encoded ? encoding_fault(weight, *encoded) : no_encoding_fault(weight);
+  if (tensor.source->info->shape.size() == 2)
+    return nearest_fault(tensor.target, weight, extent.amax, sign_seed);
+  for (const at::Tensor& expert : matrices_of(weight)) {
+    std::string fault = nearest_fault(tensor.target, expert, linalg::extent(expert).amax, sign_seed);
+    if (!fault.empty()) return fault;
+  }
+  return "";
 }
 
 }  // namespace ctq::pipeline

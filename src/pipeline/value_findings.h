@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 
 #include "ctq/format/codec.h"
@@ -11,7 +12,8 @@ namespace ctq::pipeline {
 
 /// Why codes are of no use for the weight that they were made of: they decode to values that are not finite,
 /// or all to zero where the weight is not. Empty where they are.
-std::string encoding_fault(const at::Tensor& weight, const format::Encoded& encoded);
+/// encoded: of the weight, or of every expert of a bank
+std::string encoding_fault(const at::Tensor& weight, std::span<const format::Encoded> encoded);
 
 /// Why a weight could not be encoded at all.
 std::string no_encoding_fault(const at::Tensor& weight);

@@ -6,8 +6,10 @@
 
 #include "ctq/base/error.h"
 #include "ctq/families/sensitive.h"
+#include "ctq/format/bank.h"
 #include "ctq/format/log_scale.h"
 #include "ctq/model/layer_names.h"
+#include "ctq/model/weight_shape.h"
 
 namespace ctq::plan {
 namespace {
@@ -26,7 +28,9 @@ std::set<const format::Codec*> codecs_in_use(const Plan& plan) {
 std::string legacy_obstacle(const Plan& plan, const Options& options) {
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
-    if (marker_options(tensor, options).full_precision_matrix_mult != options.full_precision_matrix_mult)
+    if (model::weight_shape(*tensor.source).experts > 0)
+      return "the legacy layout has no form for banks of experts";
+    if (full_precision_products(tensor, options) != options.full_precision_matrix_mult)
       return "the legacy layout cannot mark single layers for full-precision products";
     if (tensor.target.rotation_group > 0) return "the legacy layout cannot say that a weight is rotated";
   }
@@ -68,7 +72,7 @@ void add(Plan& plan, std::string name, safetensors::Dtype dtype, std::string byt
 }  // namespace
 
 bool multiplies(const TensorPlan& tensor) {
-  return tensor.decision == Decision::kQuantize &&
+  return tensor.decision == Decision::kQuantize && model::weight_shape(*tensor.source).experts == 0 &&
          families::table_of(tensor.source->layer()) == families::Table::kNone;
 }
 
@@ -76,13 +80,20 @@ bool has_log_scale(const TensorPlan& tensor) {
   return tensor.decision == Decision::kQuantize && tensor.target.codec == &format::log_scale_codec();
 }
 
-format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options) {
-  const std::vector<int64_t>& shape = tensor.source->info->shape;
-  return {.full_precision_matrix_mult =
-              tensor.full_precision_matrix_mult.value_or(options.full_precision_matrix_mult),
-          .rotation_group = tensor.target.rotation_group,
-          .out_features = shape[0],
-          .in_features = shape[1]};
+bool full_precision_products(const TensorPlan& tensor, const Options& options) {
+  return tensor.full_precision_matrix_mult.value_or(options.full_precision_matrix_mult);
+}
+
+std::string marker_of(const TensorPlan& tensor, const Options& options) {
+  const Target& target = tensor.target;
+  const model::WeightShape shape = model::weight_shape(*tensor.source);
+  const format::MarkerOptions marker = {
+      .full_precision_matrix_mult = full_precision_products(tensor, options),
+      .rotation_group = target.rotation_group,
+      .out_features = shape.out_features,
+      .in_features = shape.in_features};
+  return shape.experts > 0 ? format::bank_marker_json(*target.codec, target.block_size, shape.experts, marker)
+                           : format::marker_json(*target.codec, target.block_size, marker);
 }
 
 void choose_layout(Plan& plan, const Options& options) {
@@ -118,7 +129,7 @@ void add_markers(Plan& plan, const Options& options) {
     (tensor.target.codec->type == "int8" ? int8 : fp8) = true;
     if (plan.layout == Layout::kLegacy) continue;
     add(plan, format::side_name(tensor.source->layer(), "comfy_quant", plan.layout), safetensors::Dtype::kU8,
-        format::marker_json(*tensor.target.codec, tensor.target.block_size, marker_options(tensor, options)));
+        marker_of(tensor, options));
   }
   if (plan.layout == Layout::kComfy) return;
   if (fp8) {

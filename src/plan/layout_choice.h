@@ -1,12 +1,16 @@
 // Comfy layout or legacy one, and the marker tensors that belong to it.
 #pragma once
 
+#include <string>
+
 #include "ctq/plan/plan.h"
 
 namespace ctq::plan {
 
-/// What a layer's marker says: its own setting, or that of the whole file.
-format::MarkerOptions marker_options(const TensorPlan& tensor, const Options& options);
+/// Whether a layer's marker asks for products in full precision: its own setting, or that of the whole file.
+bool full_precision_products(const TensorPlan& tensor, const Options& options);
+/// The bytes of <layer>.comfy_quant.
+std::string marker_of(const TensorPlan& tensor, const Options& options);
 
 /// Whether the weight is quantized and multiplied with an input, which a table is not.
 bool multiplies(const TensorPlan& tensor);

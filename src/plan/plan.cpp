@@ -8,9 +8,11 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/families/parts.h"
+#include "ctq/format/bank.h"
 #include "ctq/format/log_scale.h"
 #include "ctq/model/layer_names.h"
 #include "ctq/model/metadata.h"
+#include "ctq/model/weight_shape.h"
 #include "ctq/safetensors/writer.h"
 #include "layout_choice.h"
 #include "refusal.h"
@@ -36,8 +38,10 @@ std::vector<safetensors::TensorInfo> outputs_of(const TensorPlan& plan, format::
   }
   std::vector<safetensors::TensorInfo> outputs;
   const std::string layer(plan.source->layer());
+  const model::WeightShape shape = model::weight_shape(*plan.source);
   for (const format::StoredTensor& stored :
-       format::stored_tensors(*plan.target.codec, source.shape[0], source.shape[1], plan.target.block_size)) {
+       format::stored_tensors_of_bank(*plan.target.codec, shape.experts, shape.out_features,
+                                      shape.in_features, plan.target.block_size)) {
     outputs.push_back(output(format::side_name(layer, stored.role, layout),
                              model::container_dtype(stored.dtype), stored.shape));
   }
@@ -67,8 +71,7 @@ safetensors::Metadata metadata_of(const model::Checkpoint& checkpoint, Plan& pla
   std::map<std::string, std::string> markers;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
-    markers[std::string(tensor.source->layer())] =
-        format::marker_json(*tensor.target.codec, tensor.target.block_size, marker_options(tensor, options));
+    markers[std::string(tensor.source->layer())] = marker_of(tensor, options);
   }
   metadata["_quantization_metadata"] = format::quantization_metadata_json(markers);
   return metadata;

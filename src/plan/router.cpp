@@ -7,26 +7,12 @@
 #include "ctq/base/text.h"
 #include "ctq/families/sensitive.h"
 #include "ctq/model/layer_names.h"
+#include "ctq/model/weight_shape.h"
 
 namespace ctq::plan {
 namespace {
 
 using safetensors::Dtype;
-
-/// Why a tensor is no candidate for quantization; empty when it is one.
-std::string not_a_candidate(const model::Checkpoint::Entry& entry, bool quantize_embeddings) {
-  const safetensors::TensorInfo& info = *entry.info;
-  if (entry.layer().empty()) return "not a weight";
-  if (info.shape.size() != 2) return fmt::format("{}-D", info.shape.size());
-  if (info.bytes() == 0) return "no elements";
-  if (!safetensors::is_float(info.dtype))
-    return fmt::format("element type {}", safetensors::dtype_name(info.dtype));
-  if (std::ranges::min(info.shape) < 2) return "a vector in 2-D shape";
-  const families::Table table = families::table_of(entry.layer());
-  if (table == families::Table::kTokens && quantize_embeddings) return "";
-  if (table != families::Table::kNone) return "embedding table";
-  return "";
-}
 
 /// The first of the words that the name holds; nothing when it holds none.
 std::optional<std::string_view> held_by(std::string_view name, std::span<const std::string> words) {
@@ -35,9 +21,14 @@ std::optional<std::string_view> held_by(std::string_view name, std::span<const s
   return found == words.end() ? std::nullopt : std::optional<std::string_view>(*found);
 }
 
+int64_t shorter_side(const model::Checkpoint::Entry& entry) {
+  const model::WeightShape shape = model::weight_shape(entry);
+  return std::min(shape.out_features, shape.in_features);
+}
+
 /// Why --heur leaves a layer out; empty when it does not.
 std::string unsuitable(const TensorPlan& plan) {
-  const int64_t rows = plan.source->info->shape[0], columns = plan.source->info->shape[1];
+  const auto [experts, rows, columns] = model::weight_shape(*plan.source);
   const format::Codec* codec = plan.target.codec;
   const int64_t block = codec && codec->group > 0 ? codec->group : plan.target.block_size;
   if (plan.source->name().find("lora_") != std::string::npos) return "";
@@ -99,6 +90,21 @@ TensorPlan Router::keep(const model::Checkpoint::Entry& entry, std::string reaso
   return plan;
 }
 
+std::string Router::not_a_candidate(const model::Checkpoint::Entry& entry) const {
+  const safetensors::TensorInfo& info = *entry.info;
+  if (entry.layer().empty()) return "not a weight";
+  const bool bank = info.shape.size() == 3 && parts_.is_bank(entry.layer());
+  if (info.shape.size() != 2 && !bank) return fmt::format("{}-D", info.shape.size());
+  if (info.bytes() == 0) return "no elements";
+  if (!safetensors::is_float(info.dtype))
+    return fmt::format("element type {}", safetensors::dtype_name(info.dtype));
+  if (shorter_side(entry) < 2) return "a vector in 2-D shape";
+  const families::Table table = families::table_of(entry.layer());
+  if (table == families::Table::kTokens && options_.quantize_embeddings) return "";
+  if (table != families::Table::kNone) return "embedding table";
+  return "";
+}
+
 TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
   if (const auto word = held_by(entry.name(), options_.remove_containing)) {
     TensorPlan plan = keep(entry, fmt::format("its name holds '{}'", *word));
@@ -110,8 +116,7 @@ TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
     plan.decision = Decision::kRemove;
     return plan;
   }
-  if (std::string reason = not_a_candidate(entry, options_.quantize_embeddings); !reason.empty())
-    return keep(entry, std::move(reason));
+  if (std::string reason = not_a_candidate(entry); !reason.empty()) return keep(entry, std::move(reason));
   if (const auto word = held_by(entry.name(), options_.keep_containing))
     return keep(entry, fmt::format("its name holds '{}'", *word));
   if (std::string reason = too_small(entry); !reason.empty()) return keep(entry, std::move(reason));
@@ -127,10 +132,9 @@ std::optional<families::PresetHit> Router::removed(const std::string& name) {
 }
 
 std::string Router::too_small(const model::Checkpoint::Entry& entry) const {
-  const int64_t rows = entry.info->shape[0], columns = entry.info->shape[1];
-  if (rows * columns < options_.min_elements)
+  if (static_cast<int64_t>(entry.info->numel()) < options_.min_elements)
     return fmt::format("fewer than {} elements", options_.min_elements);
-  if (std::min(rows, columns) < options_.min_side) return fmt::format("a side below {}", options_.min_side);
+  if (shorter_side(entry) < options_.min_side) return fmt::format("a side below {}", options_.min_side);
   return "";
 }
 
@@ -250,8 +254,15 @@ TensorPlan Router::fit_to_client(TensorPlan plan) {
       writes_all() ? client::implied_by(codec.format).value_or(client::Client{}) : asked;
   const model::Checkpoint::Entry& entry = *plan.source;
   const client::Loader loader(reader, parts_);
-  const client::Obstacle obstacle = loader.reads(entry.layer(), entry.info->shape, codec.format, scales);
+  const client::Obstacle obstacle =
+      loader.reads(entry.layer(), entry.info->shape, codec.format, scales, plan.target.rotation_group);
   if (obstacle == client::Obstacle::kNone) return plan;
+  if (obstacle == client::Obstacle::kRotatedBank && !writes_all()) {
+    plan.reason += ", not rotated: " + loader.why(entry.layer(), obstacle);
+    plan.target.rotation_group = 0;
+    ++banks_not_rotated_;
+    return plan;
+  }
   const std::string reason = loader.why(entry.layer(), obstacle);
   Misread& misread = misread_[reason];
   if (misread.count++ == 0) misread.first = entry.layer();
@@ -260,7 +271,7 @@ TensorPlan Router::fit_to_client(TensorPlan plan) {
 
 TensorPlan Router::fit_rotation(TensorPlan plan) {
   const int64_t asked = plan.target.rotation_group;
-  const int64_t in_features = plan.source->info->shape[1];
+  const int64_t in_features = model::weight_shape(*plan.source).in_features;
   const int64_t group = rotation_group_for(plan.target, in_features);
   if (group == 0 && asked > 0) {
     plan.reason += fmt::format(", not rotated: {} does not divide in_features {}", asked, in_features);
@@ -278,8 +289,13 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
   if (plan.decision == Decision::kCast) {
     return entry.info->dtype == Dtype::kF16 ? keep(entry, "is F16 already") : plan;
   }
+  const model::WeightShape shape = model::weight_shape(entry);
+  if (shape.experts > 0 && plan.target.codec->incoherent)
+    return keep(entry, fmt::format("a bank of experts, which {} has no form for", plan.target.codec->format));
+  if (shape.experts > 0 && options_.layout == format::Layout::kLegacy)
+    return keep(entry, "a bank of experts, which the legacy layout has no form for");
   const auto misfit =
-      format::misfit(*plan.target.codec, entry.info->shape[0], entry.info->shape[1], plan.target.block_size);
+      format::misfit(*plan.target.codec, shape.out_features, shape.in_features, plan.target.block_size);
   if (!misfit) return fit_rotation(std::move(plan));
   switch (options_.block_fallback) {
     case BlockFallback::kSkip: plan = keep(entry, *misfit); break;
@@ -304,6 +320,11 @@ std::vector<std::string> Router::notes() const {
   if (not_rotated_ > 0)
     notes.push_back(fmt::format("{} layer{} not rotated: the group does not divide the width", not_rotated_,
                                 not_rotated_ == 1 ? " is" : "s are"));
+  if (banks_not_rotated_ > 0)
+    notes.push_back(fmt::format("{} not rotated: ComfyUI does not rotate experts in INT8 back",
+                                banks_not_rotated_ == 1
+                                    ? "1 bank of experts is"
+                                    : fmt::format("{} banks of experts are", banks_not_rotated_)));
   if (options_.by_family && outside_ > 0)
     notes.push_back(
         fmt::format("no preset is known for this model: weights inside numbered blocks are quantized, {} "

@@ -47,6 +47,8 @@ class Router {
     std::optional<bool> full_precision_matrix_mult;
   };
 
+  /// Why a tensor is no candidate for quantization; empty when it is one.
+  std::string not_a_candidate(const model::Checkpoint::Entry& entry) const;
   /// Why a candidate is below the sizes asked for; empty when it is not.
   std::string too_small(const model::Checkpoint::Entry& entry) const;
   TensorPlan route_candidate(const model::Checkpoint::Entry& entry);
@@ -81,6 +83,7 @@ class Router {
   bool custom_used_ = false;
   bool exclude_used_ = false;
   size_t not_rotated_ = 0;
+  size_t banks_not_rotated_ = 0;
 };
 
 }  // namespace ctq::plan

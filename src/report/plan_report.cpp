@@ -91,7 +91,7 @@ std::string plan_table(const plan::Plan& plan, const PlanNames& names,
                                  names.output, plan.layout == format::Layout::kComfy ? "comfy" : "legacy");
   size_t other = 0;
   for (const TensorPlan& tensor : plan.tensors) {
-    if (tensor.source->is_matrix()) {
+    if (tensor.source->is_matrix() || tensor.candidate) {
       text += tensor_row(tensor, methods);
     } else if (tensor.decision == Decision::kRemove) {
       text += tensor_row(tensor, methods);

@@ -98,7 +98,9 @@ class LayerCheck {
 
   /// Whether the layer is one of which the client reads codes, and the model one that it still recognises.
   void check_module() {
-    const client::Obstacle obstacle = loader_.reads(layer_.name, shape_, layer_.format);
+    if (shape_.size() == 3 && !layer_.has_codes()) return;
+    const client::Obstacle obstacle =
+        loader_.reads(layer_.name, shape_, layer_.format, client::Scales::kOther, layer_.rotation_group());
     if (obstacle != client::Obstacle::kNone && obstacle != client::Obstacle::kFormat)
       refuse("{}", loader_.why(layer_.name, obstacle));
   }
@@ -177,8 +179,9 @@ class LayerCheck {
     const bool quip = layer_.is_quip();
     if (quip && stock() && !client::implied_by(rule.format))
       refuse("transformed by QuIP under the stock name {}: ComfyUI does not undo it", rule.format);
-    if (shape_.size() == 3) return remark("3-D: read only where the model holds a bank of experts");
-    if (shape_.size() != 2) {
+    if (is_bank()) {
+      check_experts();
+    } else if (shape_.size() != 2) {
       findings_.push_back(
           {layer_.name,
            fmt::format("{}-D: only linear layers, expert banks and embeddings read a marker", shape_.size()),
@@ -186,16 +189,50 @@ class LayerCheck {
       return;
     }
     check_code_type(rule);
-    Dims dims{shape_[0], shape_[1], 0};
+    Dims dims{shape_.end()[-2], shape_.back(), 0};
     if (rule.usual_group > 0 && !read_group(rule, dims)) return;
     if (quip) check_quip(dims);
-    const std::vector<Shape> stored = rule.stored(dims);
+    const std::vector<Shape> stored = with_experts(rule.stored(dims));
     if (std::ranges::count(stored, layer_.weight->info->shape) == 0)
       refuse("the weight is {}, a layer of {} needs {}", shape_of(*layer_.weight), shape_text(shape_),
              shapes_text(stored));
-    for (const SideRule& side : side_rules(rule.format)) check_side(side, dims);
+    for (const SideRule& side : side_rules(rule.format)) {
+      if (is_bank() && (side.role == "input_scale" || side.role == "pre_quant_scale"))
+        check_unread(side.role);
+      else
+        check_side(side, dims);
+    }
     check_rotation(rule, dims);
     check_leftovers(rule);
+  }
+
+  bool is_bank() const { return shape_.size() == 3; }
+
+  /// What belongs to the layer's input, of which ComfyUI's banks know nothing.
+  void check_unread(std::string_view role) {
+    if (layer_.side(role))
+      findings_.push_back({layer_.name, fmt::format("{} is not read in a bank of experts", role),
+                           /*refused=*/role == "pre_quant_scale"});
+  }
+
+  void check_experts() {
+    if (!loader_.parts().of(layer_.name).family)
+      remark("3-D: read only where the model holds a bank of experts");
+    const auto said = layer_.marker.integer("num_experts", shape_[0]);
+    if (said != shape_[0]) remark("num_experts is not {}, the experts of the weight", shape_[0]);
+  }
+
+  /// Of one expert's tensor those of the whole bank: a single number may stand for all experts.
+  std::vector<Shape> with_experts(std::vector<Shape> shapes) const {
+    if (!is_bank()) return shapes;
+    std::vector<Shape> banks;
+    for (Shape& shape : shapes) {
+      if (shape.empty()) banks.emplace_back();
+      if (shape == Shape{1} && shapes.size() > 1) continue;
+      shape.insert(shape.begin(), shape_[0]);
+      banks.push_back(std::move(shape));
+    }
+    return banks;
   }
 
   /// ComfyUI casts codes of another type as numbers.
@@ -245,6 +282,15 @@ class LayerCheck {
       if (!layer_.side(role)) refuse("{} is missing", role);
   }
 
+  /// Whether scales of that shape divide every weight into tiles.
+  bool covers(Shape scales, const Dims& dims) const {
+    if (is_bank() && !scales.empty()) {
+      if (scales.front() != shape_[0]) return false;
+      scales.erase(scales.begin());
+    }
+    return quantized::tiles_of_scale(scales, dims.n, dims.k).has_value();
+  }
+
   const Entry* side_of(std::string_view role) const {
     return role == "weight_scale" && layer_.dialect == Dialect::kUnmarked ? layer_.scale()
                                                                           : layer_.side(role);
@@ -256,16 +302,16 @@ class LayerCheck {
       if (rule.required) refuse("{} is missing", rule.role);
       return;
     }
-    if (rule.format == "float8_e4m3fn" && side->info->shape.size() == 3 && !stock()) {
+    if (rule.format == "float8_e4m3fn" && side->info->shape.size() == 3 && !is_bank() && !stock()) {
       remark("scales per row and run of columns under the name float8_e4m3fn");
       return;
     }
-    if (rule.format == "int8_tensorwise" && side->info->shape == Shape{dims.n} && dims.n != 1) {
+    if (rule.format == "int8_tensorwise" && side->info->shape == Shape{dims.n} && dims.n != 1 && !is_bank()) {
       refuse("{} [{}] would be spread along the columns; rows need [{}, 1]", rule.role, dims.n, dims.n);
     } else if (rule.shapes) {
-      check_side_shape(rule, *side, rule.shapes(dims));
-    } else if (!quantized::tiles_of_scale(side->info->shape, dims.n, dims.k)) {
-      refuse("{} {} covers no even part of [{}, {}]", rule.role, shape_of(*side), dims.n, dims.k);
+      check_side_shape(rule, *side, with_experts(rule.shapes(dims)));
+    } else if (!covers(side->info->shape, dims)) {
+      refuse("{} {} covers no even part of {}", rule.role, shape_of(*side), shape_text(shape_));
     }
     if (is_of(side->info->dtype, rule.types)) return;
     if (side->info->dtype == Dtype::kF8E8M0 && rule.types == Types::kU8) return;  // said of the tensor itself
@@ -277,7 +323,7 @@ class LayerCheck {
 
   void check_side_shape(const SideRule& rule, const Entry& side, const std::vector<Shape>& shapes) {
     if (std::ranges::count(shapes, side.info->shape) > 0) return;
-    if (side.info->numel() == 1 && std::ranges::count(shapes, Shape{}) > 0) {
+    if (side.info->numel() == 1 && std::ranges::count(shapes, Shape{}) > 0 && !is_bank()) {
       remark("{} is {}: one element, but of another shape than programs write", rule.role, shape_of(side));
     } else if (rule.role == "input_scale") {
       remark("input_scale is {}: a GPU that multiplies in this format fails on it; elsewhere it is not used",

@@ -18,7 +18,8 @@ using families::Parts;
 using test::Layout;
 using test::LayoutTensor;
 
-/// tests/golden/encoders.json: whether it reads, which tables, and which layers stay plain.
+/// tests/golden/encoders.json: whether it reads, which tables and banks of experts, and which layers stay
+/// plain.
 nlohmann::json facts() {
   std::ifstream in(CTQ_TEST_GOLDEN "/encoders.json");
   return nlohmann::json::parse(in);
@@ -58,9 +59,17 @@ TEST_CASE("encoders: ComfyUI reads the layers that held a quantized tensor in it
     const Parts parts = parts_of(layout);
     const Loader loader(comfyui, parts);
     for (const LayoutTensor& tensor : layout.tensors) {
-      if (!tensor.is_matrix()) continue;
+      const bool bank = tensor.shape.size() == 3 && tensor.name.ends_with(".weight");
+      if (!tensor.is_matrix() && !bank) continue;
       const std::string layer = tensor.layer();
       CAPTURE(layout.name, layer);
+      if (bank) {
+        for (const char* format :
+             {"float8_e4m3fn", "float8_e5m2", "int8_tensorwise", "nvfp4", "mxfp8", "convrot_w4a4"})
+          CHECK((loader.reads(layer, tensor.shape, format) == Obstacle::kNone) ==
+                listed(known, "banks", layer));
+        continue;
+      }
       const bool reads = known.at("reads").get<bool>() && !listed(known, "plain", layer);
       const bool table = listed(known, "tables", layer);
       for (const char* format : {"float8_e4m3fn", "float8_e5m2", "int8_tensorwise"})

@@ -102,5 +102,47 @@ TEST_CASE("loader: embedding tables are read in FP8 and INT8", "[client]") {
   CHECK(reads(parts, "comfyui@0.29", "embed_tokens", {64, 64}, "int8_tensorwise") == Obstacle::kTable);
 }
 
+TEST_CASE("loader: ComfyUI reads banks of experts where the model has them, in the formats that pass through",
+          "[client]") {
+  const std::string bank = "layers.0.mlp.experts.gate_up_proj";
+  const Parts parts = parts_of({"layers.0.self_attn.sinks", bank + ".weight", "layers.0.other.weight"});
+  const std::vector<int64_t> shape{4, 64, 64};
+  for (const char* format :
+       {"float8_e4m3fn", "float8_e5m2", "nvfp4", "mxfp8", "int8_tensorwise", "convrot_w4a4"}) {
+    CAPTURE(format);
+    CHECK(reads(parts, "comfyui", bank, shape, format) == Obstacle::kNone);
+    CHECK(reads(parts, "comfyui", "layers.0.other", shape, format) == Obstacle::kNoBank);
+    CHECK(reads(parts, "comfyui", bank, {64, 64}, format) == Obstacle::kNone);
+  }
+  for (const char* format : {"asym_w4a8_int8", "awq_w4a16"})
+    CHECK(reads(parts, "comfyui", bank, shape, format) == Obstacle::kBank);
+  CHECK(reads(parts, "custom", bank, shape, "int8_blockwise") == Obstacle::kBank);
+  CHECK(reads(parts, "custom", bank, shape, "float8_e4m3fn") == Obstacle::kNone);
+  CHECK(reads(parts, "comfyui@0.22", bank, shape, "float8_e4m3fn") == Obstacle::kBank);
+  CHECK(reads(parts, "comfyui@0.23", bank, shape, "float8_e4m3fn") == Obstacle::kNone);
+  CHECK(reads(parts, "forge", bank, shape, "float8_e4m3fn") == Obstacle::kBank);
+  CHECK(reads(parts, "sd.cpp", bank, shape, "float8_e4m3fn") == Obstacle::kBank);
+  CHECK(reads(parts, "any", bank, shape, "asym_w4a8_int8") == Obstacle::kNone);
+  // Of a model that is not known here nothing is said.
+  CHECK(reads(parts_of({"a.0.w.weight"}), "comfyui", "a.0.w", shape, "float8_e4m3fn") == Obstacle::kNone);
+}
+
+TEST_CASE("loader: a bank in INT8 must not be rotated, W4A4 is", "[client]") {
+  const std::string bank = "text.layers.1.mlp.experts.down_proj";
+  const Parts parts = parts_of(
+      {"text.layers.0.self_attn.sinks", "text.layers.0.mlp.experts.gate_up_proj.weight", bank + ".weight"});
+  const Client comfyui, any{.program = Program::kAny};
+  const std::vector<int64_t> shape{4, 64, 64};
+  const auto rotated = [&](const Client& client, const char* format) {
+    return Loader(client, parts).reads(bank, shape, format, Scales::kOther, /*rotation_group=*/64);
+  };
+  CHECK(rotated(comfyui, "int8_tensorwise") == Obstacle::kRotatedBank);
+  CHECK(rotated(comfyui, "convrot_w4a4") == Obstacle::kNone);
+  CHECK(rotated(any, "int8_tensorwise") == Obstacle::kNone);
+  CHECK(Loader(comfyui, parts)
+            .reads(bank, std::vector<int64_t>{64, 64}, "int8_tensorwise", Scales::kOther, 64) ==
+        Obstacle::kNone);
+}
+
 }  // namespace
 }  // namespace ctq::client

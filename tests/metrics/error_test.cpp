@@ -8,6 +8,8 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "ctq/metrics/error_sum.h"
+
 namespace ctq::metrics {
 namespace {
 
@@ -68,6 +70,27 @@ TEST_CASE("weight_error: agrees with float64 over several chunks and for all flo
     CHECK(error.sqnr_db == Approx(-20 * std::log10(error.weight_rel)).epsilon(1e-12));
     CHECK(error.variance_db == Approx(10 * std::log10((w.var() / e.var()).item<double>())).epsilon(1e-10));
   }
+}
+
+TEST_CASE("WeightErrorSum: parts together have the error of the whole", "[metrics]") {
+  at::manual_seed(6);
+  const at::Tensor weight = at::randn({3, 40, 50}) * at::tensor({1.0f, 100.0f, 0.0f}).view({3, 1, 1}) + 0.5;
+  const at::Tensor decoded = weight + 0.01 * at::randn({3, 40, 50});
+  WeightErrorSum sum;
+  for (int64_t i = 0; i < 3; ++i) sum.add(weight[i], decoded[i]);
+  const WeightError parts = sum.error(), whole = weight_error(weight, decoded);
+  CHECK(parts.numel == whole.numel);
+  CHECK(parts.mse == Approx(whole.mse));
+  CHECK(parts.max_error == whole.max_error);
+  CHECK(parts.weight_rel == Approx(whole.weight_rel));
+  CHECK(parts.sqnr_db == Approx(whole.sqnr_db));
+  CHECK(parts.variance_db == Approx(whole.variance_db));
+  CHECK(parts.non_finite == 0);
+
+  sum.add(at::ones({2}), at::tensor({1.0f, std::numeric_limits<float>::infinity()}));
+  CHECK(sum.error().non_finite == 1);
+  CHECK(std::isnan(sum.error().mse));
+  CHECK(identical(WeightErrorSum().error(), weight_error(at::empty({0}), at::empty({0}))));
 }
 
 TEST_CASE("weight_error: decoded values that are not finite are counted", "[metrics]") {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
@@ -364,6 +365,55 @@ TEST_CASE("target: labels for people", "[plan]") {
   CHECK(Target().label() == "float16");
   CHECK(target("int8_tensorwise", Granularity::kRow).label() == "int8_tensorwise (row)");
   CHECK(target("int8_blockwise", Granularity::kBlock, 128).label() == "int8_blockwise (block 128)");
+}
+
+/// A layer of GPT-OSS with a bank of 4 experts.
+std::vector<TestTensor> small_bank() {
+  return {bf16_vector("layers.0.self_attn.sinks", 2), bf16_weight("layers.0.self_attn.q_proj.weight", 64, 32),
+          tensor("layers.0.mlp.experts.gate_up_proj.weight", Dtype::kBF16, {4, 40, 32},
+                 std::string(size_t{4} * 40 * 32 * 2, 1)),
+          tensor("conv.weight", Dtype::kBF16, {4, 40, 32}, std::string(size_t{4} * 40 * 32 * 2, 1))};
+}
+
+TEST_CASE("plan: a bank of experts has every tensor of its format with the experts in front", "[plan]") {
+  const MadeCheckpoint made(small_bank());
+  const auto outputs = [&](const Options& options) {
+    const Plan plan = made.plan(options);
+    CHECK(plan.find("conv.weight")->reason == "3-D");
+    std::map<std::string, std::vector<int64_t>> shapes;
+    for (const safetensors::TensorInfo& output :
+         plan.find("layers.0.mlp.experts.gate_up_proj.weight")->outputs)
+      shapes[output.name.substr(output.name.rfind('.') + 1)] = output.shape;
+    return shapes;
+  };
+  using Shapes = std::map<std::string, std::vector<int64_t>>;
+  CHECK(outputs(fp8()) == Shapes{{"weight", {4, 40, 32}}, {"weight_scale", {4}}});
+  CHECK(outputs(int8_row()) == Shapes{{"weight", {4, 40, 32}}, {"weight_scale", {4, 40, 1}}});
+  CHECK(outputs(options_for(target("nvfp4", Granularity::kGroup))) ==
+        Shapes{{"weight", {4, 48, 16}}, {"weight_scale", {4, 128, 4}}, {"weight_scale_2", {4}}});
+  CHECK(outputs(options_for(target("mxfp8", Granularity::kGroup))) ==
+        Shapes{{"weight", {4, 64, 32}}, {"weight_scale", {4, 128, 4}}});
+  CHECK(outputs(options_for(target("asym_w4a8_int8", Granularity::kGroup))) ==
+        Shapes{{"weight", {4, 40, 32}}});
+  Options excluding = fp8();
+  excluding.exclude_layers.emplace("experts");
+  CHECK(outputs(excluding) == Shapes{{"weight", {4, 40, 32}}});
+}
+
+TEST_CASE("plan: a bank gets no input scale, and switches the legacy layout off", "[plan]") {
+  const MadeCheckpoint made(small_bank());
+  Options options = fp8(std::nullopt);
+  options.input_scales.one_for_all = true;
+  const Plan plan = made.plan(options);
+  CHECK(plan.layout == Layout::kComfy);
+  CHECK(has_note(plan, "banks of experts"));
+  const Names names = names_in(plan.files.at(0));
+  CHECK(std::ranges::count(names, "layers.0.self_attn.q_proj.input_scale") == 1);
+  CHECK(std::ranges::count(names, "layers.0.mlp.experts.gate_up_proj.input_scale") == 0);
+
+  const Plan legacy = made.plan(fp8(Layout::kLegacy));
+  CHECK(legacy.find("layers.0.mlp.experts.gate_up_proj.weight")->decision == Decision::kKeep);
+  CHECK(legacy.find("layers.0.self_attn.q_proj.weight")->decision == Decision::kQuantize);
 }
 
 TEST_CASE("decision_name: one word each", "[plan]") {

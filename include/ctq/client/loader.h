@@ -25,6 +25,9 @@ enum class Obstacle : uint8_t {
                    ///< changes
   kOutsideBlocks,  ///< the same may be so: the format changes the shape, and the model is not one that is
                    ///< known here
+  kNoBank,         ///< three-dimensional, of a layer that is no bank of experts
+  kBank,           ///< a bank of experts, which it does not read, or not in the format
+  kRotatedBank,    ///< it reads the bank's codes, but does not rotate the experts back
 };
 
 /// A client before one checkpoint. Both must outlive it.
@@ -33,12 +36,14 @@ class Loader {
   Loader(const Client& client, const families::Parts& parts) : client_(client), parts_(parts) {}
 
   const Client& client() const { return client_; }
+  const families::Parts& parts() const { return parts_; }
 
   /// layer   "model.diffusion_model.img_in", with the prefix of its part
   /// shape   of the weight itself, [out_features, in_features] or with experts in front
   /// format  the marker's word
+  /// rotation_group  of ConvRot; 0: not rotated
   Obstacle reads(std::string_view layer, std::span<const int64_t> shape, std::string_view format,
-                 Scales scales = Scales::kOther) const;
+                 Scales scales = Scales::kOther, int64_t rotation_group = 0) const;
   /// For people: "ComfyUI reads T5-base as plain numbers, without scales". The same words for all layers that
   /// have the same reason.
   std::string why(std::string_view layer, Obstacle obstacle) const;

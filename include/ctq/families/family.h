@@ -53,6 +53,8 @@ struct ComfyUi {
   std::span<const std::string_view> plain = {};
   /// Embedding tables of a kind that reads FP8 and INT8.
   std::span<const std::string_view> tables = {};
+  /// Weights [experts, out_features, in_features] of a kind that reads codes and scales expert by expert.
+  std::span<const std::string_view> banks = {};
   /// Weights from whose stored width ComfyUI takes the model's configuration: where packing or padding
   /// changes the width, it builds another model, or none.
   std::span<const std::string_view> configuring = {};

@@ -44,6 +44,8 @@ class Parts {
   const Part* main() const;
   /// The diffusion model; null where there is none.
   const Part* diffusion() const;
+  /// Whether a weight of three dimensions is a bank of experts, in the model that it is part of.
+  bool is_bank(std::string_view layer) const;
   /// Whether the part is a text encoder inside a whole checkpoint.
   bool inside_checkpoint(const Part& encoder) const;
   /// Whether the tensors are the low-rank matrices of an adapter.

@@ -96,8 +96,9 @@ void Progress::ranked(const pipeline::Ranked& ranked) {
 
 void Progress::tensor_done(const pipeline::TensorDone& done) {
   const plan::TensorPlan& tensor = *done.tensor;
-  const auto level =
-      tensor.source->is_matrix() && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
+  const auto level = (tensor.source->is_matrix() || tensor.candidate) && mode_ != ProgressMode::kBar
+                         ? spdlog::level::info
+                         : spdlog::level::debug;
   if (spdlog::default_logger_raw()->should_log(level)) {
     clear_line();
     spdlog::log(level, tensor_line(done, paint_));
