@@ -259,6 +259,9 @@ def _compare_weights(before: dict, after: dict, banks: dict, verdict: Verdict) -
             continue
         old = before[name].float()
         new = _decoded(value, banks.get(name)) if quantized else value.float()
+        factors = after.get(f"{name.removesuffix('.weight')}.pre_quant_scale") if quantized else None
+        if factors is not None:  # the input is multiplied by them
+            new = new * factors.float()
         if new.shape != old.shape:
             changed.append(f"{name} has shape {list(new.shape)}, not {list(old.shape)}")
         elif quantized or value.dtype in CODES and before[name].is_floating_point():

@@ -135,6 +135,24 @@ std::string format_obstacle(const Client& client, std::string_view format, Scale
   return "";
 }
 
+std::string input_factor_obstacle(const Client& client, std::string_view format) {
+  const auto read_for_nvfp4 = [&] {
+    return format == "nvfp4" ? ""
+                             : fmt::format("pre_quant_scale is read for nvfp4 alone, not for {}", format);
+  };
+  switch (client.program) {
+    case Program::kAny: return read_for_nvfp4();
+    case Program::kComfyUi:
+    case Program::kComfyUiNodes: {
+      const Version version = client.version.value_or(kNewestComfyUi);
+      if (version >= kInputFactors) return read_for_nvfp4();
+      return fmt::format("ComfyUI {} does not read pre_quant_scale, which {} was the first to read",
+                         version.text(), kInputFactors.text());
+    }
+    default: return fmt::format("{} does not read pre_quant_scale", client.name());
+  }
+}
+
 std::optional<Client> implied_by(std::string_view format) {
   if (comfyui_obstacle({}, format).empty()) return std::nullopt;
   return Client{.program = Program::kComfyUiNodes, .version = {}};

@@ -20,6 +20,9 @@ std::span<const Release> comfyui_formats();
 inline constexpr Version kFp8Tables{0, 21, 0}, kInt8Tables{0, 30, 0};
 /// Since when ComfyUI reads banks of experts.
 inline constexpr Version kBanks{0, 23, 0};
+/// Since when ComfyUI reads `pre_quant_scale`: linear layers of nvfp4 alone, no tables and no banks of
+/// experts.
+inline constexpr Version kInputFactors{0, 31, 0};
 /// The newest release that this was written from: 0.33 was run, 0.34 was read.
 inline constexpr Version kNewestComfyUi{0, 34, 0};
 /// The first release that reads `.comfy_quant`; those before read the legacy scaled_fp8 alone.

@@ -35,6 +35,7 @@ std::string marker_json(const Codec& codec, int64_t block_size, MarkerOptions op
   if (codec.has_blocks()) json += fmt::format(", \"group_size\": {}", block_size);
   if (codec.group > 0 && codec.pad == 0) json += fmt::format(", \"group_size\": {}", codec.group);
   if (options.rotation_group > 0) json += fmt::format(", \"convrot_groupsize\": {}", options.rotation_group);
+  if (options.linear_dtype == LinearDtype::kInt8) json += ", \"linear_dtype\": \"int8\"";
   if (codec.pad > 0)
     json += fmt::format(", \"orig_shape\": [{}, {}]", options.out_features, options.in_features);
   return json + "}";

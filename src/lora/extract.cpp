@@ -47,22 +47,29 @@ std::string bytes_of(const at::Tensor& tensor) {
 double frobenius(const at::Tensor& tensor) { return tensor.square().sum(at::kDouble).sqrt().item<double>(); }
 
 /// The two factors of the error of one layer, and what they leave of it.
+///
+/// input_factors  undefined, or what a loader multiplies the layer's input by: what comes of it meets the
+///                sum of codes and adapter
 Extracted add_layer(rewrite::Output& output, const std::string& name, const at::Tensor& weight,
-                    const at::Tensor& decoded, const ExtractOptions& options) {
+                    const at::Tensor& decoded, const at::Tensor& input_factors,
+                    const ExtractOptions& options) {
   const at::Tensor error = weight - decoded;
   const int64_t rank = std::min({options.rank, error.size(0), error.size(1)});
   at::Generator generator = at::detail::createCPUGenerator(kSeed);
   const linalg::LowRank factors = linalg::randomized_svd(error, rank, generator);
   const at::Tensor up = (factors.u * factors.s).to(scalar_type(options.dtype)),
-                   down = factors.v.t().to(scalar_type(options.dtype));
+                   down = (input_factors.defined() ? factors.v.t() / input_factors : factors.v.t())
+                              .to(scalar_type(options.dtype));
   const std::string stem = adapter_name(name);
   output.put(stem + ".lora_up.weight", options.dtype, up.sizes().vec(), bytes_of(up));
   output.put(stem + ".lora_down.weight", options.dtype, down.sizes().vec(), bytes_of(down));
+  const at::Tensor added = up.to(at::kFloat).mm(down.to(at::kFloat)),
+                   effective = input_factors.defined() ? added * input_factors : added;
   const double whole = std::max(frobenius(weight), 1e-300);
   return {.layer = name,
           .rank = rank,
           .error_before = frobenius(error) / whole,
-          .error_after = frobenius(error - up.to(at::kFloat).mm(down.to(at::kFloat))) / whole};
+          .error_after = frobenius(error - effective) / whole};
 }
 
 }  // namespace
@@ -105,7 +112,8 @@ std::vector<Extracted> extract(const QuantizedFile& original, const QuantizedFil
            printable(layer.weight->name()), shape_text(shape));
     }
     const at::Tensor weight = quantized::load(original, *entry).to(at::kFloat);
-    done.push_back(add_layer(output, layer.name, weight, quantized::decode(quantized, layer), options));
+    done.push_back(add_layer(output, layer.name, weight, quantized::decode(quantized, layer),
+                             quantized::input_factors(layer), options));
     entry->file->release(*entry->info);
     layer.weight->file->release(*layer.weight->info);
   }

@@ -117,8 +117,14 @@ std::optional<transform::Smoothing> make_smoothing(const model::Checkpoint& chec
   if (!options.smoothquant_alpha) return std::nullopt;
   const auto quantized = [&](std::string_view layer) { return plan.quantizes(layer); };
   TORCH_INTERNAL_ASSERT(options.recording);
+  transform::StoredFactors stored;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (!tensor.scales_input) continue;
+    const std::string layer(tensor.source->layer());
+    stored.emplace(layer, options.input_factors.at(layer));
+  }
   return std::make_optional<transform::Smoothing>(checkpoint, *options.recording, *options.smoothquant_alpha,
-                                                  quantized, options.device);
+                                                  quantized, options.device, stored);
 }
 
 /// One pass over a plan.
@@ -331,11 +337,17 @@ class Run {
     record_.optimized = std::move(outcome->optimized);
     judge(tensor, weight, encoded);
     std::vector<at::Tensor> stored = packed(tensor, encoded);
+    if (tensor.scales_input) stored.push_back(input_factors(tensor));
     if (tensor.copies_scale) stored.push_back(encoded.front().scales.to(at::kFloat).clone());
     for (at::Tensor& part : stored) part = part.cpu();
     record_.seconds = seconds_since(start);
     store(tensor, std::move(stored));
     return true;
+  }
+
+  /// What loaders multiply the layer's input by, [in_features] as stored.
+  const at::Tensor& input_factors(const TensorPlan& tensor) const {
+    return options_.input_factors.find(tensor.source->layer())->second;
   }
 
   /// Error and histograms of what is stored, and what its bias has to make up for.
@@ -345,18 +357,24 @@ class Run {
     const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
     if (!options_.measure_quality && !mean.defined()) return;
     const std::vector<at::Tensor> matrices = matrices_of(weight);
+    // Factors of the input belong to the weight that the layer stands for.
+    const at::Tensor factors =
+        tensor.scales_input ? input_factors(tensor).to(weight.device()).to(at::kFloat) : at::Tensor();
+    const auto of_layer = [&](const at::Tensor& codes) {
+      return factors.defined() ? codes * factors : codes;
+    };
     metrics::WeightErrorSum error;
     std::vector<at::Tensor> counted;
     for (size_t i = 0; i < matrices.size(); ++i) {
       const at::Tensor decoded = format::decode(encoded[i]);
-      if (options_.measure_quality) error.add(matrices[i], decoded);
-      if (options_.measure_quality && options_.count_values) counted.push_back(decoded);
+      if (options_.measure_quality) error.add(of_layer(matrices[i]), of_layer(decoded));
+      if (options_.measure_quality && options_.count_values) counted.push_back(of_layer(decoded));
       if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(matrices[i], decoded, mean);
     }
     if (options_.measure_quality) record_.error = error.error();
     if (counted.empty()) return;
     const at::Tensor decoded = counted.size() > 1 ? at::stack(counted) : counted.front().view(weight.sizes());
-    record_.histograms = metrics::weight_histograms(weight, decoded);
+    record_.histograms = metrics::weight_histograms(of_layer(weight), decoded);
   }
 
   static std::vector<at::Tensor> packed(const TensorPlan& tensor,

@@ -25,7 +25,7 @@ constexpr size_t kMaxFileBytes = 64 << 20;  // far above any list of layers: wha
 
 /// Known from other programs' files or from later versions, but not built.
 constexpr std::array<std::string_view, 1> kUnbuiltKeys = {"output_dtype"};
-constexpr std::array<std::string_view, 10> kKeys = {"format",
+constexpr std::array<std::string_view, 11> kKeys = {"format",
                                                     "block_size",
                                                     "scaling_mode",
                                                     "simple",
@@ -34,6 +34,7 @@ constexpr std::array<std::string_view, 10> kKeys = {"format",
                                                     "full_precision_matrix_mult",
                                                     "convrot",
                                                     "convrot_groupsize",
+                                                    "linear_dtype",
                                                     "skip"};
 
 template <typename... Args>
@@ -181,6 +182,16 @@ int64_t read_rotation(std::string_view entry, const json& settings, const format
   return group.value_or(kUsualRotation);
 }
 
+format::LinearDtype read_linear_dtype(std::string_view entry, const json& settings,
+                                      const format::Codec* codec) {
+  const std::string word = text(entry, settings, "linear_dtype");
+  if (word.empty()) return format::LinearDtype::kInt4;
+  if (word != "int4" && word != "int8")
+    refuse(entry, "'linear_dtype' must be int4 or int8, not {}", printable(word));
+  if (!codec || !takes_linear_dtype(*codec)) refuse(entry, "'linear_dtype' goes with convrot_w4a4 alone");
+  return word == "int8" ? format::LinearDtype::kInt8 : format::LinearDtype::kInt4;
+}
+
 LayerRule read_rule(const std::string& entry, const json& settings, int64_t standard_block_size,
                     std::vector<std::string>& notes) {
   if (!settings.is_object()) refuse(entry, "must be an object of settings, not {}", settings.type_name());
@@ -195,6 +206,7 @@ LayerRule read_rule(const std::string& entry, const json& settings, int64_t stan
   const auto optimizer = read_optimizer(entry, settings);
   const auto num_iter = whole_number(entry, settings, "num_iter", 0);
   const int64_t rotation = read_rotation(entry, settings, codec);
+  const format::LinearDtype linear_dtype = read_linear_dtype(entry, settings, codec);
   const bool full_precision = flag(entry, settings, "full_precision_matrix_mult");
 
   LayerRule rule;
@@ -205,7 +217,8 @@ LayerRule read_rule(const std::string& entry, const json& settings, int64_t stan
                        .rotation_group = rotation,
                        .dynamic_rotation = false,
                        .optimizer = optimizer,
-                       .num_iter = num_iter};
+                       .num_iter = num_iter,
+                       .linear_dtype = linear_dtype};
   const auto note = [&](std::string_view key, std::string_view why) {
     notes.push_back(fmt::format("--layer-config entry '{}': {} has no effect: {} {}", printable(entry), key,
                                 rule.target->label(), why));

@@ -91,7 +91,8 @@ std::string marker_of(const TensorPlan& tensor, const Options& options) {
       .full_precision_matrix_mult = full_precision_products(tensor, options),
       .rotation_group = target.rotation_group,
       .out_features = shape.out_features,
-      .in_features = shape.in_features};
+      .in_features = shape.in_features,
+      .linear_dtype = target.linear_dtype};
   return shape.experts > 0 ? format::bank_marker_json(*target.codec, target.block_size, shape.experts, marker)
                            : format::marker_json(*target.codec, target.block_size, marker);
 }

@@ -45,6 +45,9 @@ std::vector<safetensors::TensorInfo> outputs_of(const TensorPlan& plan, format::
     outputs.push_back(output(format::side_name(layer, stored.role, layout),
                              model::container_dtype(stored.dtype), stored.shape));
   }
+  if (plan.scales_input)
+    outputs.push_back(output(format::side_name(layer, "pre_quant_scale", layout), safetensors::Dtype::kBF16,
+                             {source.shape[1]}));
   if (plan.copies_scale)
     outputs.push_back(output(format::side_name(layer, "input_scale", layout), safetensors::Dtype::kF32, {}));
   return outputs;
@@ -228,6 +231,7 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
     tensor.copies_scale = options.copy_weight_scales && multiplies(tensor) &&
                           plan.layout == format::Layout::kLegacy &&
                           !options.input_scales.of(tensor.source->layer(), *tensor.target.codec);
+    tensor.scales_input = multiplies(tensor) && options.input_factors.contains(tensor.source->layer());
     tensor.outputs = outputs_of(tensor, plan.layout);
   }
   add_markers(plan, options);

@@ -309,6 +309,7 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
       plan.target.codec = row_codec(*plan.target.codec);
       plan.target.block_size = 0;
       plan.target.rotation_group = 0;
+      plan.target.linear_dtype = format::LinearDtype::kInt4;
       break;
   }
   plan.shape_fallback = true;

@@ -34,8 +34,8 @@ bool has_four_bits(const format::Codec& codec) { return codec.grid().code() >= l
 std::string Target::label() const {
   if (!codec) return "float16";
   if (rotation_group > 0)
-    return fmt::format("{} ({}, convrot {})", codec->format, granularity_name(codec->granularity),
-                       rotation_group);
+    return fmt::format("{} ({}, convrot {}{})", codec->format, granularity_name(codec->granularity),
+                       rotation_group, linear_dtype == format::LinearDtype::kInt8 ? ", linear int8" : "");
   return block_size > 0
              ? fmt::format("{} ({} {})", codec->format, granularity_name(codec->granularity), block_size)
              : codec->label();
@@ -94,6 +94,8 @@ bool is_rotation_group(int64_t group) {
 }
 
 bool takes_rotation(const format::Codec& codec) { return codec.rotation != format::Rotation::kNever; }
+
+bool takes_linear_dtype(const format::Codec& codec) { return codec.format == "convrot_w4a4"; }
 
 int64_t rotation_group_for(const Target& target, int64_t in_features) {
   const bool always = target.codec && target.codec->rotation == format::Rotation::kAlways;

@@ -20,6 +20,7 @@ ordered_json settings_of(const Target& target) {
     settings["convrot"] = true;
     settings["convrot_groupsize"] = target.rotation_group;
   }
+  if (target.linear_dtype == format::LinearDtype::kInt8) settings["linear_dtype"] = "int8";
   return settings;
 }
 

@@ -7,6 +7,7 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/quantized/decode.h"
 #include "variants.h"
 
 namespace ctq::quantized {
@@ -40,16 +41,20 @@ at::Tensor decode_matrix(const Layer& layer, const format::Codec& codec, int64_t
   return format::decode(format::unpack(codec, 0, layer.rotation_group(), tensors, out_features, in_features));
 }
 
-/// nvfp4 may multiply the layer's input by a factor per column, which belongs to the weight.
 at::Tensor with_input_factors(const Layer& layer, const at::Tensor& weight) {
-  const auto* factors = layer.format == "nvfp4" ? layer.side("pre_quant_scale") : nullptr;
-  if (!factors) return weight;
-  if (factors->info->numel() != weight.size(-1))
-    fail(ErrorCode::kBadInput, "pre_quant_scale has shape {}", shape_text(factors->info->shape));
-  return weight * model::load(*factors).to(at::kFloat).reshape({-1});
+  const at::Tensor factors = input_factors(layer);
+  return factors.defined() ? weight * factors : weight;
 }
 
 }  // namespace
+
+at::Tensor input_factors(const Layer& layer) {
+  const auto* factors = layer.format == "nvfp4" ? layer.side("pre_quant_scale") : nullptr;
+  if (!factors || (layer.dialect != Dialect::kMarker && layer.dialect != Dialect::kHeader)) return {};
+  if (factors->info->numel() != layer.shape().back())
+    fail(ErrorCode::kBadInput, "pre_quant_scale has shape {}", shape_text(factors->info->shape));
+  return model::load(*factors).to(at::kFloat).reshape({-1});
+}
 
 bool is_byte_format(std::string_view format) {
   return format.starts_with("float8_") || format == "int8_tensorwise" || format == "int8_axiswise" ||

@@ -78,6 +78,7 @@ std::string flags_text(const Layer& layer) {
   if (layer.is_quip()) text += ", transformed by QuIP";
   const auto group = layer.marker.integer("group_size", 0);
   if (group && *group > 0) text += fmt::format(", groups of {}", *group);
+  if (layer.marker.word("linear_dtype", "") == "int8") text += ", linear int8";
   if (layer.marker.flag("full_precision_matrix_mult")) text += ", full precision";
   if (!layer.marker_fault.empty()) text += ", " + printable(layer.marker_fault);
   if (!layer.fault.empty()) text += ", not decoded: " + layer.fault;

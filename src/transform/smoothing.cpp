@@ -29,7 +29,7 @@ at::Tensor weight_max(const model::Checkpoint& checkpoint, const Fold& fold, at:
   for (const std::string& reader : fold.readers) {
     const Entry& entry = weight_of(checkpoint, reader);
     const at::Tensor weight = model::load(entry).to(device);
-    const at::Tensor columns = at::maximum(weight.amax(0), -weight.amin(0)).to(at::kFloat);
+    const at::Tensor columns = column_max(weight);
     most = most.defined() ? at::maximum(most, columns) : columns;
     entry.file->release(*entry.info);
   }
@@ -42,7 +42,8 @@ at::Tensor power_of_two(const at::Tensor& factors) { return at::exp2(at::log2(fa
 at::Tensor exact_for(const FoldedRows& maker, const at::Tensor& factors) {
   const at::Tensor stored = model::load(*maker.entry).narrow(0, maker.first, maker.rows);
   const at::Tensor before = stored.to(at::kDouble) + maker.offset;
-  const at::Tensor rounded = (before / factors.to(at::kDouble) - maker.offset).to(model::scalar_type(*maker.entry->info));
+  const at::Tensor rounded =
+      (before / factors.to(at::kDouble) - maker.offset).to(model::scalar_type(*maker.entry->info));
   const at::Tensor exact = (before / (rounded.to(at::kDouble) + maker.offset)).to(at::kFloat);
   const at::Tensor usable = exact.isfinite().logical_and(exact > 0);
   return at::where(usable, exact, at::ones_like(exact));
@@ -62,6 +63,18 @@ at::Tensor smoothing_factors(const at::Tensor& input_max, const at::Tensor& weig
   return at::where(usable, factors, at::ones_like(factors)).to(at::kFloat);
 }
 
+at::Tensor stored_factors(const at::Tensor& input_max, const at::Tensor& weight_max, double alpha) {
+  constexpr double kMost = 1 << 14;
+  const at::Tensor logs = smoothing_factors(input_max, weight_max, alpha).to(at::kDouble).log();
+  const at::Tensor used = (input_max > 0).logical_and(weight_max > 0).to(at::kDouble);
+  const at::Tensor mean = (logs * used).sum() / used.sum().clamp_min(1);
+  return ((mean - logs) * used).exp().clamp(1 / kMost, kMost).to(at::kBFloat16);
+}
+
+at::Tensor column_max(const at::Tensor& weight) {
+  return at::maximum(weight.amax(0), -weight.amin(0)).to(at::kFloat);
+}
+
 std::vector<Fold> Smoothing::candidates(const model::Checkpoint& checkpoint,
                                         const calibrate::Recording& recording,
                                         const std::function<bool(std::string_view)>& quantized) {
@@ -73,7 +86,8 @@ std::vector<Fold> Smoothing::candidates(const model::Checkpoint& checkpoint,
 }
 
 Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::Recording& recording, double alpha,
-                     const std::function<bool(std::string_view)>& quantized, at::Device device) {
+                     const std::function<bool(std::string_view)>& quantized, at::Device device,
+                     const StoredFactors& stored) {
   for (const Fold& fold : candidates(checkpoint, recording, quantized)) {
     throw_if_cancelled();
     const auto input = recording.load(fold.readers.front(), device, /*with_second=*/false);
@@ -86,6 +100,12 @@ Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::Recor
     if (kept) factors = power_of_two(factors);
     if (fold.into == Fold::Into::kNorm) factors = exact_for(maker, factors);
     smooth(checkpoint, fold, factors);
+    ++inputs_;
+  }
+  for (const auto& [layer, factors] : stored) {
+    const at::Tensor divisors = factors.cpu().to(at::kFloat).reciprocal();
+    edits_[weight_of(checkpoint, layer).info].columns = divisors;
+    factors_[layer] = divisors;
     ++inputs_;
   }
 }
@@ -122,7 +142,8 @@ at::Tensor Smoothing::factors(std::string_view layer) const {
   return found == factors_.end() ? at::Tensor() : found->second;
 }
 
-std::string summary(const std::vector<Fold>& folds, const std::vector<std::string>& quantized) {
+std::string summary(const std::vector<Fold>& folds, const std::vector<std::string>& quantized,
+                    const StoredFactors& stored) {
   std::map<Fold::Into, size_t> counts;
   std::set<std::string> smoothed;
   for (const Fold& fold : folds) {
@@ -136,11 +157,19 @@ std::string summary(const std::vector<Fold>& folds, const std::vector<std::strin
                                  : into == Fold::Into::kValues ? "of attention values"
                                                                : "of gated MLPs"));
   }
-  const auto left =
-      std::ranges::count_if(quantized, [&](const auto& layer) { return !smoothed.contains(layer); });
-  return fmt::format(
-      "SmoothQuant: {} inputs are divided by what makes them ({}){}", folds.size(), fmt::join(shares, ", "),
-      left == 0 ? "" : fmt::format("; {} quantized layers read inputs that nothing can divide", left));
+  const auto left = std::ranges::count_if(
+      quantized, [&](const auto& layer) { return !smoothed.contains(layer) && !stored.contains(layer); });
+  std::vector<std::string> parts;
+  if (!folds.empty() || stored.empty())
+    parts.push_back(
+        fmt::format("{} inputs are divided by what makes them ({})", folds.size(), fmt::join(shares, ", ")));
+  if (!stored.empty())
+    parts.push_back(fmt::format("layers with factors of their own (pre_quant_scale): {}", stored.size()));
+  if (left > 0)
+    parts.push_back(stored.empty()
+                        ? fmt::format("{} quantized layers read inputs that nothing can divide", left)
+                        : fmt::format("layers that are not smoothed: {}", left));
+  return fmt::format("SmoothQuant: {}", fmt::join(parts, "; "));
 }
 
 }  // namespace ctq::transform

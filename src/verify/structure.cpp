@@ -179,6 +179,7 @@ class LayerCheck {
     const bool quip = layer_.is_quip();
     if (quip && stock() && !client::implied_by(rule.format))
       refuse("transformed by QuIP under the stock name {}: ComfyUI does not undo it", rule.format);
+    check_input_factors(rule);
     if (is_bank()) {
       check_experts();
     } else if (shape_.size() != 2) {
@@ -358,6 +359,14 @@ class LayerCheck {
     const Entry* scale = layer_.scale();
     if (scale && scale->info->numel() == 1 && dims.n > 1)
       remark("rotated with one scale for the whole weight");
+  }
+
+  /// Where they are not read, the weight is another one.
+  void check_input_factors(const FormatRule& rule) {
+    if (!layer_.side("pre_quant_scale")) return;
+    const std::string why = client::input_factor_obstacle(loader_.client(), rule.format);
+    if (!why.empty()) return refuse("{}: its input would not be multiplied", why);
+    if (shape_.size() == 3) refuse("pre_quant_scale is not read for banks of experts");
   }
 
   void check_leftovers(const FormatRule& rule) {

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <catch2/catch.hpp>
 
 #include "ctq/format/codec.h"
@@ -59,6 +60,21 @@ TEST_CASE("clients: formats by version", "[client]") {
   CHECK(knows("any", "something"));
   CHECK_FALSE(implied_by("nvfp4"));
   CHECK(implied_by("int8_axiswise")->program == Program::kComfyUiNodes);
+}
+
+TEST_CASE("clients: factors of a layer's input are read for NVFP4, since ComfyUI 0.31", "[client]") {
+  const auto obstacle = [](std::string_view client, std::string_view format = "nvfp4") {
+    return input_factor_obstacle(parse_client(client), format);
+  };
+  for (const char* client : {"comfyui", "comfyui@0.31", "custom", "any"}) CHECK(obstacle(client).empty());
+  CHECK(obstacle("comfyui@0.30") ==
+        "ComfyUI 0.30 does not read pre_quant_scale, which 0.31 was the first to read");
+  CHECK_FALSE(obstacle("custom@0.30.9").empty());
+  CHECK(obstacle("sd.cpp") == "stable-diffusion.cpp does not read pre_quant_scale");
+  CHECK_FALSE(obstacle("forge").empty());
+  for (const char* format : {"mxfp8", "convrot_w4a4", "float8_e4m3fn"})
+    CHECK(obstacle("any", format) ==
+          fmt::format("pre_quant_scale is read for nvfp4 alone, not for {}", format));
 }
 
 TEST_CASE("clients: the registry of formats says the same of ComfyUI", "[client]") {

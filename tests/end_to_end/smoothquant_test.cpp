@@ -1,11 +1,17 @@
 // Conversions with --smoothquant.
+#include <filesystem>
+#include <map>
 #include <string>
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
+#include "ctq/format/codec.h"
 #include "ctq/model/checkpoint.h"
+#include "ctq/quantized/decode.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 
@@ -147,11 +153,253 @@ TEST_CASE("smoothquant: what it cannot do is refused before anything is written"
   };
   const std::string& data = files.recording;
   refused(2, "needs the largest inputs that were recorded", {"--int8", "--smoothquant"});
-  refused(2, "helps where inputs are quantized to INT8",
+  refused(2, "helps where inputs are quantized to INT8 or NVFP4",
           {"--fp8", "--smoothquant", "--calibration-data", data});
   refused(2, "changes the inputs that --static_activations",
           {"--int8", "--smoothquant", "--calibration-data", data, "--static-activations"});
   refused(2, "at most 1", {"--int8", "--smoothquant", "--smoothquant-alpha", "1.5"});
   refused(1, "nothing in this model is known",
           {"--int8", "--smoothquant", "--calibration-data", data, "--exclude-layers", "[qkv]_proj"});
+}
+
+namespace {
+
+/// Layers behind nothing that could divide. Of the first some channels stand out in the input, of the second
+/// none do, of the third nothing is recorded but what is largest.
+struct Unfoldable {
+  TempDir dir;
+  std::string model = dir / "m.safetensors", recording = dir / "cal.safetensors",
+              output = dir / "o.safetensors";
+  std::map<std::string, at::Tensor> rows;
+
+  Unfoldable() {
+    at::manual_seed(7);
+    std::vector<TestTensor> tensors, recorded;
+    for (const std::string layer : {"blocks.0.a", "blocks.0.b", "blocks.0.c"}) {
+      tensors.push_back(bf16_weight(layer + ".weight", 96, kWidth));
+      at::Tensor x = at::randn({700, kWidth});
+      if (layer != "blocks.0.b") x.narrow(1, 8, 3).mul_(40);
+      rows[layer] = x = x.to(at::kBFloat16);
+      if (layer != "blocks.0.c") {
+        recorded.push_back(stored(layer + ".rows", x));
+      } else {
+        recorded.push_back(stored(layer + ".channel_max", x.abs().amax(0).to(at::kFloat)));
+      }
+    }
+    make_checkpoint(model, tensors);
+    make_checkpoint(recording, recorded);
+  }
+  static TestTensor stored(std::string name, const at::Tensor& value) {
+    const at::Tensor whole = value.contiguous();
+    return tensor(std::move(name), ctq::model::container_dtype(value.scalar_type()), value.sizes().vec(),
+                  {static_cast<const char*>(whole.const_data_ptr()), whole.nbytes()});
+  }
+  std::vector<std::string> args(const std::vector<std::string>& more) const {
+    std::vector<std::string> args = {
+        "-i", model, "-o", output, "--nvfp4", "--comfy_quant", "--calibration-data", recording};
+    args.insert(args.end(), more.begin(), more.end());
+    return args;
+  }
+  /// As a loader computes a layer whose input it quantizes, against the original; 0: the input stays.
+  double error(const std::string& layer, bool quantized) const {
+    const auto file = ctq::model::Checkpoint::open(output), before = ctq::model::Checkpoint::open(model);
+    const auto found = ctq::quantized::find_layers(file);
+    const auto weight = ctq::model::load(*before.find(layer + ".weight")).to(at::kFloat);
+    const auto* factors = file.find(layer + ".pre_quant_scale");
+    const at::Tensor p = factors ? ctq::model::load(*factors).to(at::kFloat) : at::ones({kWidth});
+    const auto of = std::ranges::find(found.layers, layer, &ctq::quantized::Layer::name);
+    const at::Tensor codes = ctq::quantized::decode(found, *of) / p;
+    const at::Tensor x = rows.at(layer).to(at::kFloat), wanted = x.mm(weight.t());
+    at::Tensor input = x * p;
+    if (quantized)
+      input = ctq::format::decode(*ctq::format::encode_nearest(
+          *ctq::format::find_codec("nvfp4", ctq::format::Granularity::kGroup), input, 0));
+    return ((input.mm(codes.t()) - wanted).norm() / wanted.norm()).item<double>();
+  }
+};
+
+bool says(const Outcome& run, const std::string& words) {
+  return (run.out + run.err).find(words) != std::string::npos;
+}
+
+}  // namespace
+
+TEST_CASE("smoothquant: NVFP4 layers that nothing can divide for get factors of their own where these help",
+          "[end_to_end]") {
+  const Unfoldable files;
+  const std::string optimizer = GENERATE("rtn", "gptq");
+  const std::vector<std::string> more = {"--optimizer", optimizer};
+  run_expecting(files.args(more), 0);
+  const double quantized = files.error("blocks.0.a", true), plain = files.error("blocks.0.a", false);
+  std::vector<std::string> smooth = more;
+  smooth.insert(smooth.end(), {"--smoothquant", "--report-quality", "--quality-json", files.dir / "q.json"});
+  const Outcome run = run_expecting(files.args(smooth), 0);
+  INFO(run.out);
+  CHECK(says(run, "factors of their own (pre_quant_scale) bring 1 of 2 nvfp4 layers closer; ComfyUI 0.31"));
+  CHECK(says(run, "nvfp4 layers without recorded rows to measure on, which get no pre_quant_scale: 1"));
+  CHECK(says(run, "layers with factors of their own (pre_quant_scale): 1; layers that are not smoothed: 2"));
+  const auto file = ctq::model::Checkpoint::open(files.output);
+  REQUIRE(file.find("blocks.0.a.pre_quant_scale"));
+  CHECK_FALSE(file.find("blocks.0.b.pre_quant_scale"));
+  CHECK_FALSE(file.find("blocks.0.c.pre_quant_scale"));
+  CHECK(files.error("blocks.0.a", true) < 0.95 * quantized);
+  CHECK(files.error("blocks.0.a", false) < plain);
+
+  run_expecting({"verify", files.output, "--original", files.model}, 0);
+  const Outcome old = run_binary({"verify", files.output, "--client", "comfyui@0.30"});
+  CHECK(old.code == 4);
+  CHECK(says(old, "ComfyUI 0.30 does not read pre_quant_scale"));
+  const std::string plain_file = files.dir / "plain.safetensors";
+  run_expecting({"dequantize", files.output, "-o", plain_file, "--dtype", "f32"}, 0);
+  const auto decoded = ctq::model::Checkpoint::open(plain_file),
+             before = ctq::model::Checkpoint::open(files.model);
+  CHECK_FALSE(decoded.find("blocks.0.a.pre_quant_scale"));
+  const at::Tensor w = ctq::model::load(*before.find("blocks.0.a.weight")).to(at::kFloat);
+  CHECK(((ctq::model::load(*decoded.find("blocks.0.a.weight")) - w).norm() / w.norm()).item<double>() < 0.2);
+  run_expecting(
+      {"-i", files.output, "-o", files.dir / "again.safetensors", "--requantize", "--fp8", "--comfy_quant"},
+      0);
+  CHECK_FALSE(
+      ctq::model::Checkpoint::open(files.dir / "again.safetensors").find("blocks.0.a.pre_quant_scale"));
+}
+
+TEST_CASE("smoothquant: the report's figures of a layer with factors are those of compare", "[end_to_end]") {
+  const Unfoldable files;
+  const Outcome run = run_expecting(
+      files.args({"--smoothquant", "--simple", "--report-quality", "--quality-json", files.dir / "q.json"}),
+      0);
+  const std::string compared = files.dir / "compared.json";
+  run_expecting({"compare", files.model, files.output, "--output-report", compared}, 0);
+  const auto report = nlohmann::json::parse(read_file(files.dir / "q.json")),
+             comparison = nlohmann::json::parse(read_file(compared)).at("files").at(0);
+  INFO(report.dump(1) << comparison.dump(1));
+  const auto rel = [](const nlohmann::json& layers) {
+    for (const auto& layer : layers)
+      if (layer.at("name") == "blocks.0.a.weight" || layer.at("name") == "blocks.0.a")
+        return layer.at("weight_rel").get<double>();
+    return -1.0;
+  };
+  CHECK(rel(report.at("layers")) > 0.05);
+  CHECK(rel(report.at("layers")) == Approx(rel(comparison.at("layers"))).epsilon(1e-4));
+}
+
+TEST_CASE(
+    "smoothquant: what a dry run announces is what is written; a client that does not read factors gets none",
+    "[end_to_end]") {
+  const Unfoldable files;
+  const std::vector<std::string> smooth = {"--smoothquant", "--simple"};
+  std::vector<std::string> dry = smooth;
+  dry.insert(dry.end(), {"--dry-run", "--json"});
+  const Outcome announced = run_expecting(files.args(dry), 0);
+  CHECK_FALSE(std::filesystem::exists(files.output));
+  run_expecting(files.args(smooth), 0);
+  const auto plan = nlohmann::json::parse(announced.out);
+  INFO(plan.dump(1));
+  CHECK(plan.at("totals").at("bytes_out") == std::filesystem::file_size(files.output));
+  const std::string bytes = read_file(files.output);
+  run_expecting(files.args({"--smoothquant", "--simple", "--threads", "1"}), 0);
+  CHECK(read_file(files.output) == bytes);
+
+  run_expecting(files.args({"--simple"}), 0);
+  const std::string without = read_file(files.output);
+  const Outcome old = run_binary(files.args({"--smoothquant", "--simple", "--client", "comfyui@0.30"}));
+  CHECK(old.code == 1);
+  CHECK(says(old,
+             "ComfyUI 0.30 does not read pre_quant_scale, which 0.31 was the first to read; nvfp4 layers "
+             "that stay as they are: 3"));
+  CHECK(read_file(files.output) == without);
+  const Outcome lora = run_binary(files.args({"--smoothquant", "--simple", "--extract-lora"}));
+  CHECK(lora.code == 2);
+  CHECK(says(lora, "does not go with --smoothquant"));
+}
+
+TEST_CASE("smoothquant: a run that was interrupted goes on with the same factors", "[end_to_end][slow]") {
+  TempDir in, out;
+  const std::string model = in / "m.safetensors", recording = in / "cal.safetensors",
+                    output = out / "o.safetensors";
+  at::manual_seed(9);
+  std::vector<TestTensor> tensors, recorded;
+  for (int i = 0; i < 30; ++i) {
+    const std::string layer = fmt::format("blocks.{}.a", i);
+    tensors.push_back(bf16_weight(layer + ".weight", 256, 256));
+    at::Tensor x = at::randn({320, 256});
+    if (i % 2 == 0) x.narrow(1, 8, 3).mul_(40);
+    recorded.push_back(Unfoldable::stored(layer + ".rows", x.to(at::kBFloat16)));
+  }
+  make_checkpoint(model, tensors);
+  make_checkpoint(recording, recorded);
+  const std::vector<std::string> args = {"-i",
+                                         model,
+                                         "-o",
+                                         output,
+                                         "--nvfp4",
+                                         "--comfy_quant",
+                                         "--calibration-data",
+                                         recording,
+                                         "--optimizer",
+                                         "original",
+                                         "--num_iter",
+                                         "400",
+                                         "--threads",
+                                         "1",
+                                         "--smoothquant"};
+  // Without --foreground `timeout` signals the process and its group.
+  int code = 0;
+  for (const char* seconds : {"2", "4", "8", "16"}) {  // measuring comes first, and leaves nothing
+    code = run_binary(args, std::string("timeout --preserve-status -s INT ") + seconds).code;
+    if (code != 130 || !out.entries().empty()) break;
+  }
+  REQUIRE(code == 130);
+  const Outcome again = run_expecting(args, 0);
+  CHECK(says(again, "resuming: "));
+  CHECK(says(again, "bring 15 of 30 nvfp4 layers closer"));
+  const std::string bytes = read_file(output);
+  std::vector<std::string> afresh = args;
+  afresh.emplace_back("--no-resume");
+  run_expecting(afresh, 0);
+  CHECK(read_file(output) == bytes);
+}
+
+TEST_CASE("linear-dtype: the marker of convrot_w4a4 says it, and later passes keep it", "[end_to_end]") {
+  const Unfoldable files;
+  const std::string header = R"("convrot_groupsize": 64, "linear_dtype": "int8"})";
+  const auto convert = [&](const std::vector<std::string>& more) {
+    std::vector<std::string> args = {"-i", files.model, "-o", files.output, "--simple", "--comfy_quant"};
+    args.insert(args.end(), more.begin(), more.end());
+    return run_binary(args);
+  };
+  REQUIRE(convert({"--format", "convrot_w4a4"}).code == 0);
+  const std::string usual = read_file(files.output);
+  CHECK(usual.find("linear_dtype") == std::string::npos);
+  REQUIRE(convert({"--format", "convrot_w4a4", "--linear-dtype", "int4"}).code == 0);
+  CHECK(read_file(files.output) == usual);
+  const Outcome run = convert({"--recipe", "comfy-w4a4", "--linear-dtype", "int8"});
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  CHECK(says(run, "convrot_w4a4 (row, convrot 64, linear int8)"));
+  CHECK(read_file(files.output).find(header) != std::string::npos);
+  run_expecting({"verify", files.output, "--original", files.model}, 0);
+  CHECK(says(run_expecting({"inspect", files.output, "--layers"}, 0), "linear int8"));
+  const std::string edited = files.dir / "e.safetensors";
+  run_expecting({"edit", files.output, "-o", edited, "--add-keys", "'full_precision_matrix_mult': true"}, 0);
+  CHECK(read_file(edited).find(R"("linear_dtype": "int8")") != std::string::npos);
+
+  const std::string config = files.dir / "c.json";
+  ctq::safetensors::write_text_file(config,
+                                    R"({"blocks.0.a": {"format": "convrot_w4a4", "linear_dtype": "int8"}})");
+  REQUIRE(convert({"--format", "convrot_w4a4", "--layer-config", config}).code == 0);
+  const std::string mixed = read_file(files.output);
+  CHECK(mixed.find(header) != std::string::npos);
+  CHECK(mixed.find(header) == mixed.rfind(header));
+
+  std::filesystem::remove(files.output);
+  for (const std::vector<std::string>& target : std::vector<std::vector<std::string>>{
+           {"--nvfp4"}, {"--int8", "--scaling_mode", "row", "--convrot"}, {"--fp16"}}) {
+    std::vector<std::string> args = target;
+    args.insert(args.end(), {"--linear-dtype", "int8"});
+    const Outcome refused = convert(args);
+    CHECK(refused.code == 2);
+    CHECK(says(refused, "argument --linear-dtype: goes with --format convrot_w4a4 alone"));
+    CHECK_FALSE(std::filesystem::exists(files.output));
+  }
 }

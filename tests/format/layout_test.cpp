@@ -46,6 +46,9 @@ TEST_CASE("marker_json: rotated formats, and those with groups", "[format]") {
   CHECK(marker("asym_w4a8_int8", Granularity::kGroup, rotated) ==
         R"({"format": "asym_w4a8_int8", "group_size": 16, "convrot_groupsize": 256})");
   CHECK(marker("awq_w4a16", Granularity::kGroup) == R"({"format": "awq_w4a16", "group_size": 64})");
+  CHECK(marker("convrot_w4a4", Granularity::kRow,
+               {.rotation_group = 256, .linear_dtype = LinearDtype::kInt8}) ==
+        R"({"format": "convrot_w4a4", "convrot_groupsize": 256, "linear_dtype": "int8"})");
 }
 
 TEST_CASE("marker_json: full_precision_matrix_mult stands directly after the format", "[format]") {

@@ -3,8 +3,10 @@
 
 #include <cmath>
 
+#include <fmt/format.h>
 #include <catch2/catch.hpp>
 
+#include "ctq/format/codec.h"
 #include "ctq/linalg/svd.h"
 #include "ctq/quantized/decode.h"
 #include "ctq/safetensors/reader.h"
@@ -64,6 +66,35 @@ TEST_CASE("extract: the sum is as near as the SVD of the error promises", "[lora
   const at::Tensor left = error - model::load(*up).mm(model::load(*down));
   CHECK(left.square().sum(at::kDouble).sqrt().item<double>() / whole ==
         Approx(layers[0].error_after).margin(1e-6));
+}
+
+TEST_CASE("extract: an adapter is added behind the factors of the layer's input", "[lora]") {
+  const at::Generator generator = at::detail::createCPUGenerator(4);
+  const at::Tensor weight = at::randn({32, 64}, generator), factors = at::rand({64}, generator) * 4 + 0.25;
+  const format::Codec& codec = *format::find_codec("nvfp4", format::Granularity::kGroup);
+  const std::vector<at::Tensor> packed =
+      format::pack(format::encode_nearest(codec, weight / factors, 0).value());
+  const auto announced = format::stored_tensors(codec, 32, 64, 0);
+  const std::string layer = "blocks.0.attn.qkv";
+  std::vector<TestTensor> tensors{marker(layer, R"({"format": "nvfp4", "orig_shape": [32, 64]})"),
+                                  stored(layer + ".pre_quant_scale", factors)};
+  for (size_t i = 0; i < packed.size(); ++i)
+    tensors.push_back(stored(fmt::format("{}.{}", layer, announced[i].role), packed[i]));
+  const Opened original({stored(layer + ".weight", weight)}), quantized(tensors);
+  ExtractOptions options;
+  options.rank = 32;
+  const TempDir dir;
+  const auto layers = extract(original.file, quantized.file, options, dir / "lora.safetensors");
+  REQUIRE(layers.size() == 1);
+  CHECK(layers[0].error_before > 0.05);
+  CHECK(layers[0].error_after < 1e-5);
+  const model::Checkpoint adapter = model::Checkpoint::open(dir / "lora.safetensors");
+  const std::string stem = "diffusion_model." + layer;
+  const at::Tensor added = model::load(*adapter.find(stem + ".lora_up.weight"))
+                               .mm(model::load(*adapter.find(stem + ".lora_down.weight")));
+  const at::Tensor codes = quantized::decode(quantized.file, quantized.file.layers[0]) / factors;
+  const at::Tensor x = at::randn({5, 64}, generator);
+  CHECK(at::allclose((x * factors).mm((codes + added).t()), x.mm(weight.t()), 1e-4, 1e-3));
 }
 
 TEST_CASE("extract: the adapter's type, and files that do not belong together", "[lora]") {

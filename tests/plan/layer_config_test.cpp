@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 
@@ -237,6 +239,18 @@ TEST_CASE("layer config: rotated layers", "[plan]") {
   refuses(entry(R"("format": "int8_blockwise", "convrot": true)"), "'convrot' goes with int8_tensorwise");
   refuses(entry(R"("format": "int8_tensorwise", "scaling_mode": "tensor", "convrot": true)"),
           "'convrot' goes with int8_tensorwise and a scale per row");
+}
+
+TEST_CASE("layer config: what convrot_w4a4 multiplies in", "[plan]") {
+  const auto label = [](const std::string& settings) { return rule_of(settings).target->label(); };
+  CHECK(label(R"({"format": "convrot_w4a4", "linear_dtype": "int8"})") ==
+        "convrot_w4a4 (row, convrot 256, linear int8)");
+  CHECK(label(R"({"format": "convrot_w4a4", "linear_dtype": "int4"})") == "convrot_w4a4 (row, convrot 256)");
+  refuses(R"({"a": {"format": "convrot_w4a4", "linear_dtype": "fp8"}})", "must be int4 or int8, not fp8");
+  refuses(R"({"a": {"format": "convrot_w4a4", "linear_dtype": 8}})", "'linear_dtype' must be text");
+  for (const char* format : {"nvfp4", "int8_tensorwise", "fp16", "keep"})
+    refuses(fmt::format(R"({{"a": {{"format": "{}", "linear_dtype": "int8"}}}})", format),
+            "'linear_dtype' goes with convrot_w4a4 alone");
 }
 
 TEST_CASE("layer config: files that cannot be read", "[plan]") {

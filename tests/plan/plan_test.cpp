@@ -360,6 +360,26 @@ TEST_CASE("input scales: the largest input over the format's largest code, where
   }
 }
 
+TEST_CASE("plan: factors of a layer's input are the last of its tensors, BF16", "[plan]") {
+  const MadeCheckpoint made({bf16_weight("blocks.0.a.weight", 64, 32),
+                             bf16_weight("blocks.0.b.weight", 64, 32),
+                             bf16_weight("blocks.0.c.weight", 64, 32)});
+  Options options = options_for(target("nvfp4", Granularity::kGroup));
+  const Plan without = made.plan(options);
+  options.input_factors = {"blocks.0.a", "blocks.0.c"};
+  const Plan plan = made.plan(options, {{"blocks.0.c.weight", "1 NaN and 0 infinite values"}});
+  const TensorPlan& a = *plan.find("blocks.0.a.weight");
+  REQUIRE(a.scales_input);
+  CHECK(a.outputs.back().name == "blocks.0.a.pre_quant_scale");
+  CHECK(a.outputs.back().dtype == Dtype::kBF16);
+  CHECK(a.outputs.back().shape == std::vector<int64_t>{32});
+  CHECK(a.bytes_out() == without.find("blocks.0.a.weight")->bytes_out() + 64);
+  for (const char* name : {"blocks.0.b.weight", "blocks.0.c.weight"}) {
+    CHECK_FALSE(plan.find(name)->scales_input);
+    CHECK_FALSE(plan.find(name)->outputs.back().name.ends_with("pre_quant_scale"));
+  }
+}
+
 TEST_CASE("target: labels for people", "[plan]") {
   CHECK(target("nvfp4", Granularity::kGroup).label() == "nvfp4 (group)");
   CHECK(Target().label() == "float16");

@@ -132,6 +132,23 @@ TEST_CASE("template: tensor-wise INT8 is told from the row-wise one of the same 
   CHECK_FALSE(entry("row").contains("scaling_mode"));
 }
 
+TEST_CASE("template: what convrot_w4a4 multiplies in comes back", "[plan]") {
+  const TempDir dir;
+  const model::Checkpoint checkpoint = make_model(dir);
+  for (const auto type : {format::LinearDtype::kInt4, format::LinearDtype::kInt8}) {
+    Options options = options_for({codec_of_format("convrot_w4a4", ""), 0});
+    options.target.linear_dtype = type;
+    const Plan plan = make_plan(checkpoint, options, "o");
+    const std::string text = template_json(plan, options);
+    CHECK((text.find("\"linear_dtype\": \"int8\"") != std::string::npos) ==
+          (type == format::LinearDtype::kInt8));
+    Options again = options;
+    again.target.linear_dtype = format::LinearDtype::kInt4;
+    again.layer_config = LayerConfig::parse(text, {});
+    CHECK(decisions(make_plan(checkpoint, again, "o")) == decisions(plan));
+  }
+}
+
 TEST_CASE("anchored_pattern: matches its text and no other", "[plan]") {
   for (const std::string text : {"", "a.b", "a+b[0](x)|{2}^$?*\\d", "層.重み", "a#b c-d/e", "a\\Qb"}) {
     CAPTURE(text);

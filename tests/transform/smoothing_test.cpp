@@ -142,6 +142,40 @@ TEST_CASE("smoothing factors: the equation of the paper, 1 where a side is never
   CHECK(at::allclose(smoothing_factors(x, w, 0.0), at::tensor({1.0f, 1.0f, 4.0f, 1.0f, 1.0f})));
 }
 
+TEST_CASE("stored factors: their reciprocals are the equation's, about 1, in numbers that every loader has") {
+  const at::Tensor x = at::tensor({8.0f, 0.0f, 9.0f, 3.0f, 1e9f, 1e-9f}),
+                   w = at::tensor({0.5f, 2.0f, 0.25f, 0.7f, 1e-9f, 1e9f});
+  const at::Tensor factors = stored_factors(x, w, 0.5);
+  REQUIRE(factors.scalar_type() == at::kBFloat16);
+  CHECK(at::equal(factors.to(at::kHalf).to(at::kFloat), factors.to(at::kFloat)));
+  const at::Tensor some = stored_factors(x.narrow(0, 0, 4), w.narrow(0, 0, 4), 0.5).to(at::kFloat);
+  CHECK(some[1].item<float>() == 1);  // of a channel that is never used
+  const at::Tensor products = some * smoothing_factors(x.narrow(0, 0, 4), w.narrow(0, 0, 4), 0.5);
+  for (const int64_t i : {2, 3})
+    CHECK(products[i].item<float>() == Approx(products[0].item<float>()).epsilon(0.01));
+  CHECK((some[0] * some[2] * some[3]).item<float>() == Approx(1).epsilon(0.02));
+  const at::Tensor none = at::zeros({4});
+  CHECK(at::equal(stored_factors(none, none, 0.5).to(at::kFloat), at::ones({4})));
+}
+
+TEST_CASE("smoothing: a layer with factors of its own is divided by them, and its input multiplied") {
+  const StructureCheckpoint made = clip();
+  const model::Checkpoint& checkpoint = made.open();
+  const std::string fc2 = "text_model.encoder.layers.0.mlp.fc2";
+  const Recorded recorded(checkpoint, {fc2});
+  const at::Tensor factors = at::linspace(0.25, 2, 12).to(at::kBFloat16);
+  const Smoothing smoothing(checkpoint, *recorded, 0.5, kAll, at::kCPU, {{fc2, factors}});
+  CHECK(smoothing.inputs() == 1);
+  const auto& weight = *checkpoint.find(fc2 + ".weight");
+  const at::Tensor values = model::load(weight).to(at::kFloat);
+  CHECK(at::allclose(smoothing.apply(weight, values) * factors.to(at::kFloat), values, 1e-6, 0));
+  CHECK(at::allclose(smoothing.factors(fc2) * factors.to(at::kFloat), at::ones({12})));
+  CHECK_FALSE(smoothing.changes(*checkpoint.find("text_model.encoder.layers.0.mlp.fc1.weight")));
+  CHECK(
+      summary({}, {fc2, "a", "b"}, {{fc2, factors}}) ==
+      "SmoothQuant: layers with factors of their own (pre_quant_scale): 1; layers that are not smoothed: 2");
+}
+
 TEST_CASE("smoothing: a smoothed block computes what it did") {
   const bool all_quantized = GENERATE(true, false);
   const auto quantized = [&](std::string_view layer) {

@@ -50,6 +50,10 @@ enum class Scales : uint8_t { kOne, kRows, kOther };
 /// first to read"; empty where it reads the format. format: the marker's word
 std::string format_obstacle(const Client& client, std::string_view format, Scales scales = Scales::kOther);
 
+/// Why a client does not multiply a layer's input by `<layer>.pre_quant_scale`: "ComfyUI 0.30 does not read
+/// pre_quant_scale, which 0.31 was the first to read"; empty where it does. format: the marker's word
+std::string input_factor_obstacle(const Client& client, std::string_view format);
+
 /// The client that a format is made for, where ComfyUI as it is published does not read it; nothing where it
 /// does.
 std::optional<Client> implied_by(std::string_view format);

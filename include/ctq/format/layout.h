@@ -22,12 +22,17 @@ std::string layer_of(std::string_view weight_name);
 /// "blocks.0.to_q.scale_weight".
 std::string side_name(std::string_view layer, std::string_view role, Layout layout);
 
+/// What convrot_w4a4's readers multiply in: they quantize the layer's input to INT4 as the weight is, or to
+/// INT8 with the weight's codes as INT8 numbers.
+enum class LinearDtype : uint8_t { kInt4, kInt8 };
+
 /// What a layer's marker says beyond its format.
 struct MarkerOptions {
   bool full_precision_matrix_mult = false;
   int64_t rotation_group = 0;  ///< of ConvRot; 0: not rotated
   int64_t out_features = 0;    ///< of the weight, for formats that store it padded
   int64_t in_features = 0;
+  LinearDtype linear_dtype = LinearDtype::kInt4;  ///< of convrot_w4a4
 };
 
 /// The bytes of <layer>.comfy_quant, key order and spacing as Python's json.dumps writes them:

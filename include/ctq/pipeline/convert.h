@@ -16,6 +16,7 @@
 #include "ctq/optimize/optimizer.h"
 #include "ctq/pipeline/memory_limits.h"
 #include "ctq/plan/plan.h"
+#include "ctq/transform/smoothing.h"
 
 namespace ctq::pipeline {
 
@@ -54,8 +55,10 @@ struct RunOptions {
   const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
   const calibrate::LoraRows* lora = nullptr;  ///< says which inputs matter where none are recorded; as above
   std::optional<double>
-      smoothquant_alpha;            ///< smooths inputs first (transform::Smoothing); needs a recording
-  bool strict = false;              ///< non-finite weights end the run
+      smoothquant_alpha;                   ///< smooths inputs first (transform::Smoothing); needs a recording
+  transform::StoredFactors input_factors;  ///< of the layers of plan::Options::input_factors, with
+                                           ///< smoothquant_alpha
+  bool strict = false;                     ///< non-finite weights end the run
   bool shared_scales = false;       ///< weights of one module, each with one scale, get one scale for all
   std::optional<ResumeKey> resume;  ///< keeps what an interrupted run has done, and goes on from it; nothing:
                                     ///< neither
@@ -90,9 +93,8 @@ struct Optimized {
   bool guarded = false;                   ///< round to nearest was kept
   std::optional<SubspaceError> subspace;  ///< when measured
   std::optional<OutputError> output;      ///< where rows of the input were held back
-  std::optional<double> nearest_error =
-      {};  ///< with a time budget what the layer is ranked by: of round to
-           ///< nearest output_rel on rows that were held back, else weight_rel
+  std::optional<double> nearest_error = {};  ///< with a time budget what the layer is ranked by: of round to
+      ///< nearest output_rel on rows that were held back, else weight_rel
 
   /// Whether there was no time for the layer, which was rounded to nearest.
   bool left_over() const { return method == "rtn" && stopped_by == "time"; }

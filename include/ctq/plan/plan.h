@@ -5,6 +5,7 @@
 #include <functional>
 #include <map>
 #include <optional>
+#include <set>
 #include <span>
 #include <string>
 #include <vector>
@@ -89,6 +90,8 @@ struct Options {
   bool full_precision_matrix_mult = false;
   bool save_quant_metadata = false;
   InputScales input_scales;
+  std::set<std::string, std::less<>>
+      input_factors;  ///< layers whose loader multiplies what they read: <layer>.pre_quant_scale is written
   bool quantize_embeddings = false;  ///< tables of tokens too, whatever a preset says of them
   bool copy_weight_scales = false;  ///< legacy layout: <layer>.scale_input is a copy of <layer>.scale_weight,
                                     ///< for loaders that look whether it is there
@@ -114,6 +117,7 @@ struct TensorPlan {
   bool shape_fallback = false;  ///< the target's blocks do not divide it
   bool value_fallback = false;  ///< kept because of its values
   bool copies_scale = false;    ///< the last output is a copy of the scale
+  bool scales_input = false;    ///< the last output holds what loaders multiply the layer's input by
 
   uint64_t bytes_in() const { return source->info->bytes(); }
   uint64_t bytes_out() const;

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "ctq/format/codec.h"
+#include "ctq/format/layout.h"
 #include "ctq/optimize/optimizer.h"
 
 namespace ctq::plan {
@@ -20,10 +21,12 @@ struct Target {
   int64_t rotation_group = 0;     ///< ConvRot: columns are rotated in runs of so many; 0: not, or, where a
                                   ///< format is always rotated, kUsualRotation
   bool dynamic_rotation = false;  ///< the largest power of 4 from rotation_group on that divides the width
-  const optimize::Optimizer* optimizer = nullptr;  ///< null: the run's
-  std::optional<int64_t> num_iter = {};            ///< of learned rounding; nothing: the run's
+  const optimize::Optimizer* optimizer = nullptr;                 ///< null: the run's
+  std::optional<int64_t> num_iter = {};                           ///< of learned rounding; nothing: the run's
+  format::LinearDtype linear_dtype = format::LinearDtype::kInt4;  ///< of formats that take one
 
-  /// "int8_blockwise (block 128)", "int8_tensorwise (row, convrot 256)", "float16".
+  /// "int8_blockwise (block 128)", "int8_tensorwise (row, convrot 256)",
+  /// "convrot_w4a4 (row, convrot 256, linear int8)", "float16".
   std::string label() const;
   bool operator==(const Target&) const = default;
 };
@@ -51,6 +54,9 @@ bool is_rotation_group(int64_t group);
 
 /// Whether the format can hold a rotated weight.
 bool takes_rotation(const format::Codec& codec);
+
+/// Whether the format's marker says what its readers multiply in.
+bool takes_linear_dtype(const format::Codec& codec);
 
 /// The target's rotation group for a layer of that width: its own where it divides, 64 where 256 does not,
 /// else 0; of a format that is always rotated the largest power of 4 up to its own that divides.

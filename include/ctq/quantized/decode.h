@@ -22,6 +22,11 @@ namespace ctq::quantized {
 ///         not known here
 at::Tensor decode(const QuantizedFile& file, const Layer& layer);
 
+/// What loaders multiply the input of a marked nvfp4 layer by before its codes: [in_features] float32, and
+/// part of what decode() gives. Undefined where there is nothing.
+/// throws  Error(kBadInput) "pre_quant_scale has shape ..."
+at::Tensor input_factors(const Layer& layer);
+
 /// throws what decode() throws, as far as headers and markers tell
 void require_decodable(const Layer& layer);
 

@@ -27,6 +27,20 @@ namespace ctq::transform {
 /// alpha                  1 moves all difficulty into the weight, 0 all into the input
 at::Tensor smoothing_factors(const at::Tensor& input_max, const at::Tensor& weight_max, double alpha);
 
+/// Of an input that only the loader can divide: what it multiplies by, [in_features] BFloat16. 1 / s_j, the
+/// s_j divided by their geometric mean, so that input and weight keep their size; within 2^-14 and 2^14, so
+/// that float16 holds the same numbers and loaders, which cast to the input's type, all use them.
+///
+/// input_max, weight_max, alpha: as above
+at::Tensor stored_factors(const at::Tensor& input_max, const at::Tensor& weight_max, double alpha);
+
+/// stored_factors() by layer.
+using StoredFactors = std::map<std::string, at::Tensor, std::less<>>;
+
+/// Largest magnitude of each column, [in_features] float32. weight: [out_features, in_features], any float
+/// type
+at::Tensor column_max(const at::Tensor& weight);
+
 /// The inputs of a checkpoint that are smoothed, and what becomes of its tensors. Reads the weights of the
 /// layers concerned once when it is made; then safe to use from several threads.
 class Smoothing {
@@ -42,9 +56,11 @@ class Smoothing {
   ///             are powers of two, so that nothing is rounded; otherwise they are chosen so that a norm's
   ///             new weight is exact in its type
   /// device      where the weights are searched for their largest values
+  /// stored      of layers that are readers of no fold: their columns are divided by them
   /// throws      what reading throws; Error(kInterrupted) after a signal
   Smoothing(const model::Checkpoint& checkpoint, const calibrate::Recording& recording, double alpha,
-            const std::function<bool(std::string_view)>& quantized, at::Device device);
+            const std::function<bool(std::string_view)>& quantized, at::Device device,
+            const StoredFactors& stored = {});
 
   /// Inputs that are smoothed.
   size_t inputs() const { return inputs_; }
@@ -76,6 +92,8 @@ class Smoothing {
 
 /// "SmoothQuant: 24 inputs are divided by what makes them (12 norms, 12 attention values); 6 quantized layers
 /// read inputs that nothing can divide". quantized: all layers whose weights will be.
-std::string summary(const std::vector<calibrate::Fold>& folds, const std::vector<std::string>& quantized);
+/// stored: of these, those with factors of their own.
+std::string summary(const std::vector<calibrate::Fold>& folds, const std::vector<std::string>& quantized,
+                    const StoredFactors& stored = {});
 
 }  // namespace ctq::transform

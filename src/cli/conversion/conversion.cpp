@@ -229,6 +229,7 @@ int run_conversion(Settings settings, const Arguments& arguments) {
   settings.plan.input_scales =
       find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
   if (settings.goal) choose_by_measurement(checkpoint, settings);
+  choose_input_factors(checkpoint, settings);
   if (settings.dry_run != DryRun::kNo) return dry_run(input, settings);
 
   if (settings.run.partition)

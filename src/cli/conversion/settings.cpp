@@ -120,11 +120,25 @@ void read_rotation(const Arguments& arguments, plan::Target& target, std::vector
   target.dynamic_rotation = dynamic;
 }
 
+/// What products of convrot_w4a4 are done in.
+format::LinearDtype read_linear_dtype(const Arguments& arguments, const plan::Target& target) {
+  if (!arguments.given("linear_dtype")) return format::LinearDtype::kInt4;
+  const std::string& word = arguments.text("linear_dtype");
+  if (!target.codec || !plan::takes_linear_dtype(*target.codec))
+    refuse("linear-dtype",
+           "goes with --format convrot_w4a4 alone (single layers: linear_dtype in --layer-config); the "
+           "target is " +
+               target.label(),
+           word);
+  return word == "int8" ? format::LinearDtype::kInt8 : format::LinearDtype::kInt4;
+}
+
 plan::Target read_target(const Arguments& arguments, std::vector<std::string>& notes) {
   const Choice choice = read_choice(arguments);
   const bool alone = !has_other_targets(arguments);
   plan::Target target;
   if (choice.family == "fp16") {
+    read_linear_dtype(arguments, target);
     if (arguments.flag("convrot") || arguments.flag("dynamic_convrot"))
       refuse("convrot", "goes with INT8 and a scale per row; the target is float16", "true");
     for (const std::string_view option : {"scaling_mode", "block_size", "full_precision_matrix_mult"}) {
@@ -148,6 +162,7 @@ plan::Target read_target(const Arguments& arguments, std::vector<std::string>& n
              choice.scaling);
   }
   read_rotation(arguments, target, notes);
+  target.linear_dtype = read_linear_dtype(arguments, target);
   if (target.codec->has_blocks()) {
     target.block_size = arguments.integer("block_size");
   } else if (alone && arguments.given("block_size") && target.codec->group > 0) {
@@ -251,9 +266,11 @@ std::optional<double> read_smoothquant(const Arguments& arguments, const plan::T
       notes.emplace_back("--smoothquant-alpha has no effect without --smoothquant");
     return std::nullopt;
   }
-  if (!target.codec || target.codec->grid().code() != linalg::Code::kInt8)
-    refuse("smoothquant", "helps where inputs are quantized to INT8; the target is " + target.label(),
-           "true");
+  const bool helped =
+      target.codec && (target.codec->grid().code() == linalg::Code::kInt8 || target.codec->format == "nvfp4");
+  if (!helped)
+    refuse("smoothquant",
+           "helps where inputs are quantized to INT8 or NVFP4; the target is " + target.label(), "true");
   if (!arguments.given("calibration_data"))
     refuse("smoothquant",
            "needs the largest inputs that were recorded (--calibration-data); factors without them make a "
@@ -323,6 +340,11 @@ void read_lora(const Arguments& arguments, Settings& settings) {
         "extract-lora",
         "compares with the model as it was; write the merged one first (--lora-only-to), then convert that",
         "true");
+  if (arguments.flag("smoothquant"))
+    refuse("extract-lora",
+           "does not go with --smoothquant: weights whose factors are folded are not those of the original "
+           "model",
+           "true");
   settings.extraction = read_extraction(arguments);
   settings.lora_output =
       arguments.given("lora_output") ? arguments.text("lora_output") : lora_output_name(settings.output);

@@ -48,6 +48,7 @@ struct Settings {
   std::string calibration_lora;
   InputScaleOptions input_scales;
   MergeOptions merging;
+  bool smoothing_measured = false;  ///< --smoothquant found layers that could have factors of their own
   std::optional<pipeline::FormatGoal> goal;        ///< formats are chosen by measurement
   std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
   std::string lora_output;

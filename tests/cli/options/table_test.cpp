@@ -186,6 +186,7 @@ TEST_CASE("option table: what this version can do is marked so", "[cli]") {
                                     "--convrot",
                                     "--convrot-group-size",
                                     "--dynamic-convrot",
+                                    "--linear-dtype",
                                     "--custom-convrot",
                                     "--custom-convrot-group-size",
                                     "--profile",

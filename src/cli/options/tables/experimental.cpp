@@ -12,7 +12,8 @@ std::vector<std::string> rotated_groups() { return {"4", "16", "64", "256", "102
 void add_formats(std::vector<Option>& table) {
   add(table, kPage, "Alternative formats",
       {
-          toggle("--smoothquant", "INT8: move difficulty from activations into weights, column by column")
+          toggle("--smoothquant",
+                 "INT8, NVFP4: move difficulty from activations into weights, column by column")
               .built(),
           number("--smoothquant-alpha", "How much is moved; 1 puts all difficulty into the weights")
               .at_least(0)
@@ -25,6 +26,10 @@ void add_formats(std::vector<Option>& table) {
               .standard("256")
               .built(),
           toggle("--dynamic-convrot", "Per layer the largest rotation group that divides its width").built(),
+          choice("--linear-dtype", "convrot_w4a4: what inputs are quantized to for the product")
+              .choose({"int4", "int8"})
+              .standard("int4")
+              .built(),
           choice("--scale-optimization", "What becomes of the scales while codes are optimized")
               .choose({"fixed", "iterative", "joint", "dualround"})
               .standard("fixed"),
