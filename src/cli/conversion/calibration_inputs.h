@@ -22,7 +22,8 @@ std::optional<calibrate::Recording> open_recording(const model::Checkpoint& chec
 std::optional<calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint, const Settings& settings);
 
 /// With --smoothquant: measures which layers get factors of their own, puts the choice into settings.plan and
-/// settings.run, and logs it. throws  what pipeline::choose_input_factors() throws
+/// settings.run, and logs it.
+/// throws  what pipeline::choose_input_factors() throws
 void choose_input_factors(const model::Checkpoint& checkpoint, Settings& settings);
 
 /// What SmoothQuant will do to a plan, as one sentence; empty where it was not asked for.
