@@ -50,6 +50,14 @@ uint64_t hash(std::string_view text) {
 ImpliedInputs::ImpliedInputs(const model::Checkpoint& checkpoint)
     : resolver_(std::make_shared<const Resolver>(checkpoint)) {}
 
+Implied ImpliedInputs::kind(std::string_view layer) const {
+  const auto source = resolver_->resolve(layer);
+  if (!source) return Implied::kNothing;
+  return source->values.weight ? Implied::kValues
+         : source->gate.weight ? Implied::kActivation
+                               : Implied::kNorm;
+}
+
 std::string ImpliedInputs::source(std::string_view layer) const {
   const auto source = resolver_->resolve(layer);
   return source ? words(*source) : std::string();

@@ -170,11 +170,11 @@ class Run {
   const plan::ValueFindings& refused() const { return refused_; }
 
  private:
-  /// Ends the run. Always false.
-  bool refuse(const TensorPlan& tensor, std::string finding) {
+  /// Ends the run. Always nothing.
+  std::nullopt_t refuse(const TensorPlan& tensor, std::string finding) {
     tensor.source->file->release(*tensor.source->info);
     refused_[tensor.source->name()] = std::move(finding);
-    return false;
+    return std::nullopt;
   }
 
   bool convert_tensors(Result& result) {
@@ -193,12 +193,12 @@ class Run {
       event.tensor = order[i], event.index = resumed.tensors + i + 1, event.count = resumed.count;
       event.bytes_total = total;
       const Clock::time_point start = Clock::now();
-      record_ = {};
-      if (!convert_tensor(*order[i])) return false;
+      const std::optional<DoneRecord> record = convert_tensor(*order[i]);
+      if (!record) return false;
       event.seconds = seconds_since(start);
-      event.error = record_.error, event.optimized = record_.optimized;
+      event.error = record->error, event.optimized = record->optimized;
       event.bytes_done = done += order[i]->bytes_in();
-      add_to(result, *order[i], record_, event.seconds);
+      add_to(result, *order[i], *record, event.seconds);
       events_.tensor_done(event);
     }
     return true;
@@ -255,7 +255,8 @@ class Run {
     if (record.optimized->guarded) ++result.guarded;
   }
 
-  bool convert_tensor(const TensorPlan& tensor) {
+  /// What came of a tensor, whose bytes are on their way to the file; nothing where it was refused.
+  std::optional<DoneRecord> convert_tensor(const TensorPlan& tensor) {
     switch (tensor.decision) {
       case Decision::kKeep:
         if (const auto found = bias_changes_.find(&tensor); found != bias_changes_.end())
@@ -266,12 +267,12 @@ class Run {
           outputs_.copy(*source);
           source->file->release(*source->info);
         });
-        return true;
+        return DoneRecord();
       case Decision::kCast: return cast(tensor);
       case Decision::kQuantize: return quantize(tensor);
-      case Decision::kRemove: return true;
+      case Decision::kRemove: return DoneRecord();
     }
-    return true;
+    return DoneRecord();
   }
 
   bool is_smoothed(const TensorPlan& tensor) const {
@@ -290,20 +291,20 @@ class Run {
     return shared == shared_largest_.end() ? 0 : shared->second;
   }
 
-  bool keep_smoothed(const TensorPlan& tensor) {
+  DoneRecord keep_smoothed(const TensorPlan& tensor) {
     const at::Tensor values = values_of(tensor).to(model::scalar_type(*tensor.source->info)).cpu();
     if (!values.isfinite().all().item<bool>())
       fail(ErrorCode::kFailure,
            "tensor '{}': a factor of SmoothQuant carries it beyond its type; lower --smoothquant-alpha",
            printable(tensor.source->name()));
     write_kept(tensor, values);
-    return true;
+    return {};
   }
 
   /// A decoded or merged tensor that stays unquantized, in the type that it had.
-  bool keep_computed(const TensorPlan& tensor) {
+  DoneRecord keep_computed(const TensorPlan& tensor) {
     write_kept(tensor, model::in_stored_type(*tensor.source, model::load(*tensor.source)));
-    return true;
+    return {};
   }
 
   void write_kept(const TensorPlan& tensor, const at::Tensor& values) {
@@ -312,20 +313,20 @@ class Run {
                 [this, &tensor, values] { outputs_.write(tensor.source->name(), bytes_of(values)); });
   }
 
-  bool cast(const TensorPlan& tensor) {
+  std::optional<DoneRecord> cast(const TensorPlan& tensor) {
     if (std::string finding = value_finding(tensor, options_.optimizer.quip_seed); !finding.empty())
       return refuse(tensor, std::move(finding));
-    store(tensor, {values_of(tensor).to(at::kHalf).cpu()});
-    return true;
+    store(tensor, {values_of(tensor).to(at::kHalf).cpu()}, {});
+    return DoneRecord();
   }
 
-  bool quantize(const TensorPlan& tensor) {
+  std::optional<DoneRecord> quantize(const TensorPlan& tensor) {
     const LayerMethods::Choice choice = rounding_.methods().choice(tensor);
     return placement_.in_room(tensor, layer_work(tensor, choice, options_, options_.device),
                               [&](const Place& place) { return quantize_at(tensor, place); });
   }
 
-  bool quantize_at(const TensorPlan& tensor, const Place& place) {
+  std::optional<DoneRecord> quantize_at(const TensorPlan& tensor, const Place& place) {
     const Clock::time_point start = Clock::now();
     const at::Tensor weight = values_of(tensor, place.device);
     const LayerRounding::Bounds bounds{.layer_bytes = place.layer_bytes, .largest = shared_largest(tensor)};
@@ -334,15 +335,15 @@ class Run {
     const std::vector<format::Encoded>& encoded = outcome->encoded;
     if (std::string fault = encoding_fault(weight, encoded); !fault.empty())
       return refuse(tensor, std::move(fault));
-    record_.optimized = std::move(outcome->optimized);
-    judge(tensor, weight, encoded);
+    DoneRecord record = judged(tensor, weight, encoded);
+    record.optimized = std::move(outcome->optimized);
     std::vector<at::Tensor> stored = packed(tensor, encoded);
     if (tensor.scales_input) stored.push_back(input_factors(tensor));
     if (tensor.copies_scale) stored.push_back(encoded.front().scales.to(at::kFloat).clone());
     for (at::Tensor& part : stored) part = part.cpu();
-    record_.seconds = seconds_since(start);
-    store(tensor, std::move(stored));
-    return true;
+    record.seconds = seconds_since(start);
+    store(tensor, std::move(stored), record);
+    return record;
   }
 
   /// What loaders multiply the layer's input by, [in_features] as stored.
@@ -351,11 +352,12 @@ class Run {
   }
 
   /// Error and histograms of what is stored, and what its bias has to make up for.
-  void judge(const TensorPlan& tensor, const at::Tensor& weight,
-             const std::vector<format::Encoded>& encoded) {
+  DoneRecord judged(const TensorPlan& tensor, const at::Tensor& weight,
+                    const std::vector<format::Encoded>& encoded) {
+    DoneRecord record;
     const TensorPlan* bias = bias_of(plan_, tensor);
     const at::Tensor mean = bias ? rounding_.input_mean(tensor) : at::Tensor();
-    if (!options_.measure_quality && !mean.defined()) return;
+    if (!options_.measure_quality && !mean.defined()) return record;
     const std::vector<at::Tensor> matrices = matrices_of(weight);
     // Factors of the input belong to the weight that the layer stands for.
     const at::Tensor factors =
@@ -369,12 +371,13 @@ class Run {
       const at::Tensor decoded = format::decode(encoded[i]);
       if (options_.measure_quality) error.add(of_layer(matrices[i]), of_layer(decoded));
       if (options_.measure_quality && options_.count_values) counted.push_back(of_layer(decoded));
-      if (mean.defined()) bias_changes_[bias] = record_.bias_change = bias_change(matrices[i], decoded, mean);
+      if (mean.defined()) bias_changes_[bias] = record.bias_change = bias_change(matrices[i], decoded, mean);
     }
-    if (options_.measure_quality) record_.error = error.error();
-    if (counted.empty()) return;
+    if (options_.measure_quality) record.error = error.error();
+    if (counted.empty()) return record;
     const at::Tensor decoded = counted.size() > 1 ? at::stack(counted) : counted.front().view(weight.sizes());
-    record_.histograms = metrics::weight_histograms(of_layer(weight), decoded);
+    record.histograms = metrics::weight_histograms(of_layer(weight), decoded);
+    return record;
   }
 
   static std::vector<at::Tensor> packed(const TensorPlan& tensor,
@@ -387,23 +390,23 @@ class Run {
     }
   }
 
-  bool correct_bias(const TensorPlan& tensor, const at::Tensor& change) {
+  DoneRecord correct_bias(const TensorPlan& tensor, const at::Tensor& change) {
     const at::ScalarType type = model::scalar_type(*tensor.source->info);
     const at::Tensor bias = values_of(tensor).cpu();
     const at::Tensor corrected = (bias.to(at::kDouble) + change).to(type);
     const bool usable = corrected.isfinite().all().item<bool>();
     if (usable) ++biases_corrected_;
     write_kept(tensor, usable ? corrected : bias.to(type, /*non_blocking=*/false, /*copy=*/true));
-    return true;
+    return {};
   }
 
   /// Hands finished tensors to the writing thread, in the order of the plan's outputs.
-  void store(const TensorPlan& tensor, std::vector<at::Tensor> tensors) {
+  void store(const TensorPlan& tensor, std::vector<at::Tensor> tensors, DoneRecord record) {
     TORCH_INTERNAL_ASSERT(tensors.size() == tensor.outputs.size());
     tensor.source->file->release(*tensor.source->info);
     uint64_t bytes = 0;
     for (const at::Tensor& stored : tensors) bytes += stored.nbytes();
-    writes_.add(bytes, [this, &tensor, tensors = std::move(tensors), record = record_]() mutable {
+    writes_.add(bytes, [this, &tensor, tensors = std::move(tensors), record = std::move(record)]() mutable {
       for (size_t i = 0; i < tensors.size(); ++i)
         outputs_.write(tensor.outputs[i].name, bytes_of(tensors[i]));
       if (!journal_) return;
@@ -426,7 +429,6 @@ class Run {
   std::map<const TensorPlan*, at::Tensor> bias_changes_;  ///< by the bias's plan, [out_features] float64
   size_t biases_corrected_ = 0;
   plan::ValueFindings refused_;
-  DoneRecord record_;  ///< of the tensor that is worked on
   OutputSet outputs_;
   WriteBehind writes_;
 };

@@ -138,7 +138,7 @@ class Chooser {
   template <typename Done, typename Enough>
   void measure(const Done& done, const Enough& enough) {
     const auto concerned = [&](const plan::TensorPlan& tensor) {
-      return tensor.decision == plan::Decision::kQuantize && tensor.reason.starts_with("target");
+      return tensor.decision == plan::Decision::kQuantize && tensor.by_target && !tensor.shape_fallback;
     };
     const auto count = static_cast<size_t>(std::ranges::count_if(plans_.front().tensors, concerned));
     size_t index = 0;

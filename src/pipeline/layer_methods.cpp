@@ -12,10 +12,14 @@
 namespace ctq::pipeline {
 namespace {
 
-std::string_view kind_of(std::string_view source) {
-  if (source.starts_with("norm ")) return "behind a norm";
-  if (source.starts_with("values ")) return "attention outputs";
-  return "behind an activation";
+std::string_view words_of(calibrate::Implied kind) {
+  switch (kind) {
+    case calibrate::Implied::kNorm: return "behind a norm";
+    case calibrate::Implied::kValues: return "attention outputs";
+    case calibrate::Implied::kActivation: return "behind an activation";
+    case calibrate::Implied::kNothing: break;
+  }
+  return "";
 }
 
 }  // namespace
@@ -51,7 +55,8 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
 }
 
 std::string LayerMethods::summary(const plan::Plan& plan) const {
-  std::map<std::string, size_t> methods, kinds;
+  std::map<std::string, size_t> methods;
+  std::map<std::string_view, size_t> kinds;
   for (const plan::TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != plan::Decision::kQuantize) continue;
     const Choice found = choice(tensor);
@@ -63,7 +68,7 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
               : found.source.empty() ? found.label()
               : found.lora           ? "implied and LoRA"
                                      : "implied"];
-    if (!found.source.empty() && !found.lora) ++kinds[std::string(kind_of(found.source))];
+    if (!found.source.empty() && !found.lora) ++kinds[words_of(implied_.kind(tensor.source->layer()))];
   }
   if (methods.empty() || (methods.size() == 1 && methods.contains("rtn"))) return "";
   std::vector<std::string> words;

@@ -267,7 +267,7 @@ at::Tensor LayerRounding::input_mean(const plan::TensorPlan& tensor) {
   const std::string layer(tensor.source->layer());
   if (const auto& input = recorded_input(layer); input && input->mean.defined()) return input->mean;
   if (options_.bias_correction != BiasCorrection::kNorm) return {};
-  if (!methods_.implied().source(layer).starts_with("norm ")) return {};
+  if (methods_.implied().kind(layer) != calibrate::Implied::kNorm) return {};
   const auto& moments = implied_moments(layer);
   return moments ? moments->mean : at::Tensor();
 }

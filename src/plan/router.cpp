@@ -143,6 +143,7 @@ TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {
   TensorPlan plan = keep(entry, std::move(choice.reason));
   if (!choice.target) return plan;
   plan.target = *choice.target;
+  plan.by_target = choice.by_target;
   plan.decision = plan.target.codec ? Decision::kQuantize : Decision::kCast;
   plan.full_precision_matrix_mult = choice.full_precision_matrix_mult;
   plan = fit_to_client(fit_to_shape(std::move(plan), choice.heuristic));
@@ -170,10 +171,12 @@ Router::Choice Router::choose(const model::Checkpoint::Entry& entry) {
   }
   Choice choice{.target = options_.target,
                 .reason = "target",
+                .by_target = true,
                 .heuristic = options_.heuristic,
                 .full_precision_matrix_mult = {}};
   if (exclusion) {
     choice.target = options_.fallback;
+    choice.by_target = false;
     choice.reason = options_.fallback ? fmt::format("fallback ({})", *exclusion) : *exclusion;
     return choice;
   }
@@ -182,6 +185,7 @@ Router::Choice Router::choose(const model::Checkpoint::Entry& entry) {
   if (const auto measured = options_.measured.find(entry.name()); measured != options_.measured.end()) {
     choice.target = measured->second.target;
     choice.reason = measured->second.reason;
+    choice.by_target = false;
   }
   return choice;
 }
@@ -303,7 +307,7 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
       fail(ErrorCode::kFailure, "tensor '{}': {}; choose another {}, or --block-fallback row or skip",
            printable(entry.name()), *misfit, plan.target.codec->has_blocks() ? "--block_size" : "format");
     case BlockFallback::kRow:
-      plan.reason = plan.reason == "target" ? "" : plan.reason + ", ";
+      plan.reason = plan.by_target ? "" : plan.reason + ", ";
       plan.reason += plan.target.codec->has_blocks() ? "scales per row" : "INT8 instead";
       plan.reason += ": " + *misfit;
       plan.target.codec = row_codec(*plan.target.codec);

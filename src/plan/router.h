@@ -43,6 +43,7 @@ class Router {
   struct Choice {
     std::optional<Target> target;  ///< nothing: keep it
     std::string reason;
+    bool by_target = false;  ///< as TensorPlan
     bool heuristic = false;
     std::optional<bool> full_precision_matrix_mult;
   };

@@ -16,6 +16,14 @@ namespace ctq::calibrate {
 
 class Resolver;
 
+/// What stands right in front of a layer.
+enum class Implied : uint8_t {
+  kNothing,  ///< that is known
+  kNorm,
+  kValues,      ///< of attention, averaged
+  kActivation,  ///< of the first linear of an MLP
+};
+
 /// Rows to draw where there is no closed form.
 inline constexpr int64_t kImpliedRows = 4096;
 
@@ -41,6 +49,9 @@ class ImpliedInputs {
   /// What the layer's input is derived from, in words; empty when nothing is known of it. From headers alone:
   /// names that a known family has, shapes that fit, float types from 16 bits on.
   std::string source(std::string_view layer) const;
+
+  /// The same in a word.
+  Implied kind(std::string_view layer) const;
 
   /// Layers with the same key read the same input: their moments can be computed once. Empty as source() is.
   std::string input_key(std::string_view layer) const { return source(layer); }

@@ -114,6 +114,7 @@ struct TensorPlan {
   std::optional<bool> full_precision_matrix_mult;  ///< of this layer alone; nothing: as in Options
   std::vector<safetensors::TensorInfo>
       outputs;                  ///< what is written for it: offsets not yet set, the weight first
+  bool by_target = false;       ///< the run's own target reached it, and no other rule
   bool shape_fallback = false;  ///< the target's blocks do not divide it
   bool value_fallback = false;  ///< kept because of its values
   bool copies_scale = false;    ///< the last output is a copy of the scale
