@@ -94,6 +94,7 @@ class Files {
   }
 
   std::string path(const std::string& name) const { return dir_ / (name + ".safetensors"); }
+  std::string report() const { return dir_ / "report.json"; }
   Outcome convert(const std::string& from, const std::string& to, Words options, int code = 0) const {
     options.insert(options.begin(), {"-i", path(from), "-o", path(to)});
     return run_expecting(options, code);
@@ -185,12 +186,12 @@ TEST_CASE("banks: what ComfyUI does not read in one is kept, with one line", "[e
     CHECK(out.find("layers.0.self_attn.q_proj.comfy_quant"));
     CHECK_FALSE(out.find(kUp + ".comfy_quant"));
     CHECK(bytes_of(out, kUp + ".weight") == bytes_of(in, kUp + ".weight"));
-    CHECK(run.err.find("does not read a bank of experts in this format") != std::string::npos);
-    run_expecting({"verify", files.path("out"), "--original", files.path("in")}, 0);
+    CHECK((run.err + run.out).find("does not read a bank of experts in this format") != std::string::npos);
+    run_expecting({"verify", files.path("out"), "--original", files.path("in"), "--client", "custom"}, 0);
   };
+  kept({"--int8", "--block_size", "64", "--comfy_quant", "--simple"});  // for nodes
   kept({"--format", "asym_w4a8_int8", "--comfy_quant", "--simple"});
   kept({"--format", "awq_w4a16", "--comfy_quant", "--simple"});
-  kept({"--int8", "--comfy_quant", "--simple"});  // in blocks, for nodes
   kept({"--fp8", "--comfy_quant", "--client", "comfyui@0.22", "--simple"});
 }
 
@@ -200,7 +201,7 @@ TEST_CASE("banks: INT8 is not rotated in one, since ComfyUI would not rotate it 
   const Reader out(files.path("out"));
   CHECK(bytes_of(out, kUp + ".comfy_quant") == R"({"format": "int8_tensorwise", "num_experts": 3})");
   CHECK(bytes_of(out, "layers.0.self_attn.q_proj.comfy_quant").find("convrot") != std::string::npos);
-  CHECK(run.err.find("2 banks of experts are not rotated") != std::string::npos);
+  CHECK((run.err + run.out).find("2 banks of experts are not rotated") != std::string::npos);
   run_expecting({"verify", files.path("out")}, 0);
 
   files.convert("in", "rotated", {"--recipe", "comfy-int8", "--client", "any", "--simple"});
@@ -213,7 +214,7 @@ TEST_CASE("banks: the legacy layout has none", "[end_to_end]") {
   const Files files(kEven);
   files.convert("in", "out", {"--fp8", "--simple"});
   CHECK(Reader(files.path("out")).find(kUp + ".comfy_quant"));
-  files.convert("in", "legacy", {"--fp8", "--comfy_quant", "false", "--simple"});
+  files.convert("in", "legacy", {"--fp8", "--no-comfy_quant", "--simple"});
   CHECK(Reader(files.path("legacy")).find("scaled_fp8"));
   CHECK(Reader(files.path("legacy")).find(kUp + ".weight")->dtype == Dtype::kBF16);
 }
@@ -245,12 +246,28 @@ TEST_CASE("banks: within a limit of memory they are the same, and they can be qu
   run_expecting({"verify", files.path("again"), "--original", files.path("out")}, 0);
 }
 
+TEST_CASE("banks: one expert that no code can stand for keeps the whole bank", "[end_to_end]") {
+  const TempDir dir;
+  std::vector<TestTensor> tensors = gpt_oss(kEven);
+  for (TestTensor& tensor : tensors) {
+    if (tensor.info.name == kUp + ".weight")
+      tensor.bytes.replace(tensor.bytes.size() - 2, 2, "\xC0\x7F");  // NaN
+  }
+  test::make_checkpoint(dir / "in.safetensors", tensors);
+  const Outcome run = run_expecting(
+      {"-i", dir / "in.safetensors", "-o", dir / "out.safetensors", "--fp8", "--comfy_quant", "--simple"}, 0);
+  CHECK((run.err + run.out).find("1 NaN") != std::string::npos);
+  const Reader out(dir / "out.safetensors");
+  CHECK_FALSE(out.find(kUp + ".comfy_quant"));
+  CHECK(out.find(kDown + ".comfy_quant"));
+}
+
 TEST_CASE("banks: the report and the plan tell of one", "[end_to_end]") {
   const Files files(kEven);
   const Outcome dry = files.convert("in", "none", {"--fp8", "--comfy_quant", "--dry-run"});
   CHECK(dry.out.find(kUp + ".weight") != std::string::npos);
-  files.convert("in", "out", {"--nvfp4", "--comfy_quant", "--report", files.path("report.json"), "--simple"});
-  const auto report = nlohmann::json::parse(test::read_file(files.path("report.json")));
+  files.convert("in", "out", {"--nvfp4", "--comfy_quant", "--report", files.report(), "--simple"});
+  const auto report = nlohmann::json::parse(test::read_file(files.report()));
   for (const auto& tensor : report.at("tensors")) {
     if (tensor.at("name") != kUp + ".weight") continue;
     const auto& error = tensor.at("error");
