@@ -63,7 +63,7 @@ LAYERS = {
     "layers/recipe_mxfp8": [f"{FAST} --recipe comfy-mxfp8"],
     "layers/recipe_w4a4": [f"{FAST} --recipe comfy-w4a4"],
     "layers/recipe_own": [f"{FAST} --recipe M/recipe.json"],
-    "layers/config_file": [f"{FLUX} --config M/options.toml", "-i M/flux.safetensors --config M/options.toml --print-config > printed.toml"],
+    "layers/config_file": [f"{FLUX} --config M/options.toml", "-i M/flux.safetensors --config M/options.toml --threads 2 --print-config > printed.toml"],
     "layers/preset_union": [f"{FAST} --fp8 --comfy_quant --flux2 --distillation_large --filter-set union"],
     "layers/preset_fallback": [f"{FAST} --nvfp4 --flux --fallback int8 --fallback-simple"],
     "layers/exclude": [f"{FAST} --fp8 --comfy_quant --exclude-layers _mod --fallback fp16"],
@@ -125,7 +125,9 @@ OPTIMIZING = {
     "optimize/smoothquant_alpha": ["-i M/clip.safetensors -o o.safetensors --scaling_mode row --comfy_quant --client any --calibration-data M/clip_recorded.safetensors --smoothquant --smoothquant-alpha 0.8 --simple --exclude-layers k_proj"],
     "optimize/input_scales": [f"{FAST} --fp8 --comfy_quant --input-scales M/flux_scales.json"],
     "optimize/low_memory": [f"{FLUX} --fp8 --comfy_quant --low-memory"],
-    "optimize/max_memory": [f"-i M/wide.safetensors -o o.safetensors --scaling_mode row --comfy_quant --client any --max-memory 136MiB"],
+    # How a layer is cut follows from the number of threads too.
+    "optimize/some_rows": ["-i M/wide.safetensors -o o.safetensors --scaling_mode row --comfy_quant --client any --max-memory 150MiB --threads 1"],
+    "optimize/segments": ["-i M/wide.safetensors -o o.safetensors --scaling_mode row --comfy_quant --client any --max-memory 136MiB --threads 3"],
 }
 
 FILES = {
