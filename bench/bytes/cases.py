@@ -146,7 +146,7 @@ FILES = {
     "files/requantize_int8": ["[4] -i M/comfy_int8.safetensors -o o.safetensors --fp8 --comfy_quant",
                               "-i M/comfy_int8.safetensors -o o.safetensors --fp8 --comfy_quant --requantize --client any"],
     "files/requantize_foreign": ["-i M/foreign.safetensors -o o.safetensors --scaling_mode row --comfy_quant --requantize --client any --simple"],
-    "files/requantize_scaled": ["[4] -i M/scaled_fp8.safetensors -o o.safetensors --nvfp4 --requantize --client any",  # a scale per row, which ComfyUI lacks
+    "files/requantize_scaled": ["-i M/scaled_fp8.safetensors -o r.safetensors --nvfp4 --requantize --client any",  # a scale per row, which ComfyUI lacks
                                 "migrate fp8-scaled -i M/scaled_fp8.safetensors -o m.safetensors",
                                 "-i m.safetensors -o o.safetensors --nvfp4 --requantize --client any --exclude-layers up"],
     "files/requantize_log_scales": ["-i M/log_scales.safetensors -o o.safetensors --mxfp8 --requantize --client any --simple"],

@@ -141,10 +141,15 @@ class LayerCheck {
           dtype_of(*layer_.weight));
     }
     if (rank != 2) remark("a {}-D weight with scale_weight, which its module ignores", rank);
-    for (const char* role : {"scale_weight", "scale_input"}) {
+    constexpr std::string_view kWeightScale = "scale_weight";
+    for (const std::string_view role : {kWeightScale, std::string_view("scale_input")}) {
       const Entry* scale = layer_.side(role);
       if (!scale) continue;
-      if (scale->info->numel() != 1) refuse("{} has {} elements instead of one", role, scale->info->numel());
+      // A scale per row is a product like another, but not one that ComfyUI forms.
+      const bool of_rows =
+          role == kWeightScale && rank == 2 && scale->info->numel() == layer_.weight->info->shape[0];
+      if (scale->info->numel() != 1 && (stock() || !of_rows))
+        refuse("{} has {} elements instead of one", role, scale->info->numel());
       if (!safetensors::is_float(scale->info->dtype))
         refuse("{} is {}: ComfyUI uses the number as it stands", role, dtype_of(*scale));
     }

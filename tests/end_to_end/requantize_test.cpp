@@ -137,3 +137,23 @@ TEST_CASE("analyze: is the dry run, with the model as a word", "[end_to_end]") {
   files.run({"analyze", model, model}, 2);
   files.run({"analyze"}, 2);
 }
+
+TEST_CASE("requantize: scaled_fp8 with a scale per row, which ComfyUI does not read", "[end_to_end]") {
+  const Folder files;
+  const std::string input = files / "rows.safetensors";
+  make_checkpoint(
+      input,
+      {tensor("blk.0.q.weight", Dtype::kF8E4M3, {64, 64},
+              elements<uint8_t>(64 * 64, [](int64_t i) { return static_cast<uint8_t>(0x30 + i * 7 % 24); })),
+       tensor("blk.0.q.scale_weight", Dtype::kF32, {64},
+              elements<float>(64, [](int64_t i) { return 0.01f * static_cast<float>(1 + i % 5); })),
+       tensor("scaled_fp8", Dtype::kF8E4M3, {2}, std::string(2, '\0'))});
+  CHECK(files.run({"verify", input}, 4).out.find("64 elements instead of one") != std::string::npos);
+  const Words target{"--fp8", "--comfy_quant"};
+  const Reader once(files.converted(input, "once.safetensors", {"--fp8", "--comfy_quant", "--requantize"}));
+  files.run({"dequantize", input, "-o", files / "plain.safetensors", "--dtype", "f32"});
+  const Reader twice(files.converted(files / "plain.safetensors", "twice.safetensors", target));
+  REQUIRE(once.header().tensors.size() == twice.header().tensors.size());
+  for (const safetensors::TensorInfo& info : once.header().tensors)
+    CHECK(bytes_of(once, info.name) == bytes_of(twice, info.name));
+}
