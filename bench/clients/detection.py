@@ -18,7 +18,7 @@ from configurations import BESIDE, METADATA, PUBLISHED
 DTYPES = {torch.bfloat16: "BF16", torch.float32: "F32", torch.float16: "F16", torch.float64: "F64", torch.int64: "I64",
           torch.int32: "I32", torch.uint8: "U8", torch.bool: "BOOL", torch.complex64: "C64"}
 BLOCK = re.compile(r"(?<![^.])\d+(?=\.\w+\.)")  # a number in a name, but not the module's own last one
-ON_CPU = {"PixArtAlpha", "RT_DETR_v4", "SD_X4Upscaler"}  # constructors that compute with tensors of their own
+ON_CPU = {"PixArtAlpha", "PixArtSigma", "RT_DETR_v4", "SD_X4Upscaler"}  # their constructors compute
 ACE15_CODES = 8 * 8 * 8 * 5 * 5 * 5  # the product of its quantizer's levels, which it takes from a tensor
 
 Tensors = dict[str, torch.Tensor]
