@@ -45,15 +45,14 @@ std::optional<Fold> fold_of(const Source& source) {
 std::vector<Fold> folds(const model::Checkpoint& checkpoint) {
   std::vector<Fold> found;
   std::set<std::string> seen;
-  const Resolver resolver(checkpoint);
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
     if (!entry.is_matrix()) continue;
-    const auto source = resolver.resolve(entry.layer());
+    const auto source = resolve(checkpoint, entry.layer());
     if (!source) continue;
     auto fold = fold_of(*source);
     if (!fold || !seen.insert(fold->source).second) continue;
     const bool whole = std::ranges::all_of(fold->readers, [&](const std::string& reader) {
-      const auto other = resolver.resolve(reader);
+      const auto other = resolve(checkpoint, reader);
       return other && words(*other) == fold->source && checkpoint.find(reader + ".weight");
     });
     if (whole) found.push_back(std::move(*fold));

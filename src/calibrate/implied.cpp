@@ -47,11 +47,8 @@ uint64_t hash(std::string_view text) {
 
 }  // namespace
 
-ImpliedInputs::ImpliedInputs(const model::Checkpoint& checkpoint)
-    : resolver_(std::make_shared<const Resolver>(checkpoint)) {}
-
 Implied ImpliedInputs::kind(std::string_view layer) const {
-  const auto source = resolver_->resolve(layer);
+  const auto source = resolve(checkpoint_, layer);
   if (!source) return Implied::kNothing;
   return source->values.weight ? Implied::kValues
          : source->gate.weight ? Implied::kActivation
@@ -59,13 +56,13 @@ Implied ImpliedInputs::kind(std::string_view layer) const {
 }
 
 std::string ImpliedInputs::source(std::string_view layer) const {
-  const auto source = resolver_->resolve(layer);
+  const auto source = resolve(checkpoint_, layer);
   return source ? words(*source) : std::string();
 }
 
 std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint64_t seed, int64_t rows,
                                                    at::Device device) const {
-  const auto source = resolver_->resolve(layer);
+  const auto source = resolve(checkpoint_, layer);
   if (!source) return std::nullopt;
   Loader loader(device);
   Path path{.norm = source->input->norm.kind,

@@ -195,15 +195,8 @@ std::optional<Source> resolve_in(std::span<const Structure* const> structures,
   return LayerSearch(checkpoint, layer).find_in(structures);
 }
 
-Resolver::Resolver(const model::Checkpoint& checkpoint)
-    : checkpoint_(checkpoint), parts_(checkpoint.names(), [&](std::string_view tensor) {
-        return checkpoint.find(tensor)->info->shape;
-      }) {}
-
-std::optional<Source> Resolver::resolve(std::string_view layer) const {
-  const families::Family* family = parts_.of(layer).family;
-  auto own = family ? resolve_in(family->structures, checkpoint_, layer) : std::nullopt;
-  return own ? own : resolve_in(families::structures(), checkpoint_, layer);
+std::optional<Source> resolve(const model::Checkpoint& checkpoint, std::string_view layer) {
+  return resolve_in(families::structures(), checkpoint, layer);
 }
 
 std::string words(const Source& source) {

@@ -8,7 +8,6 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/families/parts.h"
 #include "ctq/families/structure.h"
 #include "ctq/model/checkpoint.h"
 
@@ -44,21 +43,8 @@ struct Source {
 std::optional<Source> resolve_in(std::span<const families::Structure* const> structures,
                                  const model::Checkpoint& checkpoint, std::string_view layer);
 
-/// Knows the parts of one checkpoint. Safe to use from several threads.
-class Resolver {
- public:
-  /// checkpoint: must outlive this
-  explicit Resolver(const model::Checkpoint& checkpoint);
-
-  const model::Checkpoint& checkpoint() const { return checkpoint_; }
-
-  /// By the structures of the family of the part that the layer stands in, then by those of all others.
-  std::optional<Source> resolve(std::string_view layer) const;
-
- private:
-  const model::Checkpoint& checkpoint_;
-  families::Parts parts_;
-};
+/// By the structures of all families.
+std::optional<Source> resolve(const model::Checkpoint& checkpoint, std::string_view layer);
 
 /// "gelu of encoder.layer.0.intermediate.dense after norm encoder.layer.0.attention.output.LayerNorm".
 std::string words(const Source& source);

@@ -3,14 +3,7 @@
 
 namespace ctq::optimize {
 
-constinit const Optimizer kAuto = {
-    .name = "auto",
-    .needs = {.moment = true, .implied = true, .recorded = true},
-    .by_rows = true,
-    .by_segments = true,
-    .cost = one_pass_cost,
-    .footprint = one_pass_footprint,
-    .round = round_one_pass,
-};
+constinit const Optimizer kAuto =
+    one_pass_optimizer("auto", {.moment = true, .implied = true, .recorded = true});
 
 }  // namespace ctq::optimize

@@ -3,14 +3,6 @@
 
 namespace ctq::optimize {
 
-constinit const Optimizer kDirect = {
-    .name = "direct",
-    .needs = {.moment = true},
-    .by_rows = true,
-    .by_segments = true,
-    .cost = one_pass_cost,
-    .footprint = one_pass_footprint,
-    .round = round_one_pass,
-};
+constinit const Optimizer kDirect = one_pass_optimizer("direct", {.moment = true});
 
 }  // namespace ctq::optimize

@@ -8,15 +8,7 @@ linalg::ColumnOrder order(const Settings& settings) { return settings.gptq_order
 
 }  // namespace
 
-constinit const Optimizer kGptq = {
-    .name = "gptq",
-    .needs = {.moment = true, .implied = true, .recorded = true},
-    .by_rows = true,
-    .by_segments = true,
-    .order = order,
-    .cost = one_pass_cost,
-    .footprint = one_pass_footprint,
-    .round = round_one_pass,
-};
+constinit const Optimizer kGptq =
+    one_pass_optimizer("gptq", {.moment = true, .implied = true, .recorded = true}, order);
 
 }  // namespace ctq::optimize

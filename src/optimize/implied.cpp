@@ -3,14 +3,6 @@
 
 namespace ctq::optimize {
 
-constinit const Optimizer kImplied = {
-    .name = "implied",
-    .needs = {.moment = true, .implied = true},
-    .by_rows = true,
-    .by_segments = true,
-    .cost = one_pass_cost,
-    .footprint = one_pass_footprint,
-    .round = round_one_pass,
-};
+constinit const Optimizer kImplied = one_pass_optimizer("implied", {.moment = true, .implied = true});
 
 }  // namespace ctq::optimize

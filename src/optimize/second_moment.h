@@ -19,4 +19,17 @@ OnePassSettings one_pass_settings(const Layer& layer, const Settings& settings, 
 /// Under the moment's own name, or the optimizer's.
 Rounding round_one_pass(const Layer& layer, const Settings& settings, const SecondMoment* moment);
 
+/// The row of one that rounds in one pass. order: as Optimizer::order
+constexpr Optimizer one_pass_optimizer(std::string_view name, Needs needs,
+                                       linalg::ColumnOrder (*order)(const Settings&) = nullptr) {
+  return {.name = name,
+          .needs = needs,
+          .by_rows = true,
+          .by_segments = true,
+          .order = order,
+          .cost = one_pass_cost,
+          .footprint = one_pass_footprint,
+          .round = round_one_pass};
+}
+
 }  // namespace ctq::optimize

@@ -369,8 +369,11 @@ class Run {
     std::vector<at::Tensor> counted;
     for (size_t i = 0; i < matrices.size(); ++i) {
       const at::Tensor decoded = format::decode(encoded[i]);
-      if (options_.measure_quality) error.add(of_layer(matrices[i]), of_layer(decoded));
-      if (options_.measure_quality && options_.count_values) counted.push_back(of_layer(decoded));
+      if (options_.measure_quality) {
+        const at::Tensor stored = of_layer(decoded);
+        error.add(of_layer(matrices[i]), stored);
+        if (options_.count_values) counted.push_back(stored);
+      }
       if (mean.defined()) bias_changes_[bias] = record.bias_change = bias_change(matrices[i], decoded, mean);
     }
     if (options_.measure_quality) record.error = error.error();

@@ -9,7 +9,7 @@
 
 #include "ctq/linalg/panels.h"
 #include "ctq/model/weight_shape.h"
-#include "ctq/optimize/footprint.h"
+#include "ctq/optimize/rows_apart.h"
 
 namespace ctq::pipeline {
 namespace {
@@ -34,7 +34,7 @@ double bytes_to_find_moment(const LayerWork& work) {
 uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
   const optimize::Settings settings = with_steps(*work.settings, steps);
   const optimize::Footprint footprint =
-      optimize::footprint(settings, {*work.codec, work.rotation_group > 0, work.columns});
+      settings.optimizer->footprint(settings, {*work.codec, work.rotation_group > 0, work.columns});
   const double weight = elements(work.rows, work.columns), square = elements(work.columns, work.columns);
   const double panels = kPanelsPerThread * at::get_num_threads() * elements(linalg::kPanelRows, work.columns);
 
@@ -90,7 +90,7 @@ void for_each_way(const LayerWork& work, uint64_t bytes, const Take& take) {
   const int64_t fewest = optimize::segments_of(settings, work.columns);
   if (take(sized(work, {.rows_at_once = work.rows, .segments = fewest}))) return;
   const bool by_row = optimize::takes_rows_apart(settings, *work.codec);
-  const int64_t most = optimize::takes_segments(settings) ? std::min(kMostSegments, work.columns) : fewest;
+  const int64_t most = settings.optimizer->by_segments ? std::min(kMostSegments, work.columns) : fewest;
   // Scales that rows share are searched over all rows, or not at all.
   const bool absmax = by_row && !optimize::same_by_rows(settings, *work.codec);
   for (int64_t segments = fewest; segments <= std::max(most, fewest); segments *= 2) {

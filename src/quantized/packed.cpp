@@ -8,6 +8,7 @@
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
 #include "ctq/quantized/decode.h"
+#include "values.h"
 #include "variants.h"
 
 namespace ctq::quantized {
@@ -51,9 +52,7 @@ at::Tensor with_input_factors(const Layer& layer, const at::Tensor& weight) {
 at::Tensor input_factors(const Layer& layer) {
   const auto* factors = layer.format == "nvfp4" ? layer.side("pre_quant_scale") : nullptr;
   if (!factors || (layer.dialect != Dialect::kMarker && layer.dialect != Dialect::kHeader)) return {};
-  if (factors->info->numel() != layer.shape().back())
-    fail(ErrorCode::kBadInput, "pre_quant_scale has shape {}", shape_text(factors->info->shape));
-  return model::load(*factors).to(at::kFloat).reshape({-1});
+  return load_input_factors(*factors, layer.shape().back());
 }
 
 bool is_byte_format(std::string_view format) {

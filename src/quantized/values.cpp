@@ -44,6 +44,12 @@ const Entry& required_side(const Layer& layer, std::string_view role) {
   return *entry;
 }
 
+at::Tensor load_input_factors(const Entry& entry, int64_t in_features) {
+  if (entry.info->numel() != in_features)
+    fail(ErrorCode::kBadInput, "pre_quant_scale has shape {}", shape_text(entry.info->shape));
+  return model::load(entry).to(at::kFloat).reshape({-1});
+}
+
 at::Tensor load_scales(const Entry& entry) {
   using safetensors::Dtype;
   if (entry.info->dtype != Dtype::kU8 && entry.info->dtype != Dtype::kF8E8M0)

@@ -17,6 +17,10 @@ const model::Checkpoint::Entry& required_side(const Layer& layer, std::string_vi
 /// Scales as float32. Bytes are exponents: 2^(e - 127), and NaN for 255.
 at::Tensor load_scales(const model::Checkpoint::Entry& entry);
 
+/// What a layer's loader multiplies its input by, as float32 [in_features].
+/// throws  Error(kBadInput) for another number of them
+at::Tensor load_input_factors(const model::Checkpoint::Entry& entry, int64_t in_features);
+
 /// Codes of `bits` bits each from rows of little-endian words, the first code in the lowest bits; a code may
 /// lie in two words.
 ///

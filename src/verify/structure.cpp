@@ -141,13 +141,12 @@ class LayerCheck {
           dtype_of(*layer_.weight));
     }
     if (rank != 2) remark("a {}-D weight with scale_weight, which its module ignores", rank);
-    constexpr std::string_view kWeightScale = "scale_weight";
-    for (const std::string_view role : {kWeightScale, std::string_view("scale_input")}) {
+    for (const std::string_view role : {"scale_weight", "scale_input"}) {
       const Entry* scale = layer_.side(role);
       if (!scale) continue;
       // A scale per row is a product like another, but not one that ComfyUI forms.
       const bool of_rows =
-          role == kWeightScale && rank == 2 && scale->info->numel() == layer_.weight->info->shape[0];
+          role == "scale_weight" && rank == 2 && scale->info->numel() == layer_.weight->info->shape[0];
       if (scale->info->numel() != 1 && (stock() || !of_rows))
         refuse("{} has {} elements instead of one", role, scale->info->numel());
       if (!safetensors::is_float(scale->info->dtype))

@@ -51,10 +51,9 @@ TEST_CASE("resolve: what is known of a published model's layers, its family name
     const families::Family* family = families::find_family(layout.family);
     REQUIRE(family);
     const Headers headers(layout);
-    const Resolver resolver(headers.checkpoint());
     CAPTURE(layout.name);
     for (const std::string& layer : headers.layers()) {
-      const auto source = resolver.resolve(layer);
+      const auto source = resolve(headers.checkpoint(), layer);
       const auto own = resolve_in(family->structures, headers.checkpoint(), layer);
       known[family] |= source.has_value();
       if ((source ? source->input : nullptr) != (own ? own->input : nullptr)) FAIL_CHECK(layer);

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,8 +12,6 @@
 #include "ctq/model/checkpoint.h"
 
 namespace ctq::calibrate {
-
-class Resolver;
 
 /// What stands right in front of a layer.
 enum class Implied : uint8_t {
@@ -44,7 +41,7 @@ struct InputMoments {
 class ImpliedInputs {
  public:
   /// checkpoint: must outlive this
-  explicit ImpliedInputs(const model::Checkpoint& checkpoint);
+  explicit ImpliedInputs(const model::Checkpoint& checkpoint) : checkpoint_(checkpoint) {}
 
   /// What the layer's input is derived from, in words; empty when nothing is known of it. From headers alone:
   /// names that a known family has, shapes that fit, float types from 16 bits on.
@@ -66,7 +63,7 @@ class ImpliedInputs {
                                       at::Device device = at::kCPU) const;
 
  private:
-  std::shared_ptr<const Resolver> resolver_;
+  const model::Checkpoint& checkpoint_;
 };
 
 }  // namespace ctq::calibrate

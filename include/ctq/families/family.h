@@ -70,8 +70,8 @@ struct Family {
   Kind kind = Kind::kDiffusion;
   std::span<const Signature> signatures;  ///< any of them
   const Preset* preset = nullptr;  ///< the layers that a recipe keeps; null: those of the automatic detection
-  std::array<const Structure*, 2> structures = {};  ///< of its blocks, tried before those of other families
-  std::span<const HeadSize> heads = {};  ///< of its published sizes
+  std::array<const Structure*, 2> structures = {};  ///< of its blocks
+  std::span<const HeadSize> heads = {};             ///< of its published sizes
   ComfyUi comfyui = {};
   /// Names of the diffusers library, which ComfyUI changes and joins while it loads.
   bool diffusers_names = false;

@@ -56,6 +56,8 @@ struct Optimizer {
   linalg::ColumnOrder (*order)(const Settings&) = nullptr;
   /// Time per element of a layer with so many columns, against rounding to nearest on a CPU.
   double (*cost)(const Settings&, double columns) = nullptr;
+  /// settings: with the segments that the layer is rounded in. What round to nearest holds is little beside
+  /// its codes.
   Footprint (*footprint)(const Settings&, const Space&) = nullptr;
   /// Never worse than round to nearest in its own objective. moment: null where it needs none
   Rounding (*round)(const Layer&, const Settings&, const SecondMoment* moment) = nullptr;

@@ -93,8 +93,9 @@ struct Optimized {
   bool guarded = false;                   ///< round to nearest was kept
   std::optional<SubspaceError> subspace;  ///< when measured
   std::optional<OutputError> output;      ///< where rows of the input were held back
-  std::optional<double> nearest_error = {};  ///< with a time budget what the layer is ranked by: of round to
-      ///< nearest output_rel on rows that were held back, else weight_rel
+  /// With a time budget what the layer is ranked by: of round to nearest output_rel on rows that were held
+  /// back, else weight_rel.
+  std::optional<double> nearest_error = {};
 
   /// Whether there was no time for the layer, which was rounded to nearest.
   bool left_over() const { return method == "rtn" && stopped_by == "time"; }

@@ -11,8 +11,9 @@ namespace ctq::cli::batch {
 /// Sorted and without doubles. Files that --directory or a glob found and that are quantized already are left
 /// out, with a note, unless --include-quantized; files that cannot be read stay, because their conversion
 /// says why.
-/// throws  Error(kUsage): not exactly one of --inputs and --directory. Error(kBadInput): no folder of that
-///         name; nothing matches
+///
+/// throws  Error(kUsage): not exactly one of --inputs and --directory.
+///         Error(kBadInput): no folder of that name; nothing matches
 std::vector<std::string> find_inputs(const Arguments& arguments);
 
 }  // namespace ctq::cli::batch

@@ -174,10 +174,7 @@ at::Tensor decode_block_scaled(const QuantizedFile& file, const Layer& layer) {
   const at::Tensor weight = scaled_runs(
       unpack_e2m1(model::load_bytes(*layer.weight), /*even_is_high=*/order == Order::kSwizzled), scales);
   const Entry* factors = layer.side("pre_quant_scale");
-  if (!factors) return weight;
-  if (factors->info->numel() != weight.size(1))
-    fail(ErrorCode::kBadInput, "pre_quant_scale has shape {}", shape_text(factors->info->shape));
-  return weight * model::load(*factors).to(at::kFloat).reshape({1, -1});
+  return factors ? weight * load_input_factors(*factors, weight.size(1)) : weight;
 }
 
 }  // namespace ctq::quantized
