@@ -1,22 +1,13 @@
 #include "command_input.h"
 
-#include <sstream>
-
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
+#include "ctq/engine/output_path.h"
 #include "ctq/linalg/device.h"
 #include "ctq/plan/pattern.h"
-#include "output_path.h"
 
 namespace ctq::cli {
-
-OpenedFile::OpenedFile(const std::string& path, const model::Checkpoint& converted)
-    : checkpoint(model::Checkpoint::open(path)) {
-  if (const auto foreign = names::find_foreign(checkpoint); foreign && !names::find_foreign(converted))
-    renamed.emplace(checkpoint, *foreign);
-  quantized = quantized::find_layers(renamed ? renamed->checkpoint() : checkpoint);
-}
 
 const std::string& required(const Arguments& arguments, std::string_view option) {
   if (!arguments.given(option)) fail(ErrorCode::kUsage, "argument --{}: is required", option);
@@ -39,22 +30,13 @@ std::function<bool(const std::string&)> name_filter(const Arguments& arguments, 
   }
 }
 
-std::vector<std::string> comma_list(const std::string& text) {
-  std::vector<std::string> words;
-  std::istringstream list(text);
-  for (std::string word; std::getline(list, word, ',');) {
-    const size_t first = word.find_first_not_of(' '), last = word.find_last_not_of(' ');
-    if (first != std::string::npos) words.push_back(word.substr(first, last - first + 1));
-  }
-  return words;
-}
-
-std::string output_for(const Arguments& arguments, const OpenedFile& input, std::string_view suffix) {
-  std::string output = arguments.given("output")
-                           ? arguments.text("output")
-                           : fmt::format("{}{}.safetensors", input_stem(input.checkpoint.path()), suffix);
-  check_output_path(output, input.checkpoint.path(), arguments.flag("no_clobber"));
-  check_output_is_no_input(output, input.checkpoint);
+std::string output_for(const Arguments& arguments, const engine::OpenedFile& input, std::string_view suffix) {
+  std::string output =
+      arguments.given("output")
+          ? arguments.text("output")
+          : fmt::format("{}{}.safetensors", engine::input_stem(input.checkpoint.path()), suffix);
+  engine::check_output_path(output, input.checkpoint.path(), arguments.flag("no_clobber"));
+  engine::check_output_is_no_input(output, input.checkpoint);
   return output;
 }
 

@@ -44,7 +44,7 @@ int run_words(const std::vector<std::string>& words) {
     return command->second({args.begin() + 1, args.end()});
   const Arguments arguments = Arguments::parse(args);
   if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
-  return run_conversion(make_settings(arguments), arguments);
+  return run_convert(arguments);
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace ctq {
 
@@ -27,6 +28,9 @@ std::optional<uint64_t> parse_bytes(std::string_view text);
 
 /// True when the bytes are well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF).
 bool is_utf8(std::string_view text);
+
+/// "a, b" as {"a", "b"}; spaces around words and empty words are dropped.
+std::vector<std::string> comma_list(const std::string& text);
 
 /// "[3, 4]", "[]" for a scalar.
 std::string shape_text(std::span<const int64_t> shape);

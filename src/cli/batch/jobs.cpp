@@ -9,9 +9,10 @@
 #include <fmt/format.h>
 
 #include "cli/command_input.h"
-#include "cli/conversion/settings.h"
+#include "cli/conversion/conversion.h"
 #include "cli/options/spelling.h"
 #include "ctq/base/error.h"
+#include "ctq/base/text.h"
 #include "ctq/base/log.h"
 #include "ctq/cli/option_table.h"
 #include "ctq/linalg/device.h"
@@ -122,12 +123,12 @@ std::vector<Job> make_jobs(std::span<const std::string> inputs, const Arguments&
       job.words.push_back("--input=" + input);
       const Arguments arguments = Arguments::parse(job.words);
       refuse_single_file_options(arguments);
-      const Settings settings = make_settings(arguments);
-      job.output = settings.output;
+      const engine::Job conversion_job = make_job(arguments);
+      job.output = conversion_job.output;
       if (batch.given("output_dir"))
         job.output = (fs::path(batch.text("output_dir")) / fs::path(job.output).filename()).string();
-      job.finished =
-          batch.flag("skip_finished") && settings.dry_run == DryRun::kNo && is_finished(job, arguments);
+      job.finished = batch.flag("skip_finished") && conversion_job.dry_run == engine::DryRun::kNo &&
+                     is_finished(job, arguments);
       job.words.push_back("--output=" + job.output);
       if (batch.integer("jobs") > 1 && arguments.integer("threads") == 0) {
         job.words.push_back(fmt::format(

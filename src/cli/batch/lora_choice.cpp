@@ -7,9 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "cli/options/option_file.h"
-#include "cli/output_path.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/engine/output_path.h"
 
 namespace ctq::cli::batch {
 namespace {
@@ -81,7 +81,7 @@ std::vector<std::string> LoraChoice::of(const std::string& input) const {
     return paths;
   }
   if (folder_.empty()) return {};
-  const std::string stem = fs::path(input_stem(input)).filename().string();
+  const std::string stem = fs::path(engine::input_stem(input)).filename().string();
   for (const std::string_view ending : {".safetensors", "_lora.safetensors"}) {
     const fs::path path = fs::path(folder_) / (stem + std::string(ending));
     std::error_code different;
@@ -92,7 +92,7 @@ std::vector<std::string> LoraChoice::of(const std::string& input) const {
 
 const LoraChoice::Rule* LoraChoice::rule_for(const std::string& input) const {
   const std::string name = fs::path(input).filename().string();
-  const std::string stem = fs::path(input_stem(input)).filename().string();
+  const std::string stem = fs::path(engine::input_stem(input)).filename().string();
   for (const std::string& wanted : {name, stem}) {
     const auto rule = std::ranges::find(mapping_, wanted, &Rule::first);
     if (rule != mapping_.end()) return &*rule;

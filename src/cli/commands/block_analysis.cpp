@@ -5,9 +5,9 @@
 
 #include <fmt/format.h>
 
-#include "cli/output_path.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/engine/output_path.h"
 #include "ctq/pipeline/block_analysis.h"
 #include "ctq/report/block_report.h"
 #include "ctq/safetensors/writer.h"
@@ -19,12 +19,11 @@ constexpr int64_t kUsualFirstBlocks = 7;  // the default of clip-g's -k
 
 }  // namespace
 
-std::vector<std::string> read_reports(const Arguments& arguments, bool csv) {
+std::vector<std::string> read_reports(const Arguments& arguments) {
   for (const std::string& path : arguments.list("report")) {
-    const bool table = csv && path.ends_with(".csv");
-    if (!path.ends_with(".html") && !path.ends_with(".json") && !table)
-      fail(ErrorCode::kUsage, "argument --report: the name must end in .html{} or .json (got '{}')",
-           csv ? ", .csv" : "", printable(path));
+    if (!path.ends_with(".html") && !path.ends_with(".json"))
+      fail(ErrorCode::kUsage, "argument --report: the name must end in .html or .json (got '{}')",
+           printable(path));
   }
   return arguments.list("report");
 }
@@ -34,8 +33,8 @@ void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::
   std::vector<std::string> paths = files.reports;
   if (!files.json.empty()) paths.push_back(files.json);
   for (const std::string& path : paths) {
-    check_output_path(path, checkpoint.path(), /*no_clobber=*/false);
-    check_output_is_no_input(path, checkpoint);
+    engine::check_output_path(path, checkpoint.path(), /*no_clobber=*/false);
+    engine::check_output_is_no_input(path, checkpoint);
   }
   std::optional<std::set<int64_t>> kept;
   if (plan::is_clip_g(checkpoint)) {

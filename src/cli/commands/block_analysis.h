@@ -20,8 +20,8 @@ struct AnalysisFiles {
 };
 
 /// The paths of --report.
-/// throws  Error(kUsage): another suffix than .html, .json and, with csv, .csv
-std::vector<std::string> read_reports(const Arguments& arguments, bool csv = false);
+/// throws  Error(kUsage): another suffix than .html and .json
+std::vector<std::string> read_reports(const Arguments& arguments);
 
 /// Measures, prints and writes; for a text encoder of OpenCLIP with advice. keep: the blocks of its -k;
 /// nothing: the usual first seven.

@@ -11,7 +11,6 @@
 #include "calibrate_patch.h"
 #include "cli/command_input.h"
 #include "cli/options/spelling.h"
-#include "cli/output_path.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
@@ -21,6 +20,7 @@
 #include "ctq/calibrate/statistics_file.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/cli/option_table.h"
+#include "ctq/engine/output_path.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/safetensors/writer.h"
 
@@ -110,7 +110,7 @@ void check_outputs(const std::string& output, const std::string& scales,
   for (const std::string& path : {output, scales}) {
     if (path.empty()) continue;
     for (const std::string& input : inputs)
-      if (!input.empty()) check_output_path(path, input, /*no_clobber=*/false);
+      if (!input.empty()) engine::check_output_path(path, input, /*no_clobber=*/false);
   }
   if (!output.empty() && output == scales)
     fail(ErrorCode::kUsage, "argument --json: is the output file (got '{}')", printable(scales));
@@ -221,7 +221,7 @@ int gather(const Arguments& arguments) {
   check_outputs(output, scales_path(arguments),
                 {arguments.text("input"), arguments.text("activations"), arguments.text("lora")});
   const model::Checkpoint checkpoint = model::Checkpoint::open(arguments.text("input"));
-  if (!output.empty()) check_output_is_no_input(output, checkpoint);
+  if (!output.empty()) engine::check_output_is_no_input(output, checkpoint);
   return arguments.given("activations") ? gather_from_rows(arguments, checkpoint, output)
                                         : gather_from_nothing(arguments, checkpoint, output);
 }
@@ -281,13 +281,14 @@ int patch(const Arguments& arguments) {
   if (writes_json(arguments))
     fail(ErrorCode::kUsage, "argument --json: with --patch needs a path, --json=PATH, for the scales");
   const std::string input = arguments.text("input");
-  const std::string output =
-      arguments.given("output") ? arguments.text("output") : input_stem(input) + "_calibrated.safetensors";
+  const std::string output = arguments.given("output")
+                                 ? arguments.text("output")
+                                 : engine::input_stem(input) + "_calibrated.safetensors";
   const std::string option = has_rows ? "activations" : "calibration-data";
   const std::string path = arguments.text(has_rows ? "activations" : "calibration_data");
   check_outputs(output, scales_path(arguments), {input, path});
   const model::Checkpoint checkpoint = model::Checkpoint::open(input);
-  check_output_is_no_input(output, checkpoint);
+  engine::check_output_is_no_input(output, checkpoint);
   const CalibrationFile statistics = opened(option, [&] {
     return has_rows ? CalibrationFile::open_activations(path) : CalibrationFile::open(path);
   });

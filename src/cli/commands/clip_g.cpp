@@ -7,13 +7,13 @@
 #include "block_analysis.h"
 #include "cli/command_input.h"
 #include "cli/options/spelling.h"
-#include "cli/output_path.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
 #include "ctq/base/text.h"
 #include "ctq/cli/option_table.h"
+#include "ctq/engine/output_path.h"
 #include "ctq/pipeline/clip_g.h"
 #include "ctq/plan/clip_g.h"
 #include "ctq/report/clip_g_report.h"
@@ -129,14 +129,14 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
   if (!dry_run) required(arguments, "output");
   const std::string &input = arguments.text("input"), &output = arguments.text("output"),
                     &json = arguments.text("json");
-  if (!output.empty()) check_output_path(output, input, arguments.flag("no_clobber"));
-  if (!json.empty()) check_output_path(json, input, /*no_clobber=*/false);
+  if (!output.empty()) engine::check_output_path(output, input, arguments.flag("no_clobber"));
+  if (!json.empty()) engine::check_output_path(json, input, /*no_clobber=*/false);
   if (!json.empty() && json == output)
     fail(ErrorCode::kUsage, "argument --json: is the output file (got '{}')", printable(json));
   spdlog::info("Loading: {}", input);
   const model::Checkpoint checkpoint = model::Checkpoint::open(input);
   for (const std::string& path : {output, json}) {
-    if (!path.empty()) check_output_is_no_input(path, checkpoint);
+    if (!path.empty()) engine::check_output_is_no_input(path, checkpoint);
   }
 
   const plan::ClipGPlan wanted = plan::plan_clip_g(checkpoint, options);

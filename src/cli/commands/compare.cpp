@@ -5,12 +5,13 @@
 #include <fmt/format.h>
 
 #include "cli/command_input.h"
-#include "cli/output_path.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
+#include "ctq/base/text.h"
 #include "ctq/base/log.h"
 #include "ctq/cli/option_table.h"
+#include "ctq/engine/output_path.h"
 #include "ctq/report/file_report.h"
 #include "ctq/safetensors/writer.h"
 #include "ctq/verify/values.h"
@@ -61,14 +62,14 @@ int run_compare(const std::vector<std::string>& args) {
   const at::Device device = device_of(arguments);
   install_signal_handlers();
   if (!report_path.empty()) {
-    check_output_path(report_path, files.original, /*no_clobber=*/false);
+    engine::check_output_path(report_path, files.original, /*no_clobber=*/false);
     for (const std::string& path : files.quantized)
-      check_output_path(report_path, path, /*no_clobber=*/false);
+      engine::check_output_path(report_path, path, /*no_clobber=*/false);
   }
   std::vector<report::Comparison> comparisons;
   size_t below = 0, layers = 0;
   for (const std::string& path : files.quantized) {
-    const OpenedFile file(path), original(files.original, file.checkpoint);
+    const engine::OpenedFile file(path), original(files.original, file.checkpoint);
     comparisons.push_back({path, verify::compare(original.quantized, file.quantized, wanted, device)});
     const size_t measured = comparisons.back().differences.layers.size();
     if (measured == 0) fail(ErrorCode::kBadInput, "{}: holds no quantized layer to compare", path);

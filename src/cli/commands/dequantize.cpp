@@ -26,7 +26,7 @@ int run_dequantize(const std::vector<std::string>& args) {
   const std::string& path = required(arguments, "input");
   start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
   install_signal_handlers();
-  const OpenedFile input(path);
+  const engine::OpenedFile input(path);
   const std::string output = output_for(arguments, input, "_dequantized");
   const rewrite::Dequantized done = rewrite::dequantize(input.quantized, dtype_of(arguments), output);
   spdlog::info("{} weights decoded, {} tensors copied, {} scales and markers left out: {}", done.decoded,

@@ -45,7 +45,7 @@ int run_edit(const std::vector<std::string>& args) {
   const rewrite::Edits edits = read_edits(arguments);
   start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
   install_signal_handlers();
-  const OpenedFile input(path);
+  const engine::OpenedFile input(path);
   const std::string output = output_for(arguments, input, "_edited");
   const rewrite::Edited done = rewrite::edit(input.quantized, edits, output);
   spdlog::info(

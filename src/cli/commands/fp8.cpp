@@ -5,13 +5,13 @@
 #include <fmt/format.h>
 
 #include "cli/command_input.h"
+#include "cli/conversion/binding.h"
 #include "cli/conversion/conversion.h"
 #include "cli/options/spelling.h"
-#include "cli/output_path.h"
 #include "commands.h"
 #include "ctq/base/error.h"
 #include "ctq/cli/option_table.h"
-#include "ctq/format/log_scale.h"
+#include "ctq/engine/output_path.h"
 #include "fp8.h"
 
 namespace ctq::cli {
@@ -41,62 +41,112 @@ std::string method_word(const Arguments& arguments, std::vector<std::string>& no
   return "adaround";
 }
 
-/// The conversion's command line.
-std::vector<std::string> conversion_words(const Arguments& arguments, const std::string& method) {
-  std::vector<std::string> words = {"--input=" + required(arguments, "input"), "--fp8",
-                                    "--scaling_mode=tensor", "--optimizer=" + method,
+/// A setting from an option of this command.
+template <typename T>
+void set(engine::Setting<T>& setting, const Arguments& arguments, std::string_view option, T value) {
+  setting.set(std::move(value), arguments.given(option) ? engine::By::kUser : engine::By::kDefault,
+              arguments.text(option));
+}
 
-                                    arguments.flag("legacy") ? "--no-comfy_quant" : "--comfy_quant"};
-  if (arguments.given("output")) words.push_back("--output=" + arguments.text("output"));
-  if (arguments.flag("verbose")) words.emplace_back("--verbose=VERBOSE");
-  if (!arguments.flag("parallel")) words.emplace_back("--threads=1");
-  if (arguments.given("num_iter")) words.push_back("--num_iter=" + arguments.text("num_iter"));
-  for (const std::string_view name : kSharedWithConversion) {
-    const std::string key = option_key(name);
-    if (!arguments.given(key)) continue;
-    const auto option = std::ranges::find(option_table(), name, &Option::name);
-    words.push_back(fmt::format(
-        "{}={}", name,
-        option->kind == Kind::kSwitch ? (arguments.flag(key) ? "true" : "false") : arguments.text(key)));
+void read_adaround(const Arguments& arguments, engine::Learning& learning) {
+  set(learning.lr, arguments, "lr", std::optional(arguments.number("lr")));
+  learning.lr = *learning.lr;
+  set(learning.reg_lambda, arguments, "reg_lambda", arguments.number("reg_lambda"));
+  set(learning.beta_start, arguments, "beta_start", arguments.number("beta_start"));
+  set(learning.beta_end, arguments, "beta_end", arguments.number("beta_end"));
+  set(learning.least_gain, arguments, "early_stop_threshold", arguments.number("early_stop_threshold"));
+  set(learning.solver, arguments, "optimizer",
+      engine::value_of<AdaRoundSolver>(arguments.text("optimizer")).value());
+  set(learning.half_products, arguments, "use_amp", arguments.flag("use_amp"));
+  set(learning.drawn_rows, arguments, "calib_samples",
+      arguments.given("calib_samples") ? arguments.integer("calib_samples") : kAdaRoundRows);
+  set(learning.drawn_at_once, arguments, "batch_size", arguments.integer("batch_size"));
+}
+
+void read_rounding(const Arguments& arguments, const Optimizer& method, engine::Settings& settings) {
+  settings.rounding.optimizer.set(&method, engine::By::kUser, std::string(method.name));
+  settings.rounding.scales.set(optimize::Scales::kAbsmax, engine::By::kDefault);
+  engine::Learning& learning = settings.learning;
+  if (arguments.given("num_iter"))
+    set(learning.iterations, arguments, "num_iter", arguments.integer("num_iter"));
+  if (&method == &optimize::kAdaRound) read_adaround(arguments, learning);
+  if (&method == &optimize::kTpec) {
+    learning.min_k.set(arguments.integer("top_k"), engine::By::kDefault);
+    learning.max_k.set(arguments.integer("top_k"), engine::By::kDefault);
   }
-  return words;
 }
 
-AdaRoundSolver solver_of(const std::string& word) {
-  if (word == "adagrad") return AdaRoundSolver::kAdaGrad;
-  if (word == "rmsprop") return AdaRoundSolver::kRmsProp;
-  if (word == "adam") return AdaRoundSolver::kAdam;
-  return word == "sgd" ? AdaRoundSolver::kSgd : AdaRoundSolver::kAdamW;
+void read_filters(const Arguments& arguments, const Optimizer& method, engine::Layers& layers) {
+  const bool adaround = &method == &optimize::kAdaRound;
+  std::vector<std::string> keep, remove;
+  if (arguments.flag("t5xxl")) {
+    keep = {"norm", "bias", "embed_tokens", "shared"};
+    if (!adaround) remove = {"decoder", "lm_head"};
+  }
+  if (arguments.flag("keep_distillation")) {
+    for (const char* name : {"distilled_guidance_layer", "final_layer", "img_in", "txt_in"})
+      keep.emplace_back(name);
+  }
+  layers.keep_containing = keep;
+  layers.remove_containing = remove;
+  layers.min_elements = arguments.given("min_tensor_size") ? arguments.integer("min_tensor_size")
+                        : adaround                         ? kAdaRoundElements
+                                                           : 0;
+  layers.min_side = adaround ? kAdaRoundSide : 0;
 }
 
-void read_adaround(const Arguments& arguments, Settings& settings) {
-  optimize::Settings& optimizer = settings.run.optimizer;
-  optimizer.adaround = {.iterations = optimizer.adaround.iterations,
-                        .lr = arguments.number("lr"),
-                        .reg_lambda = arguments.number("reg_lambda"),
-                        .beta_start = arguments.number("beta_start"),
-                        .beta_end = arguments.number("beta_end"),
-                        .least_gain = arguments.number("early_stop_threshold"),
-                        .solver = solver_of(arguments.text("optimizer")),
-                        .half_products = arguments.flag("use_amp") && settings.run.device.is_cuda()};
-  if (optimizer.adaround.beta_start < optimizer.adaround.beta_end)
-    fail(ErrorCode::kUsage, "argument --beta_start: is below --beta_end {} (got '{}')",
-         arguments.text("beta_end"), arguments.text("beta_start"));
-  optimizer.drawn_rows =
-      arguments.given("calib_samples") ? arguments.integer("calib_samples") : kAdaRoundRows;
-  optimizer.drawn_at_once = arguments.integer("batch_size");
-  if (arguments.given("use_amp") && !settings.run.device.is_cuda())
-    settings.notes.emplace_back("--use_amp has no effect on the CPU");
-  if (arguments.given("calibration_data")) {
-    for (const std::string_view option : {"calib_samples", "batch_size"}) {
-      if (arguments.given(option))
-        settings.notes.push_back(fmt::format(
-            "{} has no effect with --calibration-data, but for layers it does not have", name_of(option)));
-    }
-  } else {
-    settings.notes.emplace_back(
+/// Scales, and what stands for the whole file.
+void read_storage(const Arguments& arguments, const Optimizer& method, engine::Settings& settings) {
+  const bool legacy = arguments.flag("legacy"), t5xxl = arguments.flag("t5xxl");
+  const std::string& asked = arguments.text("scale_format");
+  const bool one_byte = asked.empty() ? &method == &optimize::kAdaRound && legacy : asked == "u8log";
+  if (one_byte && !legacy)
+    fail(ErrorCode::kUsage,
+         "argument --scale_format: one-byte scales have no form beside markers; use f32 (got '{}')", asked);
+  engine::Target& target = settings.target;
+  target.type = std::string("fp8");
+  target.scaling = std::string("tensor");
+  settings.output.comfy_layout = !legacy;
+  target.logarithmic_scales.set(one_byte, engine::By::kDefault);
+  target.shared_scales = arguments.given("use_shared_scales") ? arguments.flag("use_shared_scales")
+                                                              : &method == &optimize::kAdaRound;
+  if (!legacy) return;
+  target.copied_input_scales = t5xxl;
+  if (t5xxl) {
+    target.scaled_fp8_elements = 0;
+  } else if (&method == &optimize::kTpec) {
+    target.scaled_fp8_elements = 2;
+  } else if (&method == &optimize::kAdaRound) {
+    target.scaled_fp8_elements = 1;
+  }
+}
+
+/// What messages of the engine call the settings that only this command has options for.
+void name_settings(engine::Settings& settings) {
+  settings.input.path.set_label("--input");
+  settings.output.path.set_label("--output");
+  settings.output.comfy_layout.set_label("--no-legacy");
+  settings.target.logarithmic_scales.set_label("--scale_format u8log");
+  settings.rounding.optimizer.set_label("--method");
+  settings.learning.iterations.set_label("--num_iter");
+  settings.learning.lr.set_label("--lr");
+  settings.learning.beta_start.set_label("--beta_start");
+  settings.learning.beta_end.set_label("--beta_end");
+  settings.learning.half_products.set_label("--use_amp");
+  settings.learning.min_k.set_label("--top_k");
+}
+
+void note_random_inputs(const Arguments& arguments, std::vector<std::string>& notes) {
+  if (!arguments.given("calibration_data")) {
+    notes.emplace_back(
         "adaround learns from random inputs, which lower no real error; --calibration-data gives it real "
         "ones");
+    return;
+  }
+  for (const std::string_view option : {"calib_samples", "batch_size"}) {
+    if (arguments.given(option))
+      notes.push_back(fmt::format("{} has no effect with --calibration-data, but for layers it does not have",
+                                  name_of(option)));
   }
 }
 
@@ -105,99 +155,57 @@ void note_unused(const Arguments& arguments, const Optimizer& method, std::vecto
     if (arguments.given(option)) notes.push_back(fmt::format("{} has no effect {}", name_of(option), why));
   };
   if (&method != &optimize::kTpec) note("top_k", "without --method tpec");
-  if (&method == &optimize::kAdaRound) return;
+  if (&method == &optimize::kAdaRound) return note_random_inputs(arguments, notes);
   for (const std::string_view option : kOfAdaRound) {
     if (std::ranges::count(kOfAllMethods, option) == 0) note(option, "without --method adaround");
   }
   note("calib_samples", "without --method adaround: biases are corrected with recorded inputs only");
 }
 
-void read_filters(const Arguments& arguments, const Optimizer& method, plan::Options& plan) {
-  const auto add = [](std::vector<std::string>& to, std::initializer_list<const char*> words) {
-    to.insert(to.end(), words.begin(), words.end());
-  };
-  if (arguments.flag("t5xxl")) {
-    add(plan.keep_containing, {"norm", "bias", "embed_tokens", "shared"});
-    if (&method != &optimize::kAdaRound) add(plan.remove_containing, {"decoder", "lm_head"});
-  }
-  if (arguments.flag("keep_distillation"))
-    add(plan.keep_containing, {"distilled_guidance_layer", "final_layer", "img_in", "txt_in"});
-  const bool adaround = &method == &optimize::kAdaRound;
-  plan.min_elements = arguments.given("min_tensor_size") ? arguments.integer("min_tensor_size")
-                      : adaround                         ? kAdaRoundElements
-                                                         : 0;
-  plan.min_side = adaround ? kAdaRoundSide : 0;
-}
-
-/// Scales, and what stands for the whole file.
-void read_storage(const Arguments& arguments, const Optimizer& method, Settings& settings) {
-  const bool legacy = arguments.flag("legacy"), t5xxl = arguments.flag("t5xxl");
-  const std::string& asked = arguments.text("scale_format");
-  const bool one_byte = asked.empty() ? &method == &optimize::kAdaRound && legacy : asked == "u8log";
-  if (one_byte && !legacy)
-    fail(ErrorCode::kUsage,
-         "argument --scale_format: one-byte scales have no form beside markers; use f32 (got '{}')", asked);
-  plan::Options& plan = settings.plan;
-  if (one_byte) {
-    plan.target.codec = &format::log_scale_codec();
-    settings.warnings.emplace_back(
-        "no known loader reads one-byte scales (it takes the code itself for the scale); --scale_format f32 "
-        "takes "
-        "3 bytes more per layer");
-  }
-  settings.run.shared_scales = arguments.given("use_shared_scales") ? arguments.flag("use_shared_scales")
-                                                                    : &method == &optimize::kAdaRound;
-  if (!legacy) return;
-  plan.copy_weight_scales = t5xxl;
-  if (t5xxl) {
-    plan.scaled_fp8_elements = 0;
-  } else if (&method == &optimize::kTpec) {
-    plan.scaled_fp8_elements = 2;
-  } else if (&method == &optimize::kAdaRound) {
-    plan.scaled_fp8_elements = 1;
-  }
-}
-
 /// The name that the older programs give.
-std::string fp8_output(const Arguments& arguments, const Settings& settings, const std::string& method) {
-  std::string name = input_stem(settings.input) + "_float8_e4m3fn_scaled";
-  const bool adaround = method == "adaround", tpec = method == "tpec";
-  name += adaround ? "_ultra" : tpec ? "_learned" : "_" + method;
+std::string fp8_output(const Arguments& arguments, const engine::Settings& settings,
+                       const Optimizer& method) {
+  std::string name = engine::input_stem(settings.input.path->string()) + "_float8_e4m3fn_scaled";
+  const bool tpec = &method == &optimize::kTpec;
+  name += &method == &optimize::kAdaRound ? "_ultra" : tpec ? "_learned" : fmt::format("_{}", method.name);
   if (arguments.flag("keep_distillation")) name += "_nodistill";
   if (tpec) name += "_svd";
-  if (settings.plan.target.codec == &format::log_scale_codec())
-    name += settings.run.shared_scales ? "_8bit_shared" : "_8bit";
+  if (*settings.target.logarithmic_scales) name += *settings.target.shared_scales ? "_8bit_shared" : "_8bit";
   return name + ".safetensors";
 }
 
 }  // namespace
 
-Settings make_fp8_settings(const Arguments& arguments) {
+engine::Job make_fp8_job(const Arguments& arguments) {
   std::vector<std::string> notes;
-  const std::string word = method_word(arguments, notes);
-  const Optimizer& method = *optimize::find_optimizer(word);
+  const Optimizer& method = *optimize::find_optimizer(method_word(arguments, notes));
   if (!arguments.flag("parallel") && arguments.given("threads"))
     fail(ErrorCode::kUsage, "argument --parallel: is off; it does not go with --threads {}",
          arguments.text("threads"));
-  Settings settings = make_settings(Arguments::parse(conversion_words(arguments, word)));
-  settings.notes.insert(settings.notes.begin(), notes.begin(), notes.end());
-  note_unused(arguments, method, settings.notes);
-  settings.run.optimizer.scales = optimize::Scales::kAbsmax;
-  if (&method == &optimize::kAdaRound) read_adaround(arguments, settings);
-  if (&method == &optimize::kTpec) {
-    optimize::SubspaceSettings& subspace = settings.run.optimizer.learned.subspace;
-    subspace.min_k = subspace.max_k = arguments.integer("top_k");
-  }
-  read_filters(arguments, method, settings.plan);
+  engine::Settings settings;
+  name_settings(settings);
+  settings.input.path = required(arguments, "input");
+  bind_some(arguments, {kSharedWithConversion.begin(), kSharedWithConversion.end()}, settings);
+  if (!arguments.flag("parallel")) settings.compute.threads = 1;
+  read_rounding(arguments, method, settings);
+  read_filters(arguments, method, settings.layers);
   read_storage(arguments, method, settings);
-  if (!arguments.given("output") && settings.dry_run != DryRun::kTemplate)
-    settings.output = settings.run.output = fp8_output(arguments, settings, word);
-  return settings;
+  const bool writes_template = *settings.report.dry_run == engine::DryRun::kTemplate;
+  if (arguments.given("output"))
+    settings.output.path = arguments.text("output");
+  else if (!writes_template)
+    settings.output.path.set(fp8_output(arguments, settings, method), engine::By::kDefault);
+  engine::Job job = engine::prepare(settings);
+  job.notes.insert(job.notes.begin(), notes.begin(), notes.end());
+  note_unused(arguments, method, job.notes);
+  return job;
 }
 
 int run_fp8(const std::vector<std::string>& args) {
   const Arguments arguments = Arguments::parse(args, *command_options("fp8"));
-  return run_conversion(make_fp8_settings(arguments), arguments);
+  const Telling telling{.verbosity = arguments.flag("verbose") ? Verbosity::kVerbose : Verbosity::kNormal,
+                        .progress = read_progress(arguments)};
+  return run_conversion(make_fp8_job(arguments), telling);
 }
 
 }  // namespace ctq::cli

@@ -1,11 +1,11 @@
-// The command `fp8`, told to the conversion.
+// The command `fp8`: two older FP8 programs, told to the engine.
 #pragma once
 
 #include <array>
 #include <string_view>
 
-#include "cli/conversion/settings.h"
 #include "ctq/cli/arguments.h"
+#include "ctq/engine/job.h"
 
 namespace ctq::cli {
 
@@ -17,7 +17,7 @@ inline constexpr std::array<std::string_view, 20> kSharedWithConversion = {
     "--low-memory",     "--progress",         "--resume",         "--partition",      "--names"};
 
 /// arguments: of fp8_options().
-/// throws  as make_settings()
-Settings make_fp8_settings(const Arguments& arguments);
+/// throws  as engine::prepare()
+engine::Job make_fp8_job(const Arguments& arguments);
 
 }  // namespace ctq::cli

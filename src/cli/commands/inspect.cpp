@@ -18,7 +18,7 @@ int run_inspect(const std::vector<std::string>& args) {
                                       .summary = arguments.flag("summary"),
                                       .wanted = name_filter(arguments, "filter")};
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
-  const OpenedFile file(path, safetensors::Shard::kAlone);
+  const engine::OpenedFile file(path, safetensors::Shard::kAlone);
   std::vector<verify::Finding> findings;
   const bool check = arguments.flag("check");
   if (check) findings = verify::check_structure(file.quantized, {client::Program::kAny});

@@ -79,11 +79,11 @@ int run_migrate(const std::vector<std::string>& args) {
   }
   start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
   install_signal_handlers();
-  const OpenedFile input(path);
+  const engine::OpenedFile input(path);
   const std::string output = output_for(arguments, input, mode.suffix);
-  std::unique_ptr<const OpenedFile> scales;
+  std::unique_ptr<const engine::OpenedFile> scales;
   if (arguments.given("tensor_scales")) {
-    scales = std::make_unique<const OpenedFile>(arguments.text("tensor_scales"));
+    scales = std::make_unique<const engine::OpenedFile>(arguments.text("tensor_scales"));
     options.tensor_scales = &scales->quantized;
   }
   const rewrite::Migrated done = mode.run(input.quantized, options, output);

@@ -43,10 +43,10 @@ int run_verify(const std::vector<std::string>& args) {
     fail(ErrorCode::kUsage, "argument --values: --original reads values (got 'false')");
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
   install_signal_handlers();
-  const OpenedFile file(path);
-  std::unique_ptr<const OpenedFile> original;
+  const engine::OpenedFile file(path);
+  std::unique_ptr<const engine::OpenedFile> original;
   if (arguments.given("original"))
-    original = std::make_unique<const OpenedFile>(arguments.text("original"), file.checkpoint);
+    original = std::make_unique<const engine::OpenedFile>(arguments.text("original"), file.checkpoint);
 
   std::vector<verify::Finding> findings = verify::check_structure(file.quantized, read_client(arguments),
                                                                   original ? &original->quantized : nullptr);

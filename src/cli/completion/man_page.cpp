@@ -3,7 +3,7 @@
 
 #include "cli/options/environment.h"
 #include "cli/options/spelling.h"
-#include "cli/version.h"
+#include "ctq/base/version.h"
 #include "scripts.h"
 #include "vocabulary.h"
 

@@ -1,23 +1,22 @@
 #include "conversion.h"
 
+#include <unistd.h>
+
 #include <algorithm>
-#include <exception>
 #include <optional>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
-#include "calibration_inputs.h"
+#include "binding.h"
 #include "cli/commands/block_analysis.h"
 #include "cli/commands/lora_extraction.h"
-#include "cli/output_path.h"
-#include "conversion.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/terminal.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/arguments.h"
+#include "ctq/engine/conversion.h"
 #include "ctq/pipeline/format_errors.h"
-#include "ctq/pipeline/layer_methods.h"
 #include "ctq/plan/blocks.h"
 #include "ctq/plan/template.h"
 #include "ctq/report/conversion_report.h"
@@ -25,80 +24,43 @@
 #include "ctq/report/plan_report.h"
 #include "ctq/report/quality_report.h"
 #include "ctq/report/run_summary.h"
-#include "ctq/rewrite/plain.h"
 #include "ctq/safetensors/writer.h"
-#include "decoded_input.h"
-#include "input_kind.h"
-#include "lora_merging.h"
-#include "measured_formats.h"
-#include "progress.h"
-#include "renamed_input.h"
-#include "resume_key.h"
-#include "settings.h"
 
 namespace ctq::cli {
 namespace {
 
-void print_remarks(const plan::Plan& plan, const Settings& settings) {
-  for (const std::string& note : settings.notes) spdlog::info("note: {}", note);
+using engine::Conversion;
+using engine::DryRun;
+using engine::Job;
+
+void print_remarks(const plan::Plan& plan, const Job& job) {
+  for (const std::string& note : job.notes) spdlog::info("note: {}", note);
   for (const std::string& note : plan.notes) spdlog::info("note: {}", note);
   if (!plan.suggested_preset.empty()) {
     spdlog::info("note: the tensor names look like --{}, which keeps its sensitive layers; it was not given",
                  plan.suggested_preset);
   }
-  for (const std::string& sentence : settings.warnings) warn("{}", sentence);
+  for (const std::string& sentence : job.warnings) warn("{}", sentence);
   for (const std::string& sentence : plan.warnings) warn("{}", sentence);
   for (const std::string& sentence : plan.unused) warn("{}", sentence);
-  if (settings.strict && !plan.unused.empty())
-    fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
+  if (job.strict && !plan.unused.empty()) fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
 }
-
-/// The model that is converted: as it is stored, decoded with --requantize, under ComfyUI's names, with the
-/// LoRAs merged.
-class Input {
- public:
-  explicit Input(const Settings& settings) : stored_(model::Checkpoint::open(settings.input)) {
-    check_output_is_no_input(settings.output, stored_);
-    check_input_kind(stored_, settings.plan.presets);
-    if (settings.requantize) decoded_.emplace(stored_);
-    renamed_.emplace(decoded_ ? decoded_->view.checkpoint() : stored_, settings.names);
-    if (settings.merging.files.empty()) return;
-    const bool verbose = settings.dry_run != DryRun::kNo || settings.verbosity >= Verbosity::kVerbose;
-    merged_.emplace(unmerged(), settings.merging, settings.strict, verbose);
-  }
-  Input(const Input&) = delete;
-  Input& operator=(const Input&) = delete;
-
-  const model::Checkpoint& checkpoint() const { return merged_ ? merged_->view().checkpoint() : unmerged(); }
-  std::vector<std::string> files() const { return stored_.files(); }
-  /// Null where there are no LoRAs.
-  const lora::MergedView* merged() const { return merged_ ? &merged_->view() : nullptr; }
-
- private:
-  const model::Checkpoint& unmerged() const {
-    if (renamed_ && renamed_->view()) return renamed_->view()->checkpoint();
-    return decoded_ ? decoded_->view.checkpoint() : stored_;
-  }
-
-  const model::Checkpoint stored_;
-  std::optional<const DecodedInput> decoded_;
-  std::optional<const RenamedInput> renamed_;
-  std::optional<const MergedInput> merged_;
-};
 
 /// Says what the plan decided before the work begins, then follows the work.
 class Followed final : public pipeline::Events {
  public:
-  Followed(const Settings& settings, const model::Checkpoint& checkpoint)
-      : settings_(settings),
-        checkpoint_(checkpoint),
-        methods_(checkpoint, settings.run.optimizer, settings.run.recording, settings.run.lora),
-        progress_(settings.progress) {}
+  Followed(const Conversion& conversion, ProgressMode mode) : conversion_(conversion), progress_(mode) {}
 
+  void measured(const pipeline::MeasuredLayer& layer, size_t index, size_t count) override {
+    std::vector<std::string> words;
+    for (const pipeline::MeasuredFormat& format : layer.formats)
+      words.push_back(fmt::format("{} {:.4g}", format.target.label(), format.error));
+    spdlog::info("({}/{}) Measured: {}: {}", index, count, printable(layer.name), fmt::join(words, ", "));
+  }
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
-    print_remarks(plan, settings_);
-    if (const std::string chosen = methods_.summary(plan); !chosen.empty()) spdlog::info(chosen);
-    if (const std::string smoothed = smoothing_words(checkpoint_, plan, settings_); !smoothed.empty())
+    print_remarks(plan, conversion_.job());
+    if (const std::string chosen = conversion_.methods().summary(plan); !chosen.empty()) spdlog::info(chosen);
+    if (const std::string smoothed = conversion_.smoothing_words(plan); !smoothed.empty())
       spdlog::info(smoothed);
     progress_.started(plan, run);
   }
@@ -106,153 +68,164 @@ class Followed final : public pipeline::Events {
   void ranked(const pipeline::Ranked& ranked) override { progress_.ranked(ranked); }
   void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
   void restarted(const plan::ValueFindings& findings) override { progress_.restarted(findings); }
+  void finished() { progress_.finished(); }
 
  private:
-  const Settings& settings_;
-  const model::Checkpoint& checkpoint_;
-  pipeline::LayerMethods methods_;
+  const Conversion& conversion_;
   Progress progress_;
 };
 
-int write_template(const plan::Plan& plan, const Settings& settings) {
-  safetensors::write_text_file(settings.output, plan::template_json(plan, settings.plan));
+void print_merged(const Conversion& conversion) {
+  if (!conversion.merged()) return;
+  for (const auto& [tensor, layers] : conversion.merged()->changed())
+    spdlog::info("LoRA: {} <- {}", printable(tensor), printable(fmt::format("{}", fmt::join(layers, ", "))));
+}
+
+int write_template(const plan::Plan& plan, const Job& job) {
+  safetensors::write_text_file(job.output, plan::template_json(plan, job.plan));
   const size_t changed = plan.count(plan::Decision::kQuantize) + plan.count(plan::Decision::kCast);
   const auto candidates = std::ranges::count(plan.tensors, true, &plan::TensorPlan::candidate);
   fmt::print("Template: {} ({} layers to quantize, {} to keep; edit it and give it to --layer-config)\n",
-             settings.output, changed, static_cast<size_t>(candidates) - changed);
+             job.output, changed, static_cast<size_t>(candidates) - changed);
   return 0;
 }
 
 /// What --error and --suggest print.
-void print_formats(const plan::Plan& plan, const model::Checkpoint& checkpoint, const Settings& settings) {
-  const auto layers = pipeline::measure_formats(plan, settings.analysis.formats);
-  if (settings.analysis.errors) {
-    fmt::print("{}",
-               settings.json ? report::format_errors_json(layers) : report::format_errors_table(layers));
+void print_formats(const plan::Plan& plan, const Conversion& conversion) {
+  const Job& job = conversion.job();
+  const auto layers = pipeline::measure_formats(plan, job.analysis.formats);
+  if (job.analysis.errors) {
+    fmt::print("{}", *job.settings.report.json ? report::format_errors_json(layers)
+                                               : report::format_errors_table(layers));
     return;
   }
-  plan::Options options = settings.plan;
+  plan::Options options = job.plan;
   options.allow_empty = true;
-  options.measured = pipeline::smallest_formats(layers, settings.quality_threshold_db);
-  fmt::print("{}", plan::template_json(plan::make_plan(checkpoint, options, ""), options));
+  options.measured = pipeline::smallest_formats(layers, *job.settings.report.threshold_db);
+  fmt::print("{}", plan::template_json(plan::make_plan(conversion.checkpoint(), options, ""), options));
 }
 
 /// The files of --report, each in the form of its suffix.
 template <typename Html, typename Csv, typename Json>
-void write_reports(const Settings& settings, const Html& html, const Csv& csv, const Json& json) {
-  for (const std::string& path : settings.reports)
+void write_reports(const Job& job, const Html& html, const Csv& csv, const Json& json) {
+  for (const std::string& path : job.reports)
     safetensors::write_text_file(path, path.ends_with(".csv")    ? csv()
                                        : path.ends_with(".html") ? html()
                                                                  : json());
 }
 
-int dry_run(const Input& input, const Settings& settings) {
-  const model::Checkpoint& checkpoint = input.checkpoint();
-  if (settings.analysis.blocks) {
+int dry_run(const Conversion& conversion) {
+  const Job& job = conversion.job();
+  const model::Checkpoint& checkpoint = conversion.checkpoint();
+  const bool json = *job.settings.report.json;
+  if (job.analysis.blocks) {
     report_blocks(checkpoint, plan::find_blocks(checkpoint), /*keep=*/std::nullopt,
-                  {.reports = settings.reports, .json = "", .print_json = settings.json});
+                  {.reports = job.reports, .json = "", .print_json = json});
     return 0;
   }
-  const std::string name = settings.output.substr(settings.output.rfind('/') + 1);
-  const plan::Plan plan = plan::make_plan(checkpoint, settings.plan, name);
-  print_remarks(plan, settings);
-  if (const std::string smoothed = smoothing_words(checkpoint, plan, settings); !smoothed.empty())
+  const plan::Plan plan = conversion.plan();
+  print_remarks(plan, job);
+  if (const std::string smoothed = conversion.smoothing_words(plan); !smoothed.empty())
     spdlog::info("note: {}", smoothed);
-  if (settings.dry_run == DryRun::kTemplate) return write_template(plan, settings);
-  if (settings.analysis.errors || settings.analysis.suggest) {
-    print_formats(plan, checkpoint, settings);
+  if (job.dry_run == DryRun::kTemplate) return write_template(plan, job);
+  if (job.analysis.errors || job.analysis.suggest) {
+    print_formats(plan, conversion);
     return 0;
   }
-  const report::PlanNames names{.input = settings.input,
-                                .output = settings.output,
+  const report::PlanNames names{.input = job.input,
+                                .output = job.output,
                                 .fingerprint = model::fingerprint(checkpoint),
-                                .merged = input.merged() ? &input.merged()->changed() : nullptr};
-  const pipeline::LayerMethods methods(checkpoint, settings.run.optimizer, settings.run.recording,
-                                       settings.run.lora);
-  fmt::print("{}", settings.json ? report::plan_json(plan, names, methods)
-                                 : report::plan_table(plan, names, methods));
+                                .merged = conversion.merged() ? &conversion.merged()->changed() : nullptr};
+  const pipeline::LayerMethods methods = conversion.methods();
+  fmt::print("{}", json ? report::plan_json(plan, names, methods) : report::plan_table(plan, names, methods));
   write_reports(
-      settings, [&] { return report::plan_html(plan, names, methods); },
+      job, [&] { return report::plan_html(plan, names, methods); },
       [&] { return report::plan_csv(plan, names, methods); },
       [&] { return report::plan_json(plan, names, methods); });
   return 0;
 }
 
 /// --lora-only-to.
-int write_merged(const model::Checkpoint& checkpoint, const Settings& settings) {
-  for (const std::string& note : settings.notes) spdlog::info("note: {}", note);
-  const rewrite::Written written = rewrite::write_plain(checkpoint, settings.output);
-  fmt::print("Merged, not quantized: {} ({} tensors changed, {} copied)\n", settings.output, written.computed,
-             written.copied);
+int write_merged(const Conversion& conversion) {
+  for (const std::string& note : conversion.job().notes) spdlog::info("note: {}", note);
+  const rewrite::Written written = conversion.write_merged();
+  fmt::print("Merged, not quantized: {} ({} tensors changed, {} copied)\n", conversion.job().output,
+             written.computed, written.copied);
   return 0;
 }
 
-void check_output_paths(const Settings& settings) {
-  check_output_path(settings.output, settings.input, settings.no_clobber);
-  for (const MergeOptions::File& file : settings.merging.files)
-    check_output_path(settings.output, file.path, settings.no_clobber);
-  for (const std::string& path : settings.reports) {
-    check_output_path(path, settings.input, /*no_clobber=*/false);
-    if (path == settings.output)
-      fail(ErrorCode::kUsage, "argument --report: is the output file (got '{}')", path);
-  }
-  if (settings.extraction) check_output_path(settings.lora_output, settings.input, settings.no_clobber);
-}
-
-int report_quality(const pipeline::Result& result, const Settings& settings) {
-  const double threshold = settings.quality_threshold_db;
+int report_quality(const pipeline::Result& result, const Job& job) {
+  const double threshold = *job.settings.report.threshold_db;
   fmt::print("\n{}", report::quality_table(result, threshold));
-  if (!settings.quality_json.empty()) {
-    safetensors::write_text_file(settings.quality_json, report::quality_json(result, threshold));
-  }
+  if (const engine::Path& json = *job.settings.report.quality_json; !json.empty())
+    safetensors::write_text_file(json.string(), report::quality_json(result, threshold));
   const auto summary = report::summarize(result.quality, result.findings.size(), threshold);
   if (summary.below_threshold == 0) return 0;
   warn("{} of {} layers are below {:.1f} dB", summary.below_threshold, summary.layers, threshold);
-  return settings.threshold_is_binding ? static_cast<int>(ErrorCode::kQuality) : 0;
+  return job.threshold_is_binding ? static_cast<int>(ErrorCode::kQuality) : 0;
+}
+
+int convert(Conversion& conversion, Followed& events) {
+  const Job& job = conversion.job();
+  spdlog::info("Output will be saved to: {}", job.output);
+  spdlog::info("Target format: {}, on {}", job.plan.target.label(), job.run.device.str());
+  if (const auto& partition = job.run.partition)
+    spdlog::info("part {} of {}", partition->part, partition->parts);
+  const pipeline::Result result = conversion.run(events);
+  events.finished();
+  fmt::print("{}", report::run_summary(result, Paint(stdout)));
+  if (job.extraction) print_extracted(conversion.extract(result.written), job.lora_output);
+  write_reports(
+      job, [&] { return report::conversion_html(result, job.input); },
+      [&] { return report::conversion_csv(result); },
+      [&] { return report::conversion_json(result, job.input); });
+  return job.report_quality ? report_quality(result, job) : 0;
+}
+
+Verbosity read_verbosity(const Arguments& arguments) {
+  const std::string& word = arguments.text("verbose");
+  if (word == "MINIMAL") return Verbosity::kMinimal;
+  if (word == "VERBOSE") return Verbosity::kVerbose;
+  if (word == "DEBUG") return Verbosity::kDebug;
+  return Verbosity::kNormal;
 }
 
 }  // namespace
 
-int run_conversion(Settings settings, const Arguments& arguments) {
-  start_log(settings.verbosity, /*notes_to_stderr=*/settings.json || settings.analysis.suggest);
+ProgressMode read_progress(const Arguments& arguments) {
+  const std::string& word = arguments.text("progress");
+  if (word == "bar") return ProgressMode::kBar;
+  if (word == "plain") return ProgressMode::kPlain;
+  if (word == "json") return ProgressMode::kJson;
+  if (word == "none") return ProgressMode::kNone;
+  return isatty(fileno(stderr)) ? ProgressMode::kBar : ProgressMode::kPlain;
+}
+
+Job make_job(const Arguments& arguments) {
+  BoundOptions bound = bind(arguments);
+  Job job = engine::prepare(bound.settings);
+  job.notes.insert(job.notes.begin(), bound.notes.begin(), bound.notes.end());
+  job.warnings.insert(job.warnings.begin(), bound.warnings.begin(), bound.warnings.end());
+  return job;
+}
+
+int run_conversion(Job job, const Telling& telling) {
+  start_log(telling.verbosity,
+            /*notes_to_stderr=*/*job.settings.report.json || job.analysis.suggest);
   install_signal_handlers();
+  spdlog::info("Processing: {}", job.input);
+  Conversion conversion(std::move(job));
+  const bool dry = conversion.job().dry_run != DryRun::kNo;
+  if (dry || telling.verbosity >= Verbosity::kVerbose) print_merged(conversion);
+  if (!conversion.job().merging.only_to.empty()) return write_merged(conversion);
+  Followed events(conversion, telling.progress);
+  conversion.gather(events);
+  return dry ? dry_run(conversion) : convert(conversion, events);
+}
 
-  check_output_paths(settings);
-  spdlog::info("Processing: {}", settings.input);
-  const Input input(settings);
-  const model::Checkpoint& checkpoint = input.checkpoint();
-  if (!settings.merging.only_to.empty()) return write_merged(checkpoint, settings);
-  const auto recording = open_recording(checkpoint, settings);
-  settings.run.recording = recording ? &*recording : nullptr;
-  const auto lora = open_lora(checkpoint, settings);
-  settings.run.lora = lora ? &*lora : nullptr;
-  settings.plan.input_scales =
-      find_input_scales(settings.input_scales, checkpoint, settings.run.recording, settings.warnings);
-  if (settings.goal) choose_by_measurement(checkpoint, settings);
-  choose_input_factors(checkpoint, settings);
-  if (settings.dry_run != DryRun::kNo) return dry_run(input, settings);
-
-  if (settings.run.partition)
-    settings.run.partition->run = partition_run(arguments, settings, checkpoint, input.files());
-  if (arguments.flag("resume"))
-    settings.run.resume = resume_key(arguments, settings, checkpoint, input.files());
-  spdlog::info("Output will be saved to: {}", settings.output);
-  spdlog::info("Target format: {}, on {}", settings.plan.target.label(), settings.run.device.str());
-  pipeline::Result result;
-  {
-    if (const auto& partition = settings.run.partition)
-      spdlog::info("part {} of {}", partition->part, partition->parts);
-    Followed events(settings, checkpoint);
-    result = pipeline::convert(checkpoint, settings.plan, settings.run, events);
-  }
-  fmt::print("{}", report::run_summary(result, Paint(stdout)));
-  if (settings.extraction)
-    extract_lora(settings.input, result.written, *settings.extraction, settings.lora_output);
-  write_reports(
-      settings, [&] { return report::conversion_html(result, settings.input); },
-      [&] { return report::conversion_csv(result); },
-      [&] { return report::conversion_json(result, settings.input); });
-  return settings.report_quality ? report_quality(result, settings) : 0;
+int run_convert(const Arguments& arguments) {
+  return run_conversion(make_job(arguments),
+                        {.verbosity = read_verbosity(arguments), .progress = read_progress(arguments)});
 }
 
 }  // namespace ctq::cli

@@ -7,14 +7,18 @@
 
 #include "ctq/base/terminal.h"
 #include "ctq/pipeline/convert.h"
-#include "settings.h"
 
 namespace ctq::cli {
+
+enum class ProgressMode : unsigned char { kBar, kPlain, kJson, kNone };
 
 class Progress final : public pipeline::Events {
  public:
   explicit Progress(ProgressMode mode) : mode_(mode) {}
   ~Progress() override { clear_line(); }
+
+  /// Takes the live line away.
+  void finished() { clear_line(); }
 
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override;
   void resumed(const pipeline::Resumed& resumed) override;

@@ -9,7 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "cli/version.h"
+#include "ctq/base/version.h"
 #include "ctq/cli/arguments.h"
 #include "ctq/families/preset.h"
 #include "spelling.h"

@@ -12,14 +12,14 @@
 namespace ctq::cli {
 namespace {
 
-Settings settings_of(std::vector<std::string> args) {
+engine::Job job_of(std::vector<std::string> args) {
   args.insert(args.begin(), {"-i", "/models/t5.safetensors"});
-  return make_fp8_settings(Arguments::parse(args, *command_options("fp8")));
+  return make_fp8_job(Arguments::parse(args, *command_options("fp8")));
 }
 
 std::string fault_of(const std::vector<std::string>& args) {
   try {
-    settings_of(args);
+    job_of(args);
   } catch (const Error& error) {
     CHECK(error.code() == ErrorCode::kUsage);
     return error.what();
@@ -27,8 +27,8 @@ std::string fault_of(const std::vector<std::string>& args) {
   return "";
 }
 
-bool has_note(const Settings& settings, const std::string& part) {
-  for (const std::string& note : settings.notes) {
+bool has_note(const engine::Job& job, const std::string& part) {
+  for (const std::string& note : job.notes) {
     if (note.find(part) != std::string::npos) return true;
   }
   return false;
@@ -61,24 +61,24 @@ TEST_CASE("fp8: the derived name of every combination", "[cli]") {
   };
   for (const Row& row : rows) {
     CAPTURE(row.args);
-    const Settings settings = settings_of(row.args);
-    CHECK(settings.output == "/models/t5_float8_e4m3fn_scaled" + row.name + ".safetensors");
-    CHECK(settings.run.output == settings.output);
+    const engine::Job job = job_of(row.args);
+    CHECK(job.output == "/models/t5_float8_e4m3fn_scaled" + row.name + ".safetensors");
+    CHECK(job.run.output == job.output);
   }
-  CHECK(settings_of({"-o", "x.safetensors"}).output == "x.safetensors");
+  CHECK(job_of({"-o", "x.safetensors"}).output == "x.safetensors");
 }
 
 TEST_CASE("fp8: defaults follow the method, and its options reach it", "[cli]") {
-  const Settings tpec = settings_of({});
+  const engine::Job tpec = job_of({});
   CHECK(tpec.run.optimizer.optimizer == &optimize::kTpec);
   CHECK(tpec.run.optimizer.learned.iterations == 500);
   CHECK(tpec.run.optimizer.learned.subspace.max_k == 1);
   CHECK(tpec.plan.scaled_fp8_elements == 2);
   CHECK(tpec.plan.min_elements == 0);
-  CHECK(settings_of({"--top_k", "7", "--num_iter", "9"}).run.optimizer.learned.subspace.min_k == 7);
-  CHECK(settings_of({"--top_k", "7", "--num_iter", "9"}).run.optimizer.learned.iterations == 9);
+  CHECK(job_of({"--top_k", "7", "--num_iter", "9"}).run.optimizer.learned.subspace.min_k == 7);
+  CHECK(job_of({"--top_k", "7", "--num_iter", "9"}).run.optimizer.learned.iterations == 9);
 
-  const Settings ada = settings_of({"--method", "adaround", "--manual_seed", "5"});
+  const engine::Job ada = job_of({"--method", "adaround", "--manual_seed", "5"});
   CHECK(ada.run.optimizer.optimizer == &optimize::kAdaRound);
   CHECK(ada.run.optimizer.adaround.iterations == 200);
   CHECK(ada.run.optimizer.adaround.lr == 0.03);
@@ -91,11 +91,11 @@ TEST_CASE("fp8: defaults follow the method, and its options reach it", "[cli]") 
   CHECK(ada.run.shared_scales);
   CHECK(ada.warnings.size() == 1);
   CHECK(has_note(ada, "random inputs"));
-  const Settings other =
-      settings_of({"--lr",         "0.1", "--beta_start",           "8",  "--beta_end",        "3",
-                   "--reg_lambda", "0.2", "--early_stop_threshold", "0",  "--optimizer",       "rmsprop",
-                   "--batch_size", "16",  "--calib_samples",        "64", "--min_tensor_size", "10",
-                   "--num_iter",   "3"});
+  const engine::Job other =
+      job_of({"--lr",         "0.1", "--beta_start",           "8",  "--beta_end",        "3",
+              "--reg_lambda", "0.2", "--early_stop_threshold", "0",  "--optimizer",       "rmsprop",
+              "--batch_size", "16",  "--calib_samples",        "64", "--min_tensor_size", "10",
+              "--num_iter",   "3"});
   CHECK(has_note(other, "--lr chooses --method adaround"));
   CHECK(other.run.optimizer.adaround.lr == 0.1);
   CHECK(other.run.optimizer.adaround.beta_start == 8);
@@ -110,16 +110,15 @@ TEST_CASE("fp8: defaults follow the method, and its options reach it", "[cli]") 
 }
 
 TEST_CASE("fp8: text encoders", "[cli]") {
-  const Settings tpec = settings_of({"--t5xxl"}), ada = settings_of({"--t5xxl", "--method", "adaround"});
+  const engine::Job tpec = job_of({"--t5xxl"}), ada = job_of({"--t5xxl", "--method", "adaround"});
   CHECK(tpec.plan.remove_containing == std::vector<std::string>{"decoder", "lm_head"});
   CHECK(ada.plan.remove_containing.empty());
-  for (const Settings* settings : {&tpec, &ada}) {
-    CHECK(settings->plan.keep_containing ==
-          std::vector<std::string>{"norm", "bias", "embed_tokens", "shared"});
-    CHECK(settings->plan.copy_weight_scales);
-    CHECK(settings->plan.scaled_fp8_elements == 0);
+  for (const engine::Job* job : {&tpec, &ada}) {
+    CHECK(job->plan.keep_containing == std::vector<std::string>{"norm", "bias", "embed_tokens", "shared"});
+    CHECK(job->plan.copy_weight_scales);
+    CHECK(job->plan.scaled_fp8_elements == 0);
   }
-  CHECK_FALSE(settings_of({"--t5xxl", "--no-legacy"}).plan.copy_weight_scales);
+  CHECK_FALSE(job_of({"--t5xxl", "--no-legacy"}).plan.copy_weight_scales);
 }
 
 TEST_CASE("fp8: what contradicts is refused, what has no effect is noted", "[cli]") {
@@ -132,11 +131,11 @@ TEST_CASE("fp8: what contradicts is refused, what has no effect is noted", "[cli
   CHECK(fault_of({"--num_iter", "-1"}).starts_with("argument --num_iter"));
   CHECK(fault_of({"--calib_samples", "0"}).starts_with("argument --calib_samples"));
   CHECK(fault_of({"--batch_size", "0"}).starts_with("argument --batch_size"));
-  CHECK(has_note(settings_of({"--method", "tpec", "--reg_lambda", "1"}), "--reg_lambda has no effect"));
-  CHECK(has_note(settings_of({"--method", "rtn", "--top_k", "3"}), "--top_k has no effect"));
-  CHECK(has_note(settings_of({"--calib_samples", "10"}), "--calib_samples has no effect"));
-  CHECK(has_note(settings_of({"--use_amp"}), "--use_amp has no effect on the CPU"));
-  for (const std::string& note : settings_of({}).notes) CHECK(note == "");
+  CHECK(has_note(job_of({"--method", "tpec", "--reg_lambda", "1"}), "--reg_lambda has no effect"));
+  CHECK(has_note(job_of({"--method", "rtn", "--top_k", "3"}), "--top_k has no effect"));
+  CHECK(has_note(job_of({"--calib_samples", "10"}), "--calib_samples has no effect"));
+  CHECK(has_note(job_of({"--use_amp"}), "--use_amp has no effect on the CPU"));
+  for (const std::string& note : job_of({}).notes) CHECK(note == "");
 }
 
 }  // namespace ctq::cli

@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "cli/version.h"
+#include "ctq/base/version.h"
 
 namespace ctq::cli {
 namespace {

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include "cli/commands/fp8.h"
+#include "cli/conversion/conversion.h"
 #include "cli/options/mode_switches.h"
 #include "ctq/base/error.h"
 #include "ctq/cli/arguments.h"
@@ -29,10 +30,10 @@ void parse(std::vector<std::string> words) {
   words = without_mode_switch(words);
   const CommandOptions* command = command_options(words.at(0));
   if (!command) {
-    make_settings(Arguments::parse(words));
+    make_job(Arguments::parse(words));
   } else {
     const Arguments arguments = Arguments::parse({words.begin() + 1, words.end()}, *command);
-    if (words[0] == "fp8") make_fp8_settings(arguments);
+    if (words[0] == "fp8") make_fp8_job(arguments);
   }
 }
 

@@ -1,0 +1,73 @@
+// A conversion, step by step: open, gather what the plan depends on, then show the plan or run it.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "ctq/engine/job.h"
+#include "ctq/lora/extract.h"
+#include "ctq/lora/merged_view.h"
+#include "ctq/model/checkpoint.h"
+#include "ctq/pipeline/convert.h"
+#include "ctq/pipeline/layer_methods.h"
+#include "ctq/rewrite/plain.h"
+
+namespace ctq::engine {
+
+class ConvertedInput;
+
+/// Of all later arithmetic of the process. Call before the first tensor.
+void set_up(const Process& process);
+
+/// Sets the process up and opens a job's input. Nothing is written before run() or write_merged().
+class Conversion {
+ public:
+  /// throws  Error(kUsage): an output that is an input, an input that is no model. Error(kFailure): an output
+  ///         that may not be replaced; adapters of which too little matches. What opening and decoding throw
+  explicit Conversion(Job job);
+  ~Conversion();
+  Conversion(const Conversion&) = delete;
+  Conversion& operator=(const Conversion&) = delete;
+
+  const Job& job() const { return job_; }
+  /// As it is converted: decoded, under the client's names, with adapters merged.
+  const model::Checkpoint& checkpoint() const;
+  /// Null where there are no adapters.
+  const lora::MergedView* merged() const;
+
+  /// Writes the merged model unquantized, and ends.
+  rewrite::Written write_merged() const;
+
+  /// Opens recordings and finds input scales, formats by measurement and input factors: all that a plan
+  /// depends on. Before plan() and run().
+  /// throws  what reading these files throws, naming the setting; Error(kQuality): no format is good enough
+  void gather(pipeline::Events& events);
+
+  plan::Plan plan() const;
+  /// How each layer of a plan would be rounded. This must outlive it.
+  pipeline::LayerMethods methods() const;
+  /// What SmoothQuant does to a plan's layers, in a sentence; empty: nothing to say.
+  /// throws  Error(kFailure) where it was asked for and can do nothing
+  std::string smoothing_words(const plan::Plan& plan) const;
+
+  /// On return the output is whole under its final name.
+  /// throws  as pipeline::convert()
+  pipeline::Result run(pipeline::Events& events);
+
+  /// The adapter that makes up for what `written` lost, where the job asks for one.
+  /// returns  its layers; empty where none is asked for
+  std::vector<lora::Extracted> extract(const std::string& written) const;
+
+ private:
+  void check_outputs() const;
+  void choose_by_measurement(pipeline::Events& events);
+  void choose_input_factors();
+
+  Job job_;
+  std::unique_ptr<const ConvertedInput> input_;
+  std::unique_ptr<const calibrate::Recording> recording_;
+  std::unique_ptr<const calibrate::LoraRows> lora_;
+};
+
+}  // namespace ctq::engine

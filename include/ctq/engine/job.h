@@ -1,0 +1,83 @@
+// A conversion that is ready to run: settings, checked against each other, as the rooms below take them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ctq/engine/settings.h"
+#include "ctq/linalg/bf16.h"
+#include "ctq/lora/extract.h"
+#include "ctq/lora/match.h"
+#include "ctq/pipeline/convert.h"
+#include "ctq/pipeline/format_choice.h"
+#include "ctq/plan/plan.h"
+
+namespace ctq::engine {
+
+/// What is shown instead of a conversion, besides the plan.
+struct Analysis {
+  bool blocks = false;                ///< what a plain FP8 cast costs each block
+  bool errors = false;                ///< of each layer in each of `formats`
+  bool suggest = false;               ///< the smallest of `formats` that is good enough
+  std::vector<plan::Target> formats;  ///< of `errors` and `suggest`, smallest first
+};
+
+/// Adapters that are merged first.
+struct Merging {
+  struct File {
+    std::string path;
+    std::string label;  ///< of the setting that names it
+    double strength = 1;
+  };
+  std::vector<File> files;  ///< in the order of merging; empty: nothing is merged
+  lora::LayerMap map;
+  bool allow_partial = false;  ///< half or more of a LoRA may match nothing
+  std::string only_to;         ///< the merged model is written here and the run ends; empty: it is quantized
+};
+
+/// What holds for the whole process.
+struct Process {
+  int threads = 1;
+  bool bounded_memory = false;  ///< freed memory goes back to the system at once
+  linalg::Bf16Compute bf16;
+};
+
+struct Job {
+  Settings settings;  ///< that it was made of
+  std::string input;
+  std::string output;  ///< given, or derived from the input's name; of a template run the template, and of
+                       ///< loras.merged_only the merged model
+  plan::Options plan;
+  pipeline::RunOptions run;
+  Process process;
+  DryRun dry_run = DryRun::kNo;
+  Analysis analysis;
+  std::vector<std::string> reports;  ///< files for the conversion, the plan or the analysis by block
+  bool strict = false;
+  Names names = Names::kComfyUi;
+  bool report_quality = false;
+  bool threshold_is_binding = false;  ///< given explicitly: a layer below it is a failure
+  Merging merging;
+  bool smoothing_measured = false;           ///< layers were found that could have input factors of their own
+  std::optional<pipeline::FormatGoal> goal;  ///< formats are chosen by measurement
+  std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
+  std::string lora_output;
+  std::vector<std::string> notes;     ///< about settings that have no effect in this combination
+  std::vector<std::string> warnings;  ///< about settings that are likely not meant so
+};
+
+/// throws  Error(kUsage) for a conflict between settings; Error(kFailure) for a device that does not work;
+///         what reading layers.config and loras.map throws
+Job prepare(const Settings& settings);
+
+/// What an extracted LoRA is like.
+/// throws  Error(kUsage) for a pattern that does not compile
+lora::ExtractOptions extraction_of(const Loras& loras);
+
+/// "model" + "_simple_int8_bs128.safetensors": the output's name when none is given (docs/cli.md, "Output
+/// names").
+std::string derived_output(const std::string& input, const plan::Options& options,
+                           const optimize::Optimizer& optimizer);
+
+}  // namespace ctq::engine

@@ -1,9 +1,0 @@
-// The program's version.
-#pragma once
-
-namespace ctq::cli {
-
-/// "0.1.0": CTQ_VERSION, which the build sets for this room.
-const char* version();
-
-}  // namespace ctq::cli

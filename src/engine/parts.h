@@ -1,0 +1,64 @@
+// The parts of prepare(), a file each.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "ctq/engine/job.h"
+
+namespace ctq::engine {
+
+/// Sentences for the user that come up on the way.
+struct Remarks {
+  std::vector<std::string>& notes;
+  std::vector<std::string>& warnings;
+};
+
+/// True when some layers may get another target, so that the target's scaling and block size serve those too.
+bool has_other_targets(const Settings& settings);
+
+plan::Target read_target(const Settings& settings, Remarks remarks);
+plan::BlockFallback read_block_fallback(const Settings& settings, const plan::Target& target,
+                                        Remarks remarks);
+
+/// Fills in options.custom and options.fallback; options.target is known.
+/// throws  Error(kUsage) for a setting without the one that it belongs to, a bad pattern, a scaling mode that
+///         the type lacks
+void read_custom_and_fallback(const Settings& settings, plan::Options& options, Remarks remarks);
+/// Fills in options.layer_config. Opens the file, so it comes after the checks of all settings.
+/// throws  Error(kBadInput) when the file cannot be read, Error(kUsage) for its content
+void read_layer_config(const Settings& settings, plan::Options& options, Remarks remarks);
+
+/// Fills in the optimizer and its settings. job.plan has its targets, job.run its device.
+void read_rounding(Job& job);
+
+/// Limits and BF16 arithmetic; job.run has its device.
+/// throws  Error(kUsage): two that exclude each other; less than the program itself takes
+void read_memory(Job& job);
+void read_bf16(Job& job);
+
+/// throws  Error(kUsage) for contradictions and bad numbers; Error(kBadInput) for a map that cannot be read
+Merging read_merging(const Settings& settings, Remarks remarks);
+/// The LoRA that is extracted in the end, if one is; job.output and job.merging are known.
+void read_extraction(Job& job);
+
+/// throws  Error(kUsage): one without a dry run that analyzes, two at once, an unknown format
+Analysis read_analysis(const Settings& settings, const plan::Target& target);
+
+/// Sets the run's partition, and the part's name as its output: "model.part-2-of-4.safetensors".
+/// throws  Error(kUsage) also for settings that parts cannot have
+void read_partition(Job& job);
+
+/// throws  Error(kUsage): a report's name with another suffix than .html, .json and, with csv, .csv
+void check_report_names(const AnySetting& setting, const std::vector<std::string>& paths, bool csv);
+
+/// A pattern of a setting.
+/// throws  Error(kUsage) naming the setting when it does not compile
+plan::Pattern pattern_of(const Setting<std::string>& setting);
+
+/// The text of a file that a setting names.
+/// throws  Error(kBadInput) naming the setting when it cannot be read
+std::string text_of_file(const AnySetting& setting, const std::string& path);
+
+}  // namespace ctq::engine
