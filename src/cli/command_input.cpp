@@ -3,41 +3,40 @@
 #include <fmt/format.h>
 
 #include "ctq/base/error.h"
+#include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
 #include "ctq/linalg/device.h"
-#include "ctq/plan/pattern.h"
 
 namespace ctq::cli {
 
-const std::string& required(const Arguments& arguments, std::string_view option) {
-  if (!arguments.given(option)) fail(ErrorCode::kUsage, "argument --{}: is required", option);
-  return arguments.text(option);
+std::string required(const engine::Setting<engine::Path>& setting) {
+  if (!setting.given()) engine::refuse_to_have(setting, "is required");
+  return setting->string();
 }
 
-at::Device device_of(const Arguments& arguments) {
-  const std::string& name = arguments.text("device");
-  return linalg::open_device(name == "auto" ? "cpu" : name);
+std::vector<std::string> paths_of(const engine::Setting<std::vector<engine::Path>>& setting) {
+  std::vector<std::string> paths;
+  for (const engine::Path& path : *setting) paths.push_back(path.string());
+  return paths;
 }
 
-std::function<bool(const std::string&)> name_filter(const Arguments& arguments, std::string_view option) {
-  if (!arguments.given(option)) return nullptr;
-  try {
-    return [pattern = plan::Pattern(arguments.text(option))](const std::string& name) {
-      return pattern.search(name);
-    };
-  } catch (const Error& error) {
-    fail(error.code(), "argument --{}: {}", option, error.what());
-  }
+at::Device device_of(const engine::Setting<std::string>& setting) {
+  return linalg::open_device(*setting == "auto" ? "cpu" : *setting);
 }
 
-std::string output_for(const Arguments& arguments, const engine::OpenedFile& input, std::string_view suffix) {
-  std::string output =
-      arguments.given("output")
-          ? arguments.text("output")
-          : fmt::format("{}{}.safetensors", engine::input_stem(input.checkpoint.path()), suffix);
-  engine::check_output_path(output, input.checkpoint.path(), arguments.flag("no_clobber"));
-  engine::check_output_is_no_input(output, input.checkpoint);
-  return output;
+std::function<bool(const std::string&)> name_filter(const engine::Setting<std::string>& setting) {
+  if (!setting.given()) return nullptr;
+  return [pattern = engine::pattern_of(setting)](const std::string& name) { return pattern.search(name); };
+}
+
+std::string output_for(const OutputFile& output, const engine::OpenedFile& input, std::string_view suffix) {
+  const std::string& of = input.checkpoint.path();
+  const std::string path = output.path.given()
+                               ? output.path->string()
+                               : fmt::format("{}{}.safetensors", engine::input_stem(of), suffix);
+  engine::check_output_path(path, of, *output.no_clobber);
+  engine::check_output_is_no_input(path, input.checkpoint);
+  return path;
 }
 
 }  // namespace ctq::cli

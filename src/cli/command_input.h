@@ -4,26 +4,45 @@
 #include <functional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <c10/core/Device.h>
 
-#include "ctq/cli/arguments.h"
+#include "ctq/base/log.h"
+#include "ctq/client/client.h"
 #include "ctq/engine/opened_file.h"
+#include "ctq/engine/settings.h"
 
 namespace ctq::cli {
 
-/// The text of an option; throws Error(kUsage) where it was not given.
-const std::string& required(const Arguments& arguments, std::string_view option);
+/// The path of a setting; throws Error(kUsage) where it was not given.
+std::string required(const engine::Setting<engine::Path>& setting);
 
-/// That of --device; `auto` stays on the CPU, where the data are.
+/// Of several.
+std::vector<std::string> paths_of(const engine::Setting<std::vector<engine::Path>>& setting);
+
+/// The device of that name; `auto` stays on the CPU, where the data are.
 /// throws  Error(kFailure) when it is not there
-at::Device device_of(const Arguments& arguments);
+at::Device device_of(const engine::Setting<std::string>& setting);
 
-/// True for names that the option's pattern is found in; null where it was not given.
-/// throws  Error(kUsage) naming the option when the pattern does not compile
-std::function<bool(const std::string&)> name_filter(const Arguments& arguments, std::string_view option);
+/// True for names that the setting's pattern is found in; null where it was not given.
+/// throws  Error(kUsage) naming the setting when the pattern does not compile
+std::function<bool(const std::string&)> name_filter(const engine::Setting<std::string>& setting);
 
-/// --output, or the input's stem with that suffix, checked against the inputs and --no-clobber.
-std::string output_for(const Arguments& arguments, const engine::OpenedFile& input, std::string_view suffix);
+/// Where a command writes, and whether it may replace what is there.
+struct OutputFile {
+  engine::Setting<engine::Path> path{"output"};
+  engine::Setting<bool> no_clobber{"no_clobber"};
+  engine::Setting<bool> quiet{"quiet"};
+
+  Verbosity verbosity() const { return *quiet ? Verbosity::kMinimal : Verbosity::kNormal; }
+};
+
+/// The output's path, or the input's stem with that suffix, checked against the inputs.
+std::string output_for(const OutputFile& output, const engine::OpenedFile& input, std::string_view suffix);
+
+/// What the help pages say that --client takes.
+inline constexpr std::string_view kClientHelp =
+    "comfyui[@VERSION], custom (ComfyUI with nodes for more formats), sd.cpp, forge, diffusers or any";
 
 }  // namespace ctq::cli

@@ -10,10 +10,10 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include "cli/options/option.h"
+#include "cli/run.h"
 #include "ctq/base/error.h"
 #include "ctq/base/terminal.h"
-#include "ctq/cli/option_table.h"
-#include "ctq/cli/run.h"
 
 namespace {
 
@@ -24,7 +24,7 @@ int complain(ctq::ErrorCode code, const char* message) {
 
 /// Names the page that tells what a command line may be.
 void point_to_help(const std::vector<std::string>& args) {
-  const bool own_page = !args.empty() && ctq::cli::command_options(args[0]) != nullptr;
+  const bool own_page = !args.empty() && ctq::cli::command_table(args[0]) != nullptr;
   fmt::print(stderr, "Try 'convert_to_quant {}{}--help'.\n", own_page ? args[0] : "", own_page ? " " : "");
 }
 

@@ -1,4 +1,4 @@
-#include "ctq/cli/run.h"
+#include "cli/run.h"
 
 #include <exception>
 #include <map>
@@ -6,14 +6,11 @@
 
 #include <fmt/format.h>
 
-#include "cli/batch/batch_command.h"
 #include "cli/commands/commands.h"
-#include "cli/completion/completion_command.h"
 #include "cli/conversion/conversion.h"
-#include "cli/options/config_file.h"
+#include "cli/options/arguments.h"
 #include "cli/options/help_pages.h"
 #include "cli/options/mode_switches.h"
-#include "ctq/cli/arguments.h"
 #include "ctq/safetensors/reader.h"
 
 namespace ctq::cli {
@@ -42,9 +39,7 @@ int run_words(const std::vector<std::string>& words) {
   if (const auto command = args.empty() ? kCommands.end() : kCommands.find(args[0]);
       command != kCommands.end())
     return command->second({args.begin() + 1, args.end()});
-  const Arguments arguments = Arguments::parse(args);
-  if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
-  return run_convert(arguments);
+  return run_convert(args);
 }
 
 }  // namespace

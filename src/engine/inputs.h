@@ -30,8 +30,8 @@ class MergedInput {
  public:
   /// Says what was matched.
   /// throws  Error(kFailure): an adapter of which nothing, or too little, matches; with `strict` one of which
-  ///         something does not. Error(kBadInput): a quantized model; what adapters and matching throw, naming
-  ///         the setting
+  ///         something does not. Error(kBadInput): a quantized model; what adapters and matching throw,
+  ///         naming the setting
   MergedInput(const model::Checkpoint& model, const Job& job);
 
   const lora::MergedView& view() const { return *view_; }

@@ -11,15 +11,6 @@
 namespace ctq::engine {
 namespace {
 
-std::optional<client::Client> client_of(const Setting<std::string>& setting) {
-  if (!setting.given()) return std::nullopt;
-  try {
-    return client::parse_client(*setting);
-  } catch (const Error& error) {
-    refuse_to_have(setting, error.what());
-  }
-}
-
 plan::Options plan_options(const Settings& settings, Remarks remarks) {
   const Layers& layers = settings.layers;
   const Output& output = settings.output;
@@ -174,6 +165,15 @@ void read_compute(Job& job) {
 }
 
 }  // namespace
+
+std::optional<client::Client> client_of(const Setting<std::string>& setting) {
+  if (!setting.given()) return std::nullopt;
+  try {
+    return client::parse_client(*setting);
+  } catch (const Error& error) {
+    refuse_to_have(setting, error.what());
+  }
+}
 
 void check_report_names(const AnySetting& setting, const std::vector<std::string>& paths, bool csv) {
   for (const std::string& path : paths) {

@@ -50,15 +50,4 @@ Analysis read_analysis(const Settings& settings, const plan::Target& target);
 /// throws  Error(kUsage) also for settings that parts cannot have
 void read_partition(Job& job);
 
-/// throws  Error(kUsage): a report's name with another suffix than .html, .json and, with csv, .csv
-void check_report_names(const AnySetting& setting, const std::vector<std::string>& paths, bool csv);
-
-/// A pattern of a setting.
-/// throws  Error(kUsage) naming the setting when it does not compile
-plan::Pattern pattern_of(const Setting<std::string>& setting);
-
-/// The text of a file that a setting names.
-/// throws  Error(kBadInput) naming the setting when it cannot be read
-std::string text_of_file(const AnySetting& setting, const std::string& path);
-
 }  // namespace ctq::engine

@@ -13,7 +13,8 @@
 namespace ctq::engine {
 
 /// calibration.data; null where it was not given. Says what of it belongs to the model.
-/// throws  what opening throws, naming the setting; Error(kFailure) where something does not belong, if strict
+/// throws  what opening throws, naming the setting; Error(kFailure) where something does not belong, if
+///         strict
 std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
                                                            const Job& job);
 

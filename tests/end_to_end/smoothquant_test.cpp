@@ -155,7 +155,7 @@ TEST_CASE("smoothquant: what it cannot do is refused before anything is written"
   refused(2, "needs the largest inputs that were recorded", {"--int8", "--smoothquant"});
   refused(2, "helps where inputs are quantized to INT8 or NVFP4",
           {"--fp8", "--smoothquant", "--calibration-data", data});
-  refused(2, "changes the inputs that --static_activations",
+  refused(2, "changes the inputs that --static-activations",
           {"--int8", "--smoothquant", "--calibration-data", data, "--static-activations"});
   refused(2, "at most 1", {"--int8", "--smoothquant", "--smoothquant-alpha", "1.5"});
   refused(1, "nothing in this model is known",

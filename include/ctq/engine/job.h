@@ -5,12 +5,14 @@
 #include <string>
 #include <vector>
 
+#include "ctq/client/client.h"
 #include "ctq/engine/settings.h"
 #include "ctq/linalg/bf16.h"
 #include "ctq/lora/extract.h"
 #include "ctq/lora/match.h"
 #include "ctq/pipeline/convert.h"
 #include "ctq/pipeline/format_choice.h"
+#include "ctq/plan/pattern.h"
 #include "ctq/plan/plan.h"
 
 namespace ctq::engine {
@@ -70,6 +72,21 @@ struct Job {
 /// throws  Error(kUsage) for a conflict between settings; Error(kFailure) for a device that does not work;
 ///         what reading layers.config and loras.map throws
 Job prepare(const Settings& settings);
+
+/// A pattern of a setting.
+/// throws  Error(kUsage) naming the setting when it does not compile
+plan::Pattern pattern_of(const Setting<std::string>& setting);
+
+/// The client of a setting; nothing where it was not given.
+/// throws  Error(kUsage) naming the setting
+std::optional<client::Client> client_of(const Setting<std::string>& setting);
+
+/// throws  Error(kUsage): a report's name with another suffix than .html, .json and, with csv, .csv
+void check_report_names(const AnySetting& setting, const std::vector<std::string>& paths, bool csv);
+
+/// The text of a file that a setting names.
+/// throws  Error(kBadInput) naming the setting when it cannot be read
+std::string text_of_file(const AnySetting& setting, const std::string& path);
 
 /// What an extracted LoRA is like.
 /// throws  Error(kUsage) for a pattern that does not compile

@@ -6,6 +6,8 @@
 #include <cstdint>
 #include <optional>
 #include <string_view>
+#include <type_traits>
+#include <vector>
 
 #include "ctq/families/preset.h"
 #include "ctq/format/layout.h"
@@ -40,6 +42,11 @@ enum class DryRun : uint8_t {
   kAnalyze,   ///< the plan is shown
   kTemplate,  ///< it is written as a layer configuration
 };
+
+template <typename T>
+struct IsOptional : std::false_type {};
+template <typename T>
+struct IsOptional<std::optional<T>> : std::true_type {};
 
 template <typename E>
 struct Word {
@@ -122,6 +129,20 @@ inline std::string_view word_of(const optimize::Optimizer* optimizer) { return o
 template <typename E>
 std::string_view word_of(const std::optional<E>& value) {
   return value ? word_of(*value) : std::string_view();
+}
+
+/// Of an enumeration, in the order in which people are shown them; of other types none.
+template <typename T>
+std::vector<std::string_view> words_of_type() {
+  std::vector<std::string_view> words;
+  if constexpr (std::is_same_v<T, const optimize::Optimizer*>) {
+    for (const optimize::Optimizer* optimizer : optimize::optimizers()) words.push_back(optimizer->name);
+  } else if constexpr (IsOptional<T>::value) {
+    return words_of_type<typename T::value_type>();
+  } else if constexpr (std::is_enum_v<T>) {
+    for (const Word<T>& each : kWords<T>) words.push_back(each.word);
+  }
+  return words;
 }
 
 /// Nothing for another word.

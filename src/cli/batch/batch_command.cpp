@@ -1,5 +1,3 @@
-#include "batch_command.h"
-
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,14 +7,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "cli/commands/commands.h"
 #include "cli/options/help_pages.h"
+#include "cli/options/rows.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
 #include "ctq/base/shell.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/arguments.h"
-#include "ctq/cli/option_table.h"
 #include "expectations.h"
 #include "inputs.h"
 #include "jobs.h"
@@ -27,6 +25,7 @@
 namespace ctq::cli {
 namespace {
 
+using batch::BatchOptions;
 using batch::Job;
 using batch::Result;
 
@@ -73,10 +72,9 @@ void print_table(const std::vector<Job>& jobs, const std::vector<Result>& result
 }
 
 /// The conversion's words, with a live progress line where one file at a time has the terminal.
-std::vector<std::string> conversion_words(std::vector<std::string> words, const Arguments& own,
+std::vector<std::string> conversion_words(std::vector<std::string> words, const BatchOptions& own,
                                           bool ask_bar) {
-  if (ask_bar && own.integer("jobs") == 1 && ::isatty(STDERR_FILENO) != 0)
-    words.emplace_back("--progress=bar");
+  if (ask_bar && *own.jobs == 1 && ::isatty(STDERR_FILENO) != 0) words.emplace_back("--progress=bar");
   return words;
 }
 
@@ -85,27 +83,27 @@ std::vector<std::string> conversion_words(std::vector<std::string> words, const 
 int run_batch(const std::vector<std::string>& args) {
   const batch::Words words = batch::split_words(args);
   if (print_requested_page(words.conversion)) return 0;
-  const Arguments own = Arguments::parse(words.own, *command_options("batch"));
+  BatchOptions own;
+  parse_into(own, words.own, batch::make_batch_table);
   const Arguments conversion = Arguments::parse(words.conversion);
   const bool json_progress = conversion.text("progress") == "json";
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/false);
   const batch::LoraChoice loras(own);
   std::optional<batch::Regression> regression;
-  if (own.given("expect") || own.given("write_expect"))
-    regression.emplace(own.text("expect"), own.text("write_expect"));
+  if (own.expect.given() || own.write_expect.given()) regression.emplace(own.expect, own.write_expect);
   const std::vector<std::string> inputs = batch::find_inputs(own);
   std::vector<Job> jobs = batch::make_jobs(
       inputs, own, conversion_words(words.conversion, own, conversion.text("progress") == "auto"), loras);
   if (regression) regression->prepare(jobs);
-  if (own.flag("dry_run_batch")) return print_command_lines(jobs), 0;
+  if (*own.dry_run) return print_command_lines(jobs), 0;
 
   const auto to_do = static_cast<size_t>(std::ranges::count(jobs, false, &Job::finished));
   fmt::print("{} conversions of {} files, {} of them finished before\n", jobs.size(), inputs.size(),
              jobs.size() - to_do);
-  if (to_do > 0 && !own.flag("yes")) confirm(to_do);
+  if (to_do > 0 && !*own.yes) confirm(to_do);
   install_signal_handlers();
-  const std::vector<Result> results = batch::run_jobs(jobs, {.jobs = static_cast<size_t>(own.integer("jobs")),
-                                                             .keep_going = own.flag("keep_going"),
+  const std::vector<Result> results = batch::run_jobs(jobs, {.jobs = static_cast<size_t>(*own.jobs),
+                                                             .keep_going = *own.keep_going,
                                                              .json_progress = json_progress});
   print_table(jobs, results);
   throw_if_cancelled();

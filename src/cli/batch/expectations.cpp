@@ -12,6 +12,7 @@
 #include "cli/options/option_file.h"
 #include "ctq/base/error.h"
 #include "ctq/base/log.h"
+#include "ctq/engine/job.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/safetensors/writer.h"
 
@@ -164,13 +165,14 @@ std::string expectations_json(const Expectations& expectations) {
   return root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-Regression::Regression(const std::string& expect, std::string write_expect)
-    : write_to_(std::move(write_expect)) {
-  if (!expect.empty()) {
+Regression::Regression(const engine::Setting<engine::Path>& expect,
+                       const engine::Setting<engine::Path>& write_expect)
+    : write_to_(write_expect->string()) {
+  if (expect.given()) {
     try {
-      wanted_ = parse_expectations(read_option_file("--expect", expect));
+      wanted_ = parse_expectations(engine::text_of_file(expect, expect->string()));
     } catch (const Error& error) {
-      fail(error.code(), "argument --expect: {}: {}", expect, error.what());
+      fail(error.code(), "argument {}: {}: {}", expect, expect->string(), error.what());
     }
   }
   std::string folder = (fs::temp_directory_path() / "convert_to_quant-batch-XXXXXX").string();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "ctq/engine/settings.h"
 #include "jobs.h"
 #include "runner.h"
 
@@ -44,9 +45,8 @@ const Tolerances& standard_tolerances();
 /// A batch whose figures are looked at.
 class Regression {
  public:
-  /// Paths may be empty.
-  /// throws  Error(kBadInput) naming --expect
-  Regression(const std::string& expect, std::string write_expect);
+  /// throws  Error(kBadInput) naming `expect`
+  Regression(const engine::Setting<engine::Path>& expect, const engine::Setting<engine::Path>& write_expect);
   ~Regression();
   Regression(const Regression&) = delete;
   Regression& operator=(const Regression&) = delete;

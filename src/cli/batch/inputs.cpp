@@ -50,7 +50,8 @@ std::vector<std::string> matches(const std::string& pattern) {
   return paths;
 }
 
-std::vector<std::string> files_of(const std::string& directory, const std::string& pattern) {
+std::vector<std::string> files_of(const BatchOptions& options) {
+  const std::string directory = options.directory->string(), &pattern = *options.pattern;
   std::error_code error;
   std::vector<std::string> paths;
   for (const fs::directory_entry& entry : fs::directory_iterator(directory, error)) {
@@ -58,40 +59,42 @@ std::vector<std::string> files_of(const std::string& directory, const std::strin
     if (entry.is_regular_file(error) && ::fnmatch(pattern.c_str(), name.c_str(), FNM_PERIOD) == 0)
       paths.push_back(entry.path().string());
   }
-  if (error) fail(ErrorCode::kBadInput, "argument --directory: {}: {}", directory, error.message());
+  if (error) fail(ErrorCode::kBadInput, "argument {}: {}: {}", options.directory, directory, error.message());
   if (paths.empty()) fail(ErrorCode::kBadInput, "{}: no file matches '{}'", directory, pattern);
   return paths;
 }
 
 }  // namespace
 
-std::vector<std::string> find_inputs(const Arguments& arguments) {
-  if (arguments.given("inputs") == arguments.given("directory"))
-    fail(ErrorCode::kUsage, "argument --inputs: exactly one of --inputs and --directory names the files");
-  if (arguments.given("pattern") && !arguments.given("directory"))
-    fail(ErrorCode::kUsage, "argument --pattern: goes with --directory");
+std::vector<std::string> find_inputs(const BatchOptions& options) {
+  if (options.inputs.given() == options.directory.given())
+    engine::refuse_to_have(options.inputs, fmt::format("exactly one of {} and {} names the files",
+                                                       options.inputs, options.directory));
+  if (options.pattern.given() && !options.directory.given())
+    engine::refuse_to_have(options.pattern, fmt::format("goes with {}", options.directory));
   std::set<std::string> paths, found;
-  if (arguments.given("directory")) {
-    for (std::string& path : files_of(arguments.text("directory"), arguments.text("pattern")))
-      found.insert(std::move(path));
+  if (options.directory.given()) {
+    for (std::string& path : files_of(options)) found.insert(std::move(path));
   }
-  for (const std::string& input : arguments.list("inputs")) {
+  for (const engine::Path& path : *options.inputs) {
+    const std::string input = path.string();
     if (fs::exists(input) || input.find_first_of("*?[") == std::string::npos) {
       paths.insert(input);
     } else {
-      for (std::string& path : matches(input)) found.insert(std::move(path));
+      for (std::string& match : matches(input)) found.insert(std::move(match));
     }
   }
   size_t left_out = 0;
   for (const std::string& path : one_of_each_set(found)) {
-    if (!arguments.flag("include_quantized") && looks_quantized(path)) {
+    if (!*options.include_quantized && looks_quantized(path)) {
       ++left_out;
     } else {
       paths.insert(path);
     }
   }
   if (left_out > 0)
-    spdlog::info("note: {} files are quantized already and left out (--include-quantized)", left_out);
+    spdlog::info("note: {} files are quantized already and left out ({})", left_out,
+                 options.include_quantized);
   const std::set<std::string> models = one_of_each_set(paths);
   return {models.begin(), models.end()};
 }

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/cli/arguments.h"
+#include "options.h"
 
 namespace ctq::cli::batch {
 
@@ -14,6 +14,6 @@ namespace ctq::cli::batch {
 ///
 /// throws  Error(kUsage): not exactly one of --inputs and --directory.
 ///         Error(kBadInput): no folder of that name; nothing matches
-std::vector<std::string> find_inputs(const Arguments& arguments);
+std::vector<std::string> find_inputs(const BatchOptions& options);
 
 }  // namespace ctq::cli::batch

@@ -10,11 +10,11 @@
 
 #include "cli/command_input.h"
 #include "cli/conversion/conversion.h"
+#include "cli/options/arguments.h"
 #include "cli/options/spelling.h"
 #include "ctq/base/error.h"
-#include "ctq/base/text.h"
 #include "ctq/base/log.h"
-#include "ctq/cli/option_table.h"
+#include "ctq/base/text.h"
 #include "ctq/linalg/device.h"
 #include "ctq/model/checkpoint.h"
 
@@ -29,15 +29,15 @@ constexpr std::array<std::string_view, 5> kOfOneFile = {"--output", "--quality-j
 
 void refuse_single_file_options(const Arguments& arguments) {
   for (const std::string_view option : kOfOneFile) {
-    if (arguments.chosen(option_key(option)))
+    if (arguments.chosen(conversion_spellings().find(option)->option->key()))
       fail(ErrorCode::kUsage, "argument {}: is for one file, and a batch has many; see --output-dir", option);
   }
 }
 
 /// One run of every file; empty: no recipe.
-std::vector<std::string> recipes_of(const Arguments& batch) {
+std::vector<std::string> recipes_of(const BatchOptions& batch) {
   std::vector<std::string> recipes;
-  for (const std::string& list : batch.list("recipe")) {
+  for (const std::string& list : paths_of(batch.recipes)) {
     for (std::string& recipe : comma_list(list)) {
       if (std::ranges::find(recipes, recipe) == recipes.end()) recipes.push_back(std::move(recipe));
     }
@@ -46,14 +46,13 @@ std::vector<std::string> recipes_of(const Arguments& batch) {
   return recipes;
 }
 
-std::vector<std::string> lora_words(const std::vector<std::string>& loras, const Arguments& batch) {
+std::vector<std::string> lora_words(const std::vector<std::string>& loras, const BatchOptions& batch) {
   std::vector<std::string> words;
   if (loras.size() == 1) words.push_back("--merge-lora=" + loras[0]);
   if (loras.size() > 1) {
     for (const std::string& path : loras) words.push_back("--merge-loras=" + path);
   }
-  if (batch.given("merge_lora_scale"))
-    words.push_back("--merge-lora-scale=" + batch.text("merge_lora_scale"));
+  if (batch.lora_scale.given()) words.push_back("--merge-lora-scale=" + *batch.lora_scale);
   return words;
 }
 
@@ -72,8 +71,8 @@ std::vector<std::string> whole_output(const std::string& output) {
 /// The files that a conversion reads: its input's, and those that options name.
 std::vector<std::string> files_read(const Arguments& arguments, const std::string& input) {
   std::vector<std::string> files = model::Checkpoint::open(input).files();
-  for (const Option& option : option_table()) {
-    const std::string key = option_key(option.name);
+  for (const Option& option : arguments.options()) {
+    const std::string key = option.key();
     if ((option.kind != Kind::kPath && option.kind != Kind::kPathList) || key == "output") continue;
     for (const std::string& path : arguments.list(key)) files.push_back(path);
   }
@@ -110,7 +109,7 @@ void refuse_shared_outputs(const std::vector<Job>& jobs) {
 
 std::string Job::label() const { return recipe.empty() ? input : fmt::format("{} [{}]", input, recipe); }
 
-std::vector<Job> make_jobs(std::span<const std::string> inputs, const Arguments& batch,
+std::vector<Job> make_jobs(std::span<const std::string> inputs, const BatchOptions& batch,
                            const std::vector<std::string>& conversion, const LoraChoice& loras) {
   std::vector<Job> jobs;
   std::set<std::string> outputs;
@@ -123,16 +122,16 @@ std::vector<Job> make_jobs(std::span<const std::string> inputs, const Arguments&
       job.words.push_back("--input=" + input);
       const Arguments arguments = Arguments::parse(job.words);
       refuse_single_file_options(arguments);
-      const engine::Job conversion_job = make_job(arguments);
+      const engine::Job conversion_job = make_job(job.words);
       job.output = conversion_job.output;
-      if (batch.given("output_dir"))
-        job.output = (fs::path(batch.text("output_dir")) / fs::path(job.output).filename()).string();
-      job.finished = batch.flag("skip_finished") && conversion_job.dry_run == engine::DryRun::kNo &&
+      if (batch.output_dir.given())
+        job.output = (*batch.output_dir / fs::path(job.output).filename()).string();
+      job.finished = *batch.skip_finished && conversion_job.dry_run == engine::DryRun::kNo &&
                      is_finished(job, arguments);
       job.words.push_back("--output=" + job.output);
-      if (batch.integer("jobs") > 1 && arguments.integer("threads") == 0) {
-        job.words.push_back(fmt::format(
-            "--threads={}", std::max<int64_t>(1, linalg::available_cores() / batch.integer("jobs"))));
+      if (*batch.jobs > 1 && arguments.integer("threads") == 0) {
+        job.words.push_back(
+            fmt::format("--threads={}", std::max<int64_t>(1, linalg::available_cores() / *batch.jobs)));
       }
       outputs.insert(fs::weakly_canonical(job.output).string());
       jobs.push_back(std::move(job));

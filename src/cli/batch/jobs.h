@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "ctq/cli/arguments.h"
 #include "lora_choice.h"
+#include "options.h"
 
 namespace ctq::cli::batch {
 
@@ -25,7 +25,7 @@ struct Job {
 /// Every input with every recipe. Inputs that are outputs of others are left out: they are of a run before.
 /// batch: the batch's own options; conversion: the words for every file.
 /// throws  what the conversion says to its options; Error(kUsage) for two jobs with one output
-std::vector<Job> make_jobs(std::span<const std::string> inputs, const Arguments& batch,
+std::vector<Job> make_jobs(std::span<const std::string> inputs, const BatchOptions& batch,
                            const std::vector<std::string>& conversion, const LoraChoice& loras);
 
 }  // namespace ctq::cli::batch

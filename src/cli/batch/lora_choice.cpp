@@ -6,9 +6,9 @@
 
 #include <nlohmann/json.hpp>
 
-#include "cli/options/option_file.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
 
 namespace ctq::cli::batch {
@@ -17,30 +17,31 @@ namespace {
 namespace fs = std::filesystem;
 using nlohmann::ordered_json;
 
-[[noreturn]] void refuse(const std::string& path, const std::string& fact) {
-  fail(ErrorCode::kBadInput, "argument --lora-mapping: {}: {}", path, fact);
+using Mapping = engine::Setting<engine::Path>;
+
+[[noreturn]] void refuse(const Mapping& mapping, const std::string& fact) {
+  fail(ErrorCode::kBadInput, "argument {}: {}: {}", mapping, mapping->string(), fact);
 }
 
-ordered_json parse_mapping(const std::string& path) {
+ordered_json parse_mapping(const Mapping& mapping) {
   std::set<std::string> keys;
   const auto watch = [&](int depth, ordered_json::parse_event_t event, ordered_json& value) {
     if (event == ordered_json::parse_event_t::key && depth == 1 &&
         !keys.insert(value.get<std::string>()).second)
-      refuse(path, "the key '" + printable(value.get<std::string>()) + "' stands twice");
+      refuse(mapping, "the key '" + printable(value.get<std::string>()) + "' stands twice");
     return true;
   };
-  const std::string text = read_option_file("--lora-mapping", path);
+  const std::string text = engine::text_of_file(mapping, mapping->string());
   ordered_json root = ordered_json::parse(text, watch, /*allow_exceptions=*/false);
-  if (!root.is_object()) refuse(path, "is not a JSON object of LoRAs");
+  if (!root.is_object()) refuse(mapping, "is not a JSON object of LoRAs");
   return root;
 }
 
-std::vector<std::string> paths_of(const std::string& file, const std::string& key,
-                                  const ordered_json& value) {
+std::vector<std::string> paths_of(const Mapping& mapping, const std::string& key, const ordered_json& value) {
   const auto is_path = [](const ordered_json& path) { return path.is_string() && path != ""; };
   if (is_path(value)) return {value.get<std::string>()};
   if (!value.is_array() || value.empty() || !std::ranges::all_of(value, is_path))
-    refuse(file, "'" + printable(key) + "' is neither a path nor a list of paths");
+    refuse(mapping, "'" + printable(key) + "' is neither a path nor a list of paths");
   return value.get<std::vector<std::string>>();
 }
 
@@ -58,19 +59,18 @@ bool has_part(const std::string& stem, const std::string& part) {
 
 }  // namespace
 
-LoraChoice::LoraChoice(const Arguments& arguments)
-    : single_(arguments.text("merge_lora")), folder_(arguments.text("lora_dir")) {
+LoraChoice::LoraChoice(const BatchOptions& options)
+    : single_(options.lora->string()), folder_(options.lora_dir->string()) {
   if (!single_.empty() && !fs::exists(single_))
-    fail(ErrorCode::kBadInput, "argument --merge-lora: {}: there is no such file", single_);
+    fail(ErrorCode::kBadInput, "argument {}: {}: there is no such file", options.lora, single_);
   if (!folder_.empty() && !fs::is_directory(folder_))
-    fail(ErrorCode::kBadInput, "argument --lora-dir: {}: there is no such folder", folder_);
-  if (!arguments.given("lora_mapping")) return;
-  const std::string& path = arguments.text("lora_mapping");
-  const ordered_json mapping = parse_mapping(path);
+    fail(ErrorCode::kBadInput, "argument {}: {}: there is no such folder", options.lora_dir, folder_);
+  if (!options.lora_mapping.given()) return;
+  const ordered_json mapping = parse_mapping(options.lora_mapping);
   for (const auto& [key, value] : mapping.items()) {
-    if (!key.empty() && key[0] != '_') mapping_.emplace_back(key, paths_of(path, key, value));
+    if (!key.empty() && key[0] != '_') mapping_.emplace_back(key, paths_of(options.lora_mapping, key, value));
   }
-  if (mapping_.empty()) refuse(path, "names no LoRA");
+  if (mapping_.empty()) refuse(options.lora_mapping, "names no LoRA");
 }
 
 std::vector<std::string> LoraChoice::of(const std::string& input) const {

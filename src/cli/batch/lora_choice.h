@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "ctq/cli/arguments.h"
+#include "options.h"
 
 namespace ctq::cli::batch {
 
@@ -13,9 +13,8 @@ class LoraChoice {
  public:
   /// Reads --merge-lora, --lora-mapping and --lora-dir.
   /// throws  Error(kBadInput): something named is missing; the mapping is not a JSON object of paths and
-  /// lists
-  ///         of paths, or has a key twice
-  explicit LoraChoice(const Arguments& arguments);
+  ///         lists of paths, or has a key twice
+  explicit LoraChoice(const BatchOptions& options);
 
   /// True when a LoRA option is given.
   bool active() const { return !single_.empty() || !mapping_.empty() || !folder_.empty(); }

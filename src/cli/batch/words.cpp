@@ -3,17 +3,17 @@
 #include <algorithm>
 #include <string_view>
 
+#include "cli/commands/commands.h"
 #include "cli/options/mode_switches.h"
 #include "cli/options/spelling.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/option_table.h"
 
 namespace ctq::cli::batch {
 namespace {
 
 [[noreturn]] void refuse_unknown(std::string_view name, const Spellings& own) {
-  const std::string_view of_batch = own.nearest(name), of_conversion = nearest_spelling(name);
+  const std::string_view of_batch = own.nearest(name), of_conversion = conversion_spellings().nearest(name);
   const std::string_view near = of_batch.empty() ? of_conversion : of_batch;
   if (near.empty()) fail(ErrorCode::kUsage, "argument {}: unknown option", printable(name));
   fail(ErrorCode::kUsage, "argument {}: unknown option; did you mean {}?", printable(name), near);
@@ -29,7 +29,7 @@ size_t most_values(const Spelling& spelling, bool attached) {
 }  // namespace
 
 Words split_words(const std::vector<std::string>& args) {
-  const Spellings own(command_options("batch")->options);
+  const Spellings own(batch_table().options);
   Words words;
   std::vector<std::string>* target = &words.own;
   size_t values = 0;  // that the option before may still take
@@ -49,7 +49,7 @@ Words split_words(const std::vector<std::string>& args) {
     const std::string name = word.substr(0, equals);
     const Spelling* spelling = own.find(name);
     target = spelling ? &words.own : &words.conversion;
-    if (!spelling) spelling = find_spelling(name);
+    if (!spelling) spelling = conversion_spellings().find(name);
     if (!spelling) refuse_unknown(name, own);
     values = most_values(*spelling, equals != std::string::npos);
     target->push_back(word);

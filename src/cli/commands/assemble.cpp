@@ -1,22 +1,49 @@
 #include "cli/command_input.h"
+#include "cli/options/rows.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/cli/option_table.h"
 #include "ctq/engine/output_path.h"
 #include "ctq/rewrite/part.h"
 
 namespace ctq::cli {
+namespace {
+
+struct Asked {
+  Setting<std::vector<engine::Path>> parts{"input"};
+  OutputFile output;
+};
+
+Table make_table(Asked& asked) {
+  Table table{
+      .options = {},
+      .words = "input",
+      .usage =
+          "usage: convert_to_quant assemble PART... -o OUT\n\n"
+          "Joins the parts of one plan that --partition wrote: the bytes that a single run writes.\n"};
+  add(table.options, Page::kStandard, "Files",
+      {
+          paths(asked.parts, "--input", "The parts, in any order; also without --input").alias("-i"),
+          path(asked.output.path, "--output", "File to write").alias("-o"),
+          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
+          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
+      });
+  add_help(table.options);
+  return table;
+}
+
+}  // namespace
+
+const Table& assemble_table() { return shown_table(make_table); }
 
 int run_assemble(const std::vector<std::string>& args) {
-  const Arguments arguments = Arguments::parse(args, *command_options("assemble"));
-  const std::vector<std::string>& parts = arguments.list("input");
-  if (parts.empty()) fail(ErrorCode::kUsage, "argument --input: is required");
-  const std::string& output = required(arguments, "output");
-  start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
+  Asked asked;
+  parse_into(asked, args, make_table);
+  const std::vector<std::string> parts = paths_of(asked.parts);
+  if (parts.empty()) engine::refuse_to_have(asked.parts, "is required");
+  const std::string output = required(asked.output.path);
+  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
   install_signal_handlers();
-  for (const std::string& part : parts) engine::check_output_path(output, part, arguments.flag("no_clobber"));
+  for (const std::string& part : parts) engine::check_output_path(output, part, *asked.output.no_clobber);
   const rewrite::Assembled done = rewrite::assemble(parts, output);
   spdlog::info("{} parts with {} tensors joined: {}", done.parts, done.tensors, output);
   return 0;

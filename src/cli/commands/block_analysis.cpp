@@ -5,8 +5,10 @@
 
 #include <fmt/format.h>
 
+#include "cli/command_input.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
+#include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
 #include "ctq/pipeline/block_analysis.h"
 #include "ctq/report/block_report.h"
@@ -19,13 +21,10 @@ constexpr int64_t kUsualFirstBlocks = 7;  // the default of clip-g's -k
 
 }  // namespace
 
-std::vector<std::string> read_reports(const Arguments& arguments) {
-  for (const std::string& path : arguments.list("report")) {
-    if (!path.ends_with(".html") && !path.ends_with(".json"))
-      fail(ErrorCode::kUsage, "argument --report: the name must end in .html or .json (got '{}')",
-           printable(path));
-  }
-  return arguments.list("report");
+std::vector<std::string> report_paths(const engine::Setting<std::vector<engine::Path>>& setting) {
+  const std::vector<std::string> paths = paths_of(setting);
+  engine::check_report_names(setting, paths, /*csv=*/false);
+  return paths;
 }
 
 void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::Block>& blocks,

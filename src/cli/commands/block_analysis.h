@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/cli/arguments.h"
+#include "ctq/engine/settings.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/plan/blocks.h"
 #include "ctq/plan/clip_g.h"
@@ -19,9 +19,8 @@ struct AnalysisFiles {
   bool print_json = false;  ///< JSON on standard output instead of tables
 };
 
-/// The paths of --report.
-/// throws  Error(kUsage): another suffix than .html and .json
-std::vector<std::string> read_reports(const Arguments& arguments);
+/// throws  Error(kUsage) naming the setting: another suffix than .html and .json
+std::vector<std::string> report_paths(const engine::Setting<std::vector<engine::Path>>& setting);
 
 /// Measures, prints and writes; for a text encoder of OpenCLIP with advice. keep: the blocks of its -k;
 /// nothing: the usual first seven.

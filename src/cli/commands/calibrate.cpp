@@ -10,16 +10,13 @@
 #include "calibrate_list.h"
 #include "calibrate_patch.h"
 #include "cli/command_input.h"
-#include "cli/options/spelling.h"
+#include "cli/options/rows.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
-#include "ctq/base/log.h"
 #include "ctq/base/text.h"
 #include "ctq/calibrate/calibration_file.h"
 #include "ctq/calibrate/gather.h"
 #include "ctq/calibrate/statistics_file.h"
-#include "ctq/cli/arguments.h"
-#include "ctq/cli/option_table.h"
 #include "ctq/engine/output_path.h"
 #include "ctq/model/checkpoint.h"
 #include "ctq/safetensors/writer.h"
@@ -32,106 +29,178 @@ using calibrate::StatisticsEntry;
 
 enum class Mode : unsigned char { kGather, kList, kMerge, kPatch };
 
-/// What is asked for, and the options that belong to it.
-struct ModeRow {
-  Mode mode;
-  std::string_view name;
-  std::vector<std::string_view> options;
+struct Asked {
+  Setting<engine::Path> input{"input"};
+  Setting<engine::Path> output{"output"};
+  Setting<engine::Path> json{"json"};  ///< given without a path: in place of safetensors
+  Setting<bool> quiet{"quiet"};
+  Setting<engine::Path> list{"list"};
+  Setting<std::vector<engine::Path>> merge{"merge"};
+  Setting<bool> patch{"patch"};
+  Setting<engine::Path> activations{"activations"};
+  Setting<engine::Path> data{"calibration_data"};
+  Setting<double> percentile{"percentile", 99.9};
+  Setting<int64_t> samples{"samples", 64};
+  Setting<engine::Path> lora{"lora"};
+  Setting<int64_t> seed{"seed", 42};
+  Setting<int64_t> rows{"rows"};
+  Setting<bool> hessian{"hessian"};
+  Setting<std::string> device{"device", "auto"};
+
+  bool writes_json() const { return json.given() && json->empty(); }
+  std::optional<int64_t> rows_to_keep() const { return rows.given() ? std::optional(*rows) : std::nullopt; }
+  uint64_t seed_value() const { return static_cast<uint64_t>(*seed); }
 };
 
-const ModeRow& row_of(const Arguments& arguments) {
-  static const std::vector<ModeRow> rows{
-      {Mode::kList, "list", {"list", "json", "quiet"}},
-      {Mode::kMerge, "merge", {"merge", "output", "json", "quiet", "rows", "seed", "hessian"}},
+Table make_table(Asked& asked) {
+  Table table{
+      .options = {},
+      .words = "input",
+      .usage =
+          "usage: convert_to_quant calibrate MODEL -o OUT [--activations FILE | --lora FILE] [options]\n"
+          "       convert_to_quant calibrate MODEL --patch --calibration-data FILE [-o OUT] [options]\n"
+          "       convert_to_quant calibrate --merge FILE... -o OUT [--rows N | --hessian]\n"
+          "       convert_to_quant calibrate --list FILE [--json]\n\n"
+          "Statistics of what the layers of a model read, for --calibration-data of a conversion.\n"};
+  add(table.options, Page::kStandard, "Input and output",
+      {
+          path(asked.input, "--input",
+               "The model, a file, an index of shards or a folder; also without --input")
+              .alias("-i"),
+          path(asked.output, "--output", "File to write: .safetensors, or .json for statistics alone")
+              .alias("-o")
+              .otherwise("with --patch <input stem>_calibrated.safetensors, else required"),
+          path(asked.json, "--json",
+               "JSON in place of safetensors; --json=PATH writes the input scales alone there")
+              .value_optional(),
+          toggle(asked.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
+      });
+  add(table.options, Page::kStandard, "Instead of statistics for a model",
+      {
+          path(asked.list, "--list", "Print what is in a calibration file"),
+          paths(asked.merge, "--merge", "Join calibration files of one model, or rewrite one"),
+          toggle(asked.patch, "--patch", "Copy a quantized model with input scales for its layers"),
+      });
+  add(table.options, Page::kStandard, "Where the statistics come from",
+      {
+          path(asked.activations, "--activations",
+               "Rows that the layers have read: a calibration file, or one matrix per layer")
+              .otherwise("random rows, which say nothing of the model"),
+          path(asked.data, "--calibration-data", "With --patch: a calibration file, with rows or without"),
+          number(asked.percentile, "--percentile",
+                 "Percentile of the magnitudes that sets the input scale; 100 is the largest")
+              .alias("--actcal-percentile")
+              .above(0)
+              .at_most(100),
+          integer(asked.samples, "--samples", "Random rows per layer").at_least(1).at_most(1 << 20),
+          path(asked.lora, "--lora", "Take the A matrices of this LoRA in place of random rows"),
+          integer(asked.seed, "--seed", "Seed of random rows, and of the choice of rows")
+              .at_least(0)
+              .at_most(4294967295),
+      });
+  add(table.options, Page::kStandard, "What is written of recorded rows",
+      {
+          integer(asked.rows, "--rows", "Keep this many rows of each input, chosen evenly")
+              .alias("--thin")
+              .at_least(1)
+              .otherwise("all"),
+          toggle(asked.hessian, "--hessian", "Write X^T X / n in place of the rows X"),
+          device(asked.device, "--device", "With --hessian: where to calculate: auto, cpu, cuda or cuda:N"),
+      });
+  add_help(table.options);
+  return table;
+}
+
+using Settings = std::vector<const engine::AnySetting*>;
+
+/// What is asked for, and the settings that belong to it.
+struct ModeRow {
+  Mode mode;
+  const engine::AnySetting* by;  ///< that asks for it; null: nothing does
+  bool asked;
+  Settings uses;
+};
+
+std::vector<ModeRow> modes_of(const Asked& asked) {
+  return {
+      {Mode::kList, &asked.list, asked.list.given(), {&asked.list, &asked.json, &asked.quiet}},
+      {Mode::kMerge,
+       &asked.merge,
+       asked.merge.given(),
+       {&asked.merge, &asked.output, &asked.json, &asked.quiet, &asked.rows, &asked.seed, &asked.hessian}},
       {Mode::kPatch,
-       "patch",
-       {"patch", "input", "output", "json", "quiet", "activations", "calibration_data", "percentile"}},
+       &asked.patch,
+       *asked.patch,
+       {&asked.patch, &asked.input, &asked.output, &asked.json, &asked.quiet, &asked.activations, &asked.data,
+        &asked.percentile}},
       {Mode::kGather,
-       "",
-       {"input", "output", "json", "quiet", "patch", "activations", "percentile", "samples", "seed", "lora",
-        "rows", "hessian", "device"}}};
-  const ModeRow* chosen = nullptr;
+       nullptr,
+       false,
+       {&asked.input, &asked.output, &asked.json, &asked.quiet, &asked.patch, &asked.activations,
+        &asked.percentile, &asked.samples, &asked.seed, &asked.lora, &asked.rows, &asked.hessian,
+        &asked.device}}};
+}
+
+/// throws  Error(kUsage) for two modes, and for a setting of another one
+Mode mode_of(const Asked& asked) {
+  const std::vector<ModeRow> rows = modes_of(asked);
+  const ModeRow* chosen = &rows.back();
   for (const ModeRow& row : rows) {
-    const bool asked = row.mode == Mode::kGather  ? !chosen
-                       : row.mode == Mode::kPatch ? arguments.flag("patch")
-                                                  : arguments.given(row.name);
-    if (!asked) continue;
-    if (chosen) fail(ErrorCode::kUsage, "argument --{}: does not go with --{}", row.name, chosen->name);
+    if (!row.asked) continue;
+    if (chosen->asked) engine::refuse_to_have(*row.by, fmt::format("does not go with {}", *chosen->by));
     chosen = &row;
   }
-  return *chosen;
+  for (const ModeRow& row : rows) {
+    for (const engine::AnySetting* setting : row.uses) {
+      if (!setting->given() || std::ranges::find(chosen->uses, setting) != chosen->uses.end()) continue;
+      engine::refuse_to_have(*setting, chosen->by ? fmt::format("does not go with {}", *chosen->by)
+                                                  : fmt::format("goes with {}", asked.patch));
+    }
+  }
+  return chosen->mode;
 }
 
-void check_options(const Arguments& arguments, const ModeRow& row) {
-  for (const Option& option : command_options("calibrate")->options) {
-    const std::string key = option_key(option.name);
-    if (!arguments.given(key) || std::ranges::find(row.options, key) != row.options.end()) continue;
-    if (row.mode == Mode::kGather) fail(ErrorCode::kUsage, "argument {}: goes with --patch", option.name);
-    fail(ErrorCode::kUsage, "argument {}: does not go with --{}", option.name, row.name);
+void refuse_together(const Settings& settings, std::string_view fact) {
+  for (const engine::AnySetting* setting : settings) {
+    if (setting->given()) engine::refuse_to_have(*setting, fact);
   }
 }
 
-void require(const Arguments& arguments, std::string_view option) {
-  if (!arguments.given(option)) fail(ErrorCode::kUsage, "argument --{}: is required", option);
-}
-
-void refuse_together(const Arguments& arguments, std::initializer_list<std::string_view> options,
-                     std::string_view fact) {
-  for (const std::string_view option : options) {
-    if (arguments.given(option)) fail(ErrorCode::kUsage, "argument --{}: {}", option, fact);
-  }
-}
-
-/// Path of --json=PATH; empty for --json and without it.
-const std::string& scales_path(const Arguments& arguments) { return arguments.text("json"); }
-
-bool writes_json(const Arguments& arguments) {
-  return arguments.given("json") && scales_path(arguments).empty();
-}
-
-/// Where the statistics go; empty when only --json=PATH is written.
-std::string statistics_path(const Arguments& arguments) {
-  std::string path = arguments.text("output");
+/// Where the statistics go; empty when only the input scales are written.
+std::string statistics_path(const Asked& asked) {
+  std::string path = asked.output->string();
   if (path.empty()) {
-    if (scales_path(arguments).empty()) require(arguments, "output");
+    if (asked.json->empty()) required(asked.output);
     return path;
   }
-  if (writes_json(arguments) && !path.ends_with(".json")) path += ".json";
-  if (!path.ends_with(".json") && !path.ends_with(".safetensors")) {
-    fail(ErrorCode::kUsage, "argument --output: must end in .safetensors or .json (got '{}')",
-         printable(path));
-  }
+  if (asked.writes_json() && !path.ends_with(".json")) path += ".json";
+  if (!path.ends_with(".json") && !path.ends_with(".safetensors"))
+    engine::refuse(asked.output, "must end in .safetensors or .json", path);
   return path;
 }
 
 /// No output is an input, a directory or the other output.
-void check_outputs(const std::string& output, const std::string& scales,
-                   const std::vector<std::string>& inputs) {
+void check_outputs(const std::string& output, const Asked& asked, const std::vector<std::string>& inputs) {
+  const std::string scales = asked.json->string();
   for (const std::string& path : {output, scales}) {
     if (path.empty()) continue;
     for (const std::string& input : inputs)
       if (!input.empty()) engine::check_output_path(path, input, /*no_clobber=*/false);
   }
-  if (!output.empty() && output == scales)
-    fail(ErrorCode::kUsage, "argument --json: is the output file (got '{}')", printable(scales));
+  if (!output.empty() && output == scales) engine::refuse(asked.json, "is the output file");
 }
 
-/// Names the option whose file an error is about.
+/// Names the setting whose file an error is about.
 template <typename Open>
-auto opened(std::string_view option, const Open& open) {
+auto opened(const engine::AnySetting& setting, const Open& open) {
   try {
     return open();
   } catch (const Error& error) {
-    fail(error.code(), "argument --{}: {}", option, error.what());
+    fail(error.code(), "argument {}: {}", setting, error.what());
   }
 }
 
 std::string file_name(const std::string& path) { return std::filesystem::path(path).filename().string(); }
-
-std::optional<int64_t> rows_to_keep(const Arguments& arguments) {
-  if (!arguments.given("rows")) return std::nullopt;
-  return arguments.integer("rows");
-}
 
 void write_results(const std::vector<StatisticsEntry>& entries, const safetensors::Metadata& metadata,
                    const std::string& output, const std::string& scales) {
@@ -155,41 +224,40 @@ void warn_of_unmatched(const CalibrationFile& file, const calibrate::MatchedLaye
        matched.unmatched.size(), printable(matched.unmatched.front()));
 }
 
-int gather_from_rows(const Arguments& arguments, const model::Checkpoint& checkpoint,
-                     const std::string& output) {
-  const std::string path = arguments.text("activations");
-  const auto activations = opened("activations", [&] { return CalibrationFile::open_activations(path); });
-  const auto matched = opened("activations", [&] { return activations.match(checkpoint); });
+int gather_from_rows(const Asked& asked, const model::Checkpoint& checkpoint, const std::string& output) {
+  const std::string path = asked.activations->string();
+  const auto activations = opened(asked.activations, [&] { return CalibrationFile::open_activations(path); });
+  const auto matched = opened(asked.activations, [&] { return activations.match(checkpoint); });
   warn_of_unmatched(activations, matched);
-  const calibrate::MeasuredOptions options{.percentile = arguments.number("percentile"),
-                                           .rows = rows_to_keep(arguments),
-                                           .seed = static_cast<uint64_t>(arguments.integer("seed")),
-                                           .hessian = arguments.flag("hessian"),
-                                           .device = device_of(arguments)};
+  const calibrate::MeasuredOptions options{.percentile = *asked.percentile,
+                                           .rows = asked.rows_to_keep(),
+                                           .seed = asked.seed_value(),
+                                           .hessian = *asked.hessian,
+                                           .device = device_of(asked.device)};
   const auto entries = calibrate::gather_measured(activations, checkpoint, matched, options);
   safetensors::Metadata metadata{{"source", file_name(path)},
                                  {"model", file_name(checkpoint.path())},
                                  {"model_fingerprint", model::fingerprint(checkpoint)},
-                                 {"percentile", arguments.text("percentile")}};
+                                 {"percentile", asked.percentile.text()}};
   if (const auto source = activations.metadata().find("source"); source != activations.metadata().end())
     metadata["source"] = source->second;
   if (options.rows) {
     metadata["rows"] = std::to_string(*options.rows);
     metadata["seed"] = std::to_string(options.seed);
   }
-  write_results(entries, metadata, output, scales_path(arguments));
+  write_results(entries, metadata, output, asked.json->string());
   return 0;
 }
 
-int gather_from_nothing(const Arguments& arguments, const model::Checkpoint& checkpoint,
-                        const std::string& output) {
-  const calibrate::SyntheticOptions options{.samples = arguments.integer("samples"),
-                                            .seed = static_cast<uint64_t>(arguments.integer("seed")),
-                                            .percentile = arguments.number("percentile"),
-                                            .lora = arguments.text("lora")};
+int gather_from_nothing(const Asked& asked, const model::Checkpoint& checkpoint, const std::string& output) {
+  const calibrate::SyntheticOptions options{.samples = *asked.samples,
+                                            .seed = asked.seed_value(),
+                                            .percentile = *asked.percentile,
+                                            .lora = asked.lora->string()};
   const auto gathered =
-      options.lora.empty() ? calibrate::gather_synthetic(checkpoint, options)
-                           : opened("lora", [&] { return calibrate::gather_synthetic(checkpoint, options); });
+      options.lora.empty()
+          ? calibrate::gather_synthetic(checkpoint, options)
+          : opened(asked.lora, [&] { return calibrate::gather_synthetic(checkpoint, options); });
   if (gathered.from_lora < gathered.entries.size()) {
     warn(
         "the statistics of {} of {} layers are those of random rows and say nothing of the model; record "
@@ -201,118 +269,115 @@ int gather_from_nothing(const Arguments& arguments, const model::Checkpoint& che
        options.lora.empty() ? "random rows" : fmt::format("random rows, {}", file_name(options.lora))},
       {"model", file_name(checkpoint.path())},
       {"model_fingerprint", model::fingerprint(checkpoint)},
-      {"percentile", arguments.text("percentile")},
+      {"percentile", asked.percentile.text()},
       {"samples", std::to_string(options.samples)},
       {"seed", std::to_string(options.seed)}};
-  write_results(gathered.entries, metadata, output, scales_path(arguments));
+  write_results(gathered.entries, metadata, output, asked.json->string());
   return 0;
 }
 
-int gather(const Arguments& arguments) {
-  require(arguments, "input");
-  const std::string output = statistics_path(arguments);
-  if (arguments.given("activations")) {
-    refuse_together(arguments, {"samples", "lora"}, "does not go with --activations");
-    if (arguments.flag("hessian")) refuse_together(arguments, {"rows"}, "does not go with --hessian");
+int gather(const Asked& asked) {
+  required(asked.input);
+  const std::string output = statistics_path(asked);
+  if (asked.activations.given()) {
+    refuse_together({&asked.samples, &asked.lora}, fmt::format("does not go with {}", asked.activations));
+    if (*asked.hessian) refuse_together({&asked.rows}, fmt::format("does not go with {}", asked.hessian));
   } else {
-    refuse_together(arguments, {"rows", "hessian"}, "needs --activations");
+    refuse_together({&asked.rows, &asked.hessian}, fmt::format("needs {}", asked.activations));
   }
-  if (!arguments.flag("hessian")) refuse_together(arguments, {"device"}, "needs --hessian");
-  check_outputs(output, scales_path(arguments),
-                {arguments.text("input"), arguments.text("activations"), arguments.text("lora")});
-  const model::Checkpoint checkpoint = model::Checkpoint::open(arguments.text("input"));
+  if (!*asked.hessian) refuse_together({&asked.device}, fmt::format("needs {}", asked.hessian));
+  check_outputs(output, asked, {asked.input->string(), asked.activations->string(), asked.lora->string()});
+  const model::Checkpoint checkpoint = model::Checkpoint::open(asked.input->string());
   if (!output.empty()) engine::check_output_is_no_input(output, checkpoint);
-  return arguments.given("activations") ? gather_from_rows(arguments, checkpoint, output)
-                                        : gather_from_nothing(arguments, checkpoint, output);
+  return asked.activations.given() ? gather_from_rows(asked, checkpoint, output)
+                                   : gather_from_nothing(asked, checkpoint, output);
 }
 
-int list(const Arguments& arguments) {
-  const CalibrationFile file = opened("list", [&] { return CalibrationFile::open(arguments.text("list")); });
-  check_outputs("", scales_path(arguments), {arguments.text("list")});
+int list(const Asked& asked) {
+  const CalibrationFile file =
+      opened(asked.list, [&] { return CalibrationFile::open(asked.list->string()); });
+  check_outputs("", asked, {asked.list->string()});
   const std::string text = opened(
-      "list", [&] { return arguments.given("json") ? calibration_json(file) : calibration_table(file); });
-  if (scales_path(arguments).empty()) {
+      asked.list, [&] { return asked.json.given() ? calibration_json(file) : calibration_table(file); });
+  if (asked.json->empty()) {
     fmt::print("{}", text);
   } else {
-    safetensors::write_text_file(scales_path(arguments), text);
+    safetensors::write_text_file(asked.json->string(), text);
   }
   return 0;
 }
 
-void refuse_doubles(const std::vector<std::string>& paths) {
+void refuse_doubles(const engine::AnySetting& setting, const std::vector<std::string>& paths) {
   std::error_code error;
   for (auto path = paths.begin(); path != paths.end(); ++path) {
     const bool twice = std::any_of(paths.begin(), path, [&](const std::string& earlier) {
       return std::filesystem::equivalent(*path, earlier, error);
     });
-    if (twice)
-      fail(ErrorCode::kUsage, "argument --merge: the same file stands twice (got '{}')", printable(*path));
+    if (twice) engine::refuse(setting, "the same file stands twice", *path);
   }
 }
 
-int merge(const Arguments& arguments) {
-  const std::string output = statistics_path(arguments);
-  if (arguments.flag("hessian")) refuse_together(arguments, {"rows"}, "does not go with --hessian");
-  const std::vector<std::string>& paths = arguments.list("merge");
-  refuse_doubles(paths);
-  check_outputs(output, scales_path(arguments), paths);
-  const calibrate::MergeOptions options{.rows = rows_to_keep(arguments),
-                                        .seed = static_cast<uint64_t>(arguments.integer("seed")),
-                                        .hessian = arguments.flag("hessian")};
-  return opened("merge", [&] {
+int merge(const Asked& asked) {
+  const std::string output = statistics_path(asked);
+  if (*asked.hessian) refuse_together({&asked.rows}, fmt::format("does not go with {}", asked.hessian));
+  const std::vector<std::string> paths = paths_of(asked.merge);
+  refuse_doubles(asked.merge, paths);
+  check_outputs(output, asked, paths);
+  const calibrate::MergeOptions options{
+      .rows = asked.rows_to_keep(), .seed = asked.seed_value(), .hessian = *asked.hessian};
+  return opened(asked.merge, [&] {
     std::vector<CalibrationFile> files;
     for (const std::string& path : paths) files.push_back(CalibrationFile::open(path));
     const std::vector<StatisticsEntry> entries = calibrate::merge(files, options);
-    write_results(entries, calibrate::merged_metadata(files, options), output, scales_path(arguments));
+    write_results(entries, calibrate::merged_metadata(files, options), output, asked.json->string());
     return 0;
   });
 }
 
-int patch(const Arguments& arguments) {
-  require(arguments, "input");
-  const bool has_rows = arguments.given("activations"), has_statistics = arguments.given("calibration_data");
+int patch(const Asked& asked) {
+  required(asked.input);
+  const bool has_rows = asked.activations.given(), has_statistics = asked.data.given();
   if (has_rows && has_statistics)
-    fail(ErrorCode::kUsage, "argument --calibration-data: does not go with --activations");
-  if (!has_rows && !has_statistics) {
-    fail(ErrorCode::kUsage,
-         "argument --patch: needs --activations or --calibration-data; an input scale is measured, not "
-         "guessed");
-  }
-  if (writes_json(arguments))
-    fail(ErrorCode::kUsage, "argument --json: with --patch needs a path, --json=PATH, for the scales");
-  const std::string input = arguments.text("input");
-  const std::string output = arguments.given("output")
-                                 ? arguments.text("output")
-                                 : engine::input_stem(input) + "_calibrated.safetensors";
-  const std::string option = has_rows ? "activations" : "calibration-data";
-  const std::string path = arguments.text(has_rows ? "activations" : "calibration_data");
-  check_outputs(output, scales_path(arguments), {input, path});
+    engine::refuse_to_have(asked.data, fmt::format("does not go with {}", asked.activations));
+  if (!has_rows && !has_statistics)
+    engine::refuse_to_have(asked.patch, fmt::format("needs {} or {}; an input scale is measured, not guessed",
+                                                    asked.activations, asked.data));
+  if (asked.writes_json())
+    engine::refuse_to_have(
+        asked.json, fmt::format("with {} needs a path, {}=PATH, for the scales", asked.patch, asked.json));
+  const std::string input = asked.input->string();
+  const std::string output =
+      asked.output.given() ? asked.output->string() : engine::input_stem(input) + "_calibrated.safetensors";
+  const Setting<engine::Path>& source = has_rows ? asked.activations : asked.data;
+  const std::string path = source->string();
+  check_outputs(output, asked, {input, path});
   const model::Checkpoint checkpoint = model::Checkpoint::open(input);
   engine::check_output_is_no_input(output, checkpoint);
-  const CalibrationFile statistics = opened(option, [&] {
+  const CalibrationFile statistics = opened(source, [&] {
     return has_rows ? CalibrationFile::open_activations(path) : CalibrationFile::open(path);
   });
-  const Patched patched = patch_input_scales(checkpoint, statistics, arguments.number("percentile"), output);
-  if (!scales_path(arguments).empty())
-    safetensors::write_text_file(scales_path(arguments), patched.scales_json);
+  const Patched patched = patch_input_scales(checkpoint, statistics, *asked.percentile, output);
+  if (!asked.json->empty()) safetensors::write_text_file(asked.json->string(), patched.scales_json);
   spdlog::info("Input scales for {} of {} quantized layers: {}", patched.scaled, patched.layers, output);
   return 0;
 }
 
 }  // namespace
 
+const Table& calibrate_table() { return shown_table(make_table); }
+
 int run_calibrate(const std::vector<std::string>& args) {
-  const Arguments arguments = Arguments::parse(args, *command_options("calibrate"));
-  const ModeRow& row = row_of(arguments);
-  check_options(arguments, row);
-  start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal,
-            /*notes_to_stderr=*/row.mode == Mode::kList);
+  Asked asked;
+  parse_into(asked, args, make_table);
+  const Mode mode = mode_of(asked);
+  start_log(*asked.quiet ? Verbosity::kMinimal : Verbosity::kNormal,
+            /*notes_to_stderr=*/mode == Mode::kList);
   install_signal_handlers();
-  switch (row.mode) {
-    case Mode::kGather: return gather(arguments);
-    case Mode::kList: return list(arguments);
-    case Mode::kMerge: return merge(arguments);
-    case Mode::kPatch: return patch(arguments);
+  switch (mode) {
+    case Mode::kGather: return gather(asked);
+    case Mode::kList: return list(asked);
+    case Mode::kMerge: return merge(asked);
+    case Mode::kPatch: return patch(asked);
   }
   return 0;
 }

@@ -1,18 +1,15 @@
 #include <algorithm>
-#include <set>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
 #include "block_analysis.h"
 #include "cli/command_input.h"
-#include "cli/options/spelling.h"
+#include "cli/options/rows.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
-#include "ctq/base/log.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/option_table.h"
 #include "ctq/engine/output_path.h"
 #include "ctq/pipeline/clip_g.h"
 #include "ctq/plan/clip_g.h"
@@ -22,45 +19,132 @@
 namespace ctq::cli {
 namespace {
 
+struct Asked {
+  Setting<engine::Path> input{"input"};
+  OutputFile output;
+  Setting<std::string> first_blocks_keep{"first_blocks_keep", "7"};
+  Setting<std::string> split{"split_attn_qkv"};
+  Setting<bool> keep_kv{"keep_attn_kv_fp16"};
+  Setting<bool> q_fp8{"attn_q_fp8"};
+  Setting<std::string> split_names{"split_names", "comfyui"};
+  Setting<bool> attn_out_fp8{"attn_out_fp8"};
+  Setting<bool> in_proj_fp8{"in_proj_fp8"};
+  Setting<std::string> fp8_scale{"fp8_scale", "none"};
+  Setting<std::string> clip{"clip", "saturate"};
+  Setting<bool> strict{"strict"};
+  Setting<bool> dry_run{"dry_run"};
+  Setting<bool> analyze{"analyze"};
+  Setting<engine::Path> json{"json"};
+  Setting<std::vector<engine::Path>> report{"report"};
+  Setting<bool> verbose{"verbose"};
+};
+
+Table make_table(Asked& asked) {
+  Table table{
+      .options = {},
+      .words = "input",
+      .usage =
+          "usage: convert_to_quant clip-g FILE -o OUT [options]\n"
+          "       convert_to_quant clip-g FILE --analyze [-k BLOCKS] [--json PATH] [--report PATH.html]\n\n"
+          "Mixed float16 and FP8 for an OpenCLIP text encoder: transformer.resblocks.<N>.*, or\n"
+          "text_model.encoder.layers.<N>.*.\n"};
+  add(table.options, Page::kStandard, "Files",
+      {
+          path(asked.input, "--input", "The text encoder; also without --input").alias("-i"),
+          path(asked.output.path, "--output", "File to write")
+              .alias("-o")
+              .otherwise("required but for --dry-run and --analyze"),
+          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
+      });
+  add(table.options, Page::kStandard, "What becomes FP8, besides MLP weights",
+      {
+          text(asked.first_blocks_keep, "--first-blocks-keep",
+               "Blocks that stay as they are: the first N, or a list of numbers and ranges, 0-3,9. The last "
+               "block always stays")
+              .alias("-k")
+              .alias("--keep-first-blocks"),
+          choice(
+              asked.split, "--split-attn-qkv",
+              "Split the fused attn.in_proj of other blocks into q, k and v, of these precisions; bare, or "
+              "auto: q16,kv8 unless the next two switches say otherwise")
+              .choose({"auto", "q16,kv8", "q8,kv8", "q8,kv16", "q16,kv16"})
+              .value_optional(),
+          toggle(asked.keep_kv, "--keep-attn-kv-fp16", "After the split, leave k and v as they are"),
+          toggle(asked.q_fp8, "--attn-q-fp8", "After the split, q too"),
+          choice(asked.split_names, "--split-names",
+                 "Names of q, k and v after the split. comfyui: text_model.encoder.layers.<N>.self_attn.*, "
+                 "which "
+                 "ComfyUI reads; seed: transformer.resblocks.<N>.attn.*, which it does not")
+              .choose({"comfyui", "seed"}),
+          toggle(asked.attn_out_fp8, "--attn-out-fp8", "attn.out_proj too"),
+          toggle(asked.in_proj_fp8, "--in-proj-fp8",
+                 "The fused attn.in_proj too, or q, k and v where they are apart"),
+      });
+  add(table.options, Page::kStandard, "How",
+      {
+          choice(asked.fp8_scale, "--fp8-scale",
+                 "none: a plain cast; tensor: one scale per weight and a marker, as ComfyUI's scaled FP8")
+              .choose({"none", "tensor"}),
+          choice(asked.clip, "--clip",
+                 "Values beyond 448 in a plain cast: saturate, or keep the whole weight as it is")
+              .choose({"saturate", "keep-fp16"}),
+          toggle(asked.strict, "--strict", "Fail where a weight holds NaN or infinite values"),
+      });
+  add(table.options, Page::kStandard, "What to print",
+      {
+          toggle(asked.dry_run, "--dry-run", "Count and report, write nothing"),
+          toggle(asked.analyze, "--analyze",
+                 "Show what FP8 costs each block and weight, and recommend options; write no model"),
+          path(asked.json, "--json", "Also write the summary, or the analysis, as JSON"),
+          paths(asked.report, "--report",
+                "With --analyze: also write it in the form of the suffix (.html, .json)"),
+          toggle(asked.verbose, "--verbose", "Type of every tensor, and its largest value").alias("-v"),
+          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
+      });
+  add_help(table.options);
+  return table;
+}
+
 /// The blocks of -k, with the option's name in front of what is wrong.
 template <typename Read>
-auto named(const Read& read) {
+auto named(const Asked& asked, const Read& read) {
   try {
     return read();
   } catch (const Error& error) {
     if (error.code() != ErrorCode::kUsage) throw;
-    fail(ErrorCode::kUsage, "argument --first-blocks-keep: {}", error.what());
+    engine::refuse_to_have(asked.first_blocks_keep, error.what());
   }
 }
 
-std::optional<plan::QkvPrecision> read_split(const Arguments& arguments) {
-  const bool keep_kv = arguments.flag("keep_attn_kv_fp16"), q_fp8 = arguments.flag("attn_q_fp8");
-  const std::string_view refining = keep_kv ? "--keep-attn-kv-fp16" : "--attn-q-fp8";
-  if (!arguments.given("split_attn_qkv")) {
-    if (keep_kv || q_fp8) fail(ErrorCode::kUsage, "argument {}: goes with --split-attn-qkv", refining);
+std::optional<plan::QkvPrecision> read_split(const Asked& asked) {
+  const bool keep_kv = *asked.keep_kv, q_fp8 = *asked.q_fp8;
+  const engine::AnySetting& refining = keep_kv ? asked.keep_kv : asked.q_fp8;
+  if (!asked.split.given()) {
+    if (keep_kv || q_fp8) engine::refuse_to_have(refining, fmt::format("goes with {}", asked.split));
     return std::nullopt;
   }
-  if (arguments.flag("in_proj_fp8"))
-    fail(ErrorCode::kUsage, "argument --in-proj-fp8: does not go with --split-attn-qkv");
-  const std::string& mode = arguments.text("split_attn_qkv");
+  if (*asked.in_proj_fp8)
+    engine::refuse_to_have(asked.in_proj_fp8, fmt::format("does not go with {}", asked.split));
+  const std::string& mode = *asked.split;
   if (mode == "auto") return plan::QkvPrecision{.query_fp8 = q_fp8, .key_value_fp8 = !keep_kv};
   if (keep_kv || q_fp8)
-    fail(ErrorCode::kUsage, "argument {}: --split-attn-qkv {} says so already, or otherwise", refining, mode);
+    engine::refuse_to_have(refining, fmt::format("{} {} says so already, or otherwise", asked.split, mode));
   return plan::QkvPrecision{.query_fp8 = mode.starts_with("q8,"), .key_value_fp8 = mode.ends_with(",kv8")};
 }
 
-plan::ClipGOptions read_options(const Arguments& arguments) {
+plan::ClipGOptions read_options(const Asked& asked) {
   plan::ClipGOptions options;
-  options.keep = named([&] { return plan::BlockList::parse(arguments.text("first_blocks_keep")); });
-  options.split = read_split(arguments);
-  if (arguments.given("split_names") && !options.split)
-    fail(ErrorCode::kUsage, "argument --split-names: goes with --split-attn-qkv");
-  if (arguments.text("split_names") == "seed") options.split_names = plan::SplitNames::kOpenClip;
-  options.fused_fp8 = arguments.flag("in_proj_fp8");
-  options.attention_out_fp8 = arguments.flag("attn_out_fp8");
-  options.scaled = arguments.text("fp8_scale") == "tensor";
-  if (options.scaled && arguments.given("clip"))
-    fail(ErrorCode::kUsage, "argument --clip: with --fp8-scale tensor no value is beyond the range");
+  options.keep = named(asked, [&] { return plan::BlockList::parse(*asked.first_blocks_keep); });
+  options.split = read_split(asked);
+  if (asked.split_names.given() && !options.split)
+    engine::refuse_to_have(asked.split_names, fmt::format("goes with {}", asked.split));
+  if (*asked.split_names == "seed") options.split_names = plan::SplitNames::kOpenClip;
+  options.fused_fp8 = *asked.in_proj_fp8;
+  options.attention_out_fp8 = *asked.attn_out_fp8;
+  options.scaled = *asked.fp8_scale == "tensor";
+  if (options.scaled && asked.clip.given())
+    engine::refuse_to_have(asked.clip,
+                           fmt::format("with {} tensor no value is beyond the range", asked.fp8_scale));
   return options;
 }
 
@@ -124,15 +208,12 @@ void check_count(const plan::ClipGPlan& plan, const std::string& output) {
   }
 }
 
-int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
-  const bool dry_run = arguments.flag("dry_run");
-  if (!dry_run) required(arguments, "output");
-  const std::string &input = arguments.text("input"), &output = arguments.text("output"),
-                    &json = arguments.text("json");
-  if (!output.empty()) engine::check_output_path(output, input, arguments.flag("no_clobber"));
+int convert(const Asked& asked, const plan::ClipGOptions& options) {
+  const std::string input = asked.input->string(), json = asked.json->string(),
+                    output = *asked.dry_run ? asked.output.path->string() : required(asked.output.path);
+  if (!output.empty()) engine::check_output_path(output, input, *asked.output.no_clobber);
   if (!json.empty()) engine::check_output_path(json, input, /*no_clobber=*/false);
-  if (!json.empty() && json == output)
-    fail(ErrorCode::kUsage, "argument --json: is the output file (got '{}')", printable(json));
+  if (!json.empty() && json == output) engine::refuse(asked.json, "is the output file");
   spdlog::info("Loading: {}", input);
   const model::Checkpoint checkpoint = model::Checkpoint::open(input);
   for (const std::string& path : {output, json}) {
@@ -144,56 +225,63 @@ int convert(const Arguments& arguments, const plan::ClipGOptions& options) {
     fail(ErrorCode::kFailure, "{}: nothing becomes FP8: all {} blocks are kept; keep fewer with -k", input,
          wanted.last_block + 1);
   }
-  say_intention(wanted, options, /*bare_split=*/arguments.text("split_attn_qkv") == "auto");
+  say_intention(wanted, options, /*bare_split=*/*asked.split == "auto");
   const pipeline::ClipGSurvey survey = pipeline::survey_clip_g(wanted);
   const plan::ValueFindings findings =
-      pipeline::findings_of(survey, /*keep_beyond=*/arguments.text("clip") == "keep-fp16");
+      pipeline::findings_of(survey, /*keep_beyond=*/*asked.clip == "keep-fp16");
   warn_of_values(survey, findings);
-  if (arguments.flag("strict")) refuse_non_finite(survey);
+  if (*asked.strict) refuse_non_finite(survey);
   const plan::ClipGPlan plan = plan::plan_clip_g(checkpoint, options, findings);
   spdlog::debug("--- tensors ---\n{}--- end of tensors ---", report::clip_g_mapping(plan));
 
-  if (!dry_run) {
+  if (!*asked.dry_run) {
     pipeline::write_clip_g(plan, survey, checkpoint, output);
     check_count(plan, output);
   }
   if (!json.empty()) safetensors::write_text_file(json, report::clip_g_json(plan, survey));
-  if (!arguments.flag("quiet")) {
+  if (!*asked.output.quiet) {
     fmt::print("{}{}\n", report::clip_g_summary(plan),
-               dry_run ? "Dry run — no file written." : fmt::format("Saved: {}", output));
+               *asked.dry_run ? "Dry run — no file written." : fmt::format("Saved: {}", output));
   }
   return 0;
 }
 
-int analyze(const Arguments& arguments, const plan::ClipGOptions& options) {
-  const AnalysisFiles files{.reports = read_reports(arguments), .json = arguments.text("json")};
-  for (const Option& option : command_options("clip-g")->options) {
-    static const std::set<std::string_view> kUsed{"input",  "first_blocks_keep", "analyze", "json",
-                                                  "report", "verbose",           "quiet"};
-    const std::string key = option_key(option.name);
-    if (!kUsed.contains(key) && arguments.given(key))
-      spdlog::info("note: {} does nothing with --analyze", option.name);
+/// Settings that a conversion reads and the analysis does not.
+void note_unused(const Asked& asked) {
+  for (const engine::AnySetting* setting : std::initializer_list<const engine::AnySetting*>{
+           &asked.output.path, &asked.output.no_clobber, &asked.split, &asked.keep_kv, &asked.q_fp8,
+           &asked.split_names, &asked.attn_out_fp8, &asked.in_proj_fp8, &asked.fp8_scale, &asked.clip,
+           &asked.strict, &asked.dry_run}) {
+    if (setting->given()) spdlog::info("note: {} does nothing with {}", *setting, asked.analyze);
   }
-  const model::Checkpoint checkpoint = model::Checkpoint::open(arguments.text("input"));
+}
+
+int analyze(const Asked& asked, const plan::ClipGOptions& options) {
+  const AnalysisFiles files{.reports = report_paths(asked.report), .json = asked.json->string()};
+  note_unused(asked);
+  const model::Checkpoint checkpoint = model::Checkpoint::open(asked.input->string());
   report_blocks(checkpoint, plan::clip_g_blocks(checkpoint),
-                arguments.given("first_blocks_keep") ? std::optional(options.keep) : std::nullopt, files);
+                asked.first_blocks_keep.given() ? std::optional(options.keep) : std::nullopt, files);
   return 0;
 }
 
 }  // namespace
 
+const Table& clip_g_table() { return shown_table(make_table); }
+
 int run_clip_g(const std::vector<std::string>& args) {
-  const Arguments arguments = Arguments::parse(args, *command_options("clip-g"));
-  required(arguments, "input");
-  const plan::ClipGOptions options = read_options(arguments);
-  if (arguments.given("report") && !arguments.flag("analyze"))
-    fail(ErrorCode::kUsage, "argument --report: goes with --analyze");
-  start_log(arguments.flag("quiet")     ? Verbosity::kMinimal
-            : arguments.flag("verbose") ? Verbosity::kVerbose
-                                        : Verbosity::kNormal,
+  Asked asked;
+  parse_into(asked, args, make_table);
+  required(asked.input);
+  const plan::ClipGOptions options = read_options(asked);
+  if (asked.report.given() && !*asked.analyze)
+    engine::refuse_to_have(asked.report, fmt::format("goes with {}", asked.analyze));
+  start_log(*asked.output.quiet ? Verbosity::kMinimal
+            : *asked.verbose    ? Verbosity::kVerbose
+                                : Verbosity::kNormal,
             /*notes_to_stderr=*/false);
   install_signal_handlers();
-  return arguments.flag("analyze") ? analyze(arguments, options) : convert(arguments, options);
+  return *asked.analyze ? analyze(asked, options) : convert(asked, options);
 }
 
 }  // namespace ctq::cli

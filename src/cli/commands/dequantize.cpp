@@ -1,34 +1,52 @@
-#include <optional>
-
+#include "ctq/rewrite/dequantize.h"
 #include "cli/command_input.h"
+#include "cli/options/rows.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/cli/option_table.h"
-#include "ctq/rewrite/dequantize.h"
 
 namespace ctq::cli {
 namespace {
 
-std::optional<safetensors::Dtype> dtype_of(const Arguments& arguments) {
-  if (!arguments.given("dtype")) return std::nullopt;
-  const std::string& word = arguments.text("dtype");
-  return word == "f32"   ? safetensors::Dtype::kF32
-         : word == "f16" ? safetensors::Dtype::kF16
-                         : safetensors::Dtype::kBF16;
+struct Asked {
+  Setting<engine::Path> input{"input"};
+  OutputFile output;
+  Setting<std::optional<safetensors::Dtype>> dtype{"dtype"};
+};
+
+Table make_table(Asked& asked) {
+  Table table{.options = {},
+              .words = "input",
+              .usage =
+                  "usage: convert_to_quant dequantize FILE [-o OUT] [--dtype f32|f16|bf16]\n\n"
+                  "Plain weights from a quantized file, decoded with its own scales.\n"};
+  add(table.options, Page::kStandard, "Files",
+      {
+          path(asked.input, "--input", "The quantized file; also without --input").alias("-i"),
+          path(asked.output.path, "--output", "File to write")
+              .alias("-o")
+              .otherwise("<input stem>_dequantized.safetensors"),
+          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
+          choice(asked.dtype, "--dtype", "Type of the decoded weights")
+              .otherwise("what the layer's marker says it had, else bf16"),
+          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
+      });
+  add_help(table.options);
+  return table;
 }
 
 }  // namespace
 
+const Table& dequantize_table() { return shown_table(make_table); }
+
 int run_dequantize(const std::vector<std::string>& args) {
-  const Arguments arguments = Arguments::parse(args, *command_options("dequantize"));
-  const std::string& path = required(arguments, "input");
-  start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
+  Asked asked;
+  parse_into(asked, args, make_table);
+  const std::string path = required(asked.input);
+  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
   install_signal_handlers();
   const engine::OpenedFile input(path);
-  const std::string output = output_for(arguments, input, "_dequantized");
-  const rewrite::Dequantized done = rewrite::dequantize(input.quantized, dtype_of(arguments), output);
+  const std::string output = output_for(asked.output, input, "_dequantized");
+  const rewrite::Dequantized done = rewrite::dequantize(input.quantized, *asked.dtype, output);
   spdlog::info("{} weights decoded, {} tensors copied, {} scales and markers left out: {}", done.decoded,
                done.copied, done.dropped, output);
   return 0;

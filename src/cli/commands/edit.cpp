@@ -1,35 +1,71 @@
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 
 #include "cli/command_input.h"
+#include "cli/options/rows.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
-#include "ctq/base/log.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/option_table.h"
 #include "ctq/rewrite/edit.h"
 
 namespace ctq::cli {
 namespace {
 
-rewrite::Edits read_edits(const Arguments& arguments) {
+struct Asked {
+  Setting<engine::Path> input{"input"};
+  OutputFile output;
+  Setting<std::string> remove_keys{"remove_keys"};
+  Setting<std::string> add_keys{"add_keys"};
+  Setting<std::string> layers{"quant_filter"};
+  Setting<bool> save_quant_metadata{"save_quant_metadata"};
+  Setting<std::string> remove_tensors{"remove_tensors"};
+};
+
+Table make_table(Asked& asked) {
+  Table table{
+      .options = {},
+      .words = "input",
+      .usage =
+          "usage: convert_to_quant edit FILE [-o OUT] [--remove-keys LIST] [--add-keys KEYS] [options]\n\n"
+          "A copy of a quantized file whose markers say something else. Weights keep their bytes.\n"};
+  add(table.options, Page::kStandard, "Files",
+      {
+          path(asked.input, "--input", "The quantized file; also without --input").alias("-i"),
+          path(asked.output.path, "--output", "File to write")
+              .alias("-o")
+              .otherwise("<input stem>_edited.safetensors"),
+          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
+          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
+      });
+  add(table.options, Page::kStandard, "What to change",
+      {
+          text(asked.remove_keys, "--remove-keys", "Comma list of JSON keys to delete from the markers"),
+          text(asked.add_keys, "--add-keys", "Keys to set, as 'key': value pairs or a JSON object"),
+          pattern(asked.layers, "--quant-filter", "Layers whose markers change").otherwise("all"),
+          toggle(asked.save_quant_metadata, "--save-quant-metadata",
+                 "Make the header's map anew from the markers, and markers that only the header has"),
+          pattern(asked.remove_tensors, "--remove-tensors", "Leave out tensors whose name matches"),
+      });
+  add_help(table.options);
+  return table;
+}
+
+rewrite::Edits read_edits(const Asked& asked) {
   rewrite::Edits edits;
-  edits.keys.remove = comma_list(arguments.text("remove_keys"));
-  edits.layers = name_filter(arguments, "quant_filter");
-  edits.drop_tensors = name_filter(arguments, "remove_tensors");
-  edits.save_metadata = arguments.flag("save_quant_metadata");
-  if (arguments.given("add_keys")) {
+  edits.keys.remove = comma_list(*asked.remove_keys);
+  edits.layers = name_filter(asked.layers);
+  edits.drop_tensors = name_filter(asked.remove_tensors);
+  edits.save_metadata = *asked.save_quant_metadata;
+  if (asked.add_keys.given()) {
     try {
-      edits.keys.set = format::parse_key_values(arguments.text("add_keys"));
+      edits.keys.set = format::parse_key_values(*asked.add_keys);
     } catch (const Error& error) {
-      fail(ErrorCode::kUsage, "argument --add-keys: {}", error.what());
+      engine::refuse_to_have(asked.add_keys, error.what());
     }
   }
-  if (edits.keys.remove.empty() && edits.keys.set.empty() && !edits.drop_tensors && !edits.save_metadata) {
-    fail(ErrorCode::kUsage,
-         "nothing to edit; give --remove-keys, --add-keys, --remove-tensors or --save-quant-metadata");
-  }
+  if (edits.keys.remove.empty() && edits.keys.set.empty() && !edits.drop_tensors && !edits.save_metadata)
+    fail(ErrorCode::kUsage, "nothing to edit; give {}, {}, {} or {}", asked.remove_keys, asked.add_keys,
+         asked.remove_tensors, asked.save_quant_metadata);
   return edits;
 }
 
@@ -39,14 +75,17 @@ void log_keys(std::string_view what, const std::map<std::string, size_t>& keys) 
 
 }  // namespace
 
+const Table& edit_table() { return shown_table(make_table); }
+
 int run_edit(const std::vector<std::string>& args) {
-  const Arguments arguments = Arguments::parse(args, *command_options("edit"));
-  const std::string& path = required(arguments, "input");
-  const rewrite::Edits edits = read_edits(arguments);
-  start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
+  Asked asked;
+  parse_into(asked, args, make_table);
+  const std::string path = required(asked.input);
+  const rewrite::Edits edits = read_edits(asked);
+  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
   install_signal_handlers();
   const engine::OpenedFile input(path);
-  const std::string output = output_for(arguments, input, "_edited");
+  const std::string output = output_for(asked.output, input, "_edited");
   const rewrite::Edited done = rewrite::edit(input.quantized, edits, output);
   spdlog::info(
       "{} of {} marked layers edited, {} outside the filter, {} markers created, {} tensors left out: {}",
@@ -56,8 +95,8 @@ int run_edit(const std::vector<std::string>& args) {
   if (done.map_left_out)
     spdlog::info(
         "the header does not repeat the markers: ComfyUI's loaders disagree about names with a prefix there");
-  if (edits.drop_tensors && done.dropped == 0) warn("--remove-tensors matches no tensor");
-  if (edits.layers && done.skipped == done.layers) warn("--quant-filter matches no layer");
+  if (edits.drop_tensors && done.dropped == 0) warn("{} matches no tensor", asked.remove_tensors);
+  if (edits.layers && done.skipped == done.layers) warn("{} matches no layer", asked.layers);
   return 0;
 }
 

@@ -1,18 +1,47 @@
-#include <fmt/format.h>
-
 #include "cli/command_input.h"
-#include "cli/conversion/binding.h"
+#include "cli/options/rows.h"
 #include "commands.h"
 #include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/option_table.h"
 #include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
 #include "lora_extraction.h"
 
 namespace ctq::cli {
+namespace {
+
+struct Asked {
+  Setting<engine::Path> input{"input"};
+  Setting<engine::Path> quantized{"quantized"};
+  OutputFile output;
+  engine::Loras loras;
+};
+
+Table make_table(Asked& asked) {
+  Table table{.options = {},
+              .words = "input",
+              .usage =
+                  "usage: convert_to_quant extract-lora ORIGINAL --quantized FILE [-o OUT] [options]\n\n"
+                  "A LoRA of the difference between a model and its quantized file.\n"};
+  add(table.options, Page::kStandard, "Files",
+      {
+          path(asked.input, "--input", "The original, unquantized model; also without --input").alias("-i"),
+          path(asked.quantized, "--quantized", "The quantized file whose error is made up for"),
+          path(asked.output.path, "--lora-output", "Adapter to write")
+              .alias("-o")
+              .alias("--output")
+              .otherwise("<quantized stem>_lora.safetensors"),
+          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
+          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
+      });
+  add(table.options, Page::kStandard, "The adapter", lora_rows(asked.loras));
+  add_help(table.options);
+  return table;
+}
+
+}  // namespace
+
+const Table& extract_lora_table() { return shown_table(make_table); }
 
 void print_extracted(const std::vector<lora::Extracted>& layers, const std::string& output) {
   for (const lora::Extracted& layer : layers) {
@@ -23,17 +52,16 @@ void print_extracted(const std::vector<lora::Extracted>& layers, const std::stri
 }
 
 int run_extract_lora(const std::vector<std::string>& args) {
-  const Arguments arguments = Arguments::parse(args, *command_options("extract-lora"));
-  const std::string &original = required(arguments, "input"), &quantized = required(arguments, "quantized");
-  engine::Loras loras;
-  bind_extraction(arguments, loras);
-  const lora::ExtractOptions options = engine::extraction_of(loras);
+  Asked asked;
+  parse_into(asked, args, make_table);
+  const std::string original = required(asked.input), quantized = required(asked.quantized);
+  const lora::ExtractOptions options = engine::extraction_of(asked.loras);
   const std::string output =
-      arguments.given("lora_output") ? arguments.text("lora_output") : engine::lora_output_name(quantized);
-  start_log(arguments.flag("quiet") ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/false);
+      asked.output.path.given() ? asked.output.path->string() : engine::lora_output_name(quantized);
+  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
   install_signal_handlers();
   for (const std::string& input : {original, quantized})
-    engine::check_output_path(output, input, arguments.flag("no_clobber"));
+    engine::check_output_path(output, input, *asked.output.no_clobber);
   const engine::OpenedFile after(quantized), before(original, after.checkpoint);
   print_extracted(lora::extract(before.quantized, after.quantized, options, output), output);
   return 0;

@@ -5,12 +5,11 @@
 #include <fmt/format.h>
 
 #include "cli/command_input.h"
-#include "cli/conversion/binding.h"
 #include "cli/conversion/conversion.h"
-#include "cli/options/spelling.h"
+#include "cli/conversion/conversion_options.h"
+#include "cli/options/rows.h"
 #include "commands.h"
 #include "ctq/base/error.h"
-#include "ctq/cli/option_table.h"
 #include "ctq/engine/output_path.h"
 #include "fp8.h"
 
@@ -23,189 +22,289 @@ using optimize::Optimizer;
 constexpr int64_t kAdaRoundRows = 96;
 constexpr int64_t kAdaRoundElements = 1024, kAdaRoundSide = 32;
 
-/// Given without --method, one of these chooses adaround.
-constexpr std::array<std::string_view, 10> kOfAdaRound = {
-    "lr",         "optimizer", "reg_lambda",      "beta_start",           "beta_end",
-    "batch_size", "use_amp",   "min_tensor_size", "early_stop_threshold", "use_shared_scales"};
-/// Of these, what all methods read.
-constexpr std::array<std::string_view, 2> kOfAllMethods = {"min_tensor_size", "use_shared_scales"};
+/// Options of the conversion that this command has too, meaning the same.
+constexpr std::array<std::string_view, 20> kShared = {
+    "--exclude-layers", "--calibration-data", "--manual_seed",    "--report-quality", "--quality-threshold",
+    "--quality-json",   "--dry-run",          "--json",           "--strict",         "--no-clobber",
+    "--allow-empty",    "--requantize",       "--max-shard-size", "--device",         "--threads",
+    "--low-memory",     "--progress",         "--resume",         "--partition",      "--names"};
 
-std::string name_of(std::string_view option) { return fmt::format("--{}", option); }
+struct Asked {
+  ConversionOptions conversion;
+  Setting<bool> t5xxl{"t5xxl"};
+  Setting<bool> keep_distillation{"keep_distillation"};
+  Setting<int64_t> min_tensor_size{"min_tensor_size"};
+  Setting<std::optional<const Optimizer*>> method{"method"};
+  Setting<int64_t> num_iter{"num_iter"};
+  Setting<int64_t> top_k{"top_k", 1};
+  Setting<int64_t> calib_samples{"calib_samples"};
+  Setting<double> lr{"lr", 0.03};
+  Setting<AdaRoundSolver> solver{"optimizer", AdaRoundSolver::kAdamW};
+  Setting<double> reg_lambda{"reg_lambda", 0.015};
+  Setting<double> beta_start{"beta_start", 20};
+  Setting<double> beta_end{"beta_end", 2};
+  Setting<double> least_gain{"early_stop_threshold", 5e-6};
+  Setting<int64_t> batch_size{"batch_size"};
+  Setting<bool> use_amp{"use_amp", true};
+  Setting<bool> parallel{"parallel", true};
+  Setting<std::string> scale_format{"scale_format"};
+  Setting<bool> shared_scales{"use_shared_scales"};
+  Setting<bool> legacy{"legacy", true};
+  Setting<bool> verbose{"verbose"};
 
-std::string method_word(const Arguments& arguments, std::vector<std::string>& notes) {
-  if (arguments.given("method")) return arguments.text("method");
-  const auto* const given =
-      std::ranges::find_if(kOfAdaRound, [&](std::string_view option) { return arguments.given(option); });
-  if (given == kOfAdaRound.end()) return "tpec";
-  notes.push_back(fmt::format("{} chooses --method adaround", name_of(*given)));
-  return "adaround";
+  using Settings = std::vector<const engine::AnySetting*>;
+  /// What AdaRound alone reads.
+  Settings of_adaround() const {
+    return {&lr, &solver, &reg_lambda, &beta_start, &beta_end, &batch_size, &use_amp, &least_gain};
+  }
+  /// Given without a method, one of these chooses AdaRound.
+  Settings of_its_program() const {
+    return {&lr,         &solver,  &reg_lambda,      &beta_start, &beta_end,
+            &batch_size, &use_amp, &min_tensor_size, &least_gain, &shared_scales};
+  }
+};
+
+Table make_table(Asked& asked) {
+  Table table{
+      .options = {},
+      .words = "input",
+      .usage =
+          "usage: convert_to_quant fp8 MODEL [-o OUT] [--method METHOD] [options]\n\n"
+          "Scaled FP8 E4M3 with learned rounding, under the names and defaults of two older programs.\n"};
+  const Table conversion = make_conversion_table(asked.conversion);
+  add(table.options, Page::kStandard, "Files",
+      {
+          path(asked.conversion.settings.input.path, "--input",
+               "The model, a file, an index of shards or a folder; also without --input")
+              .alias("-i"),
+          path(asked.conversion.settings.output.path, "--output", "File to write")
+              .alias("-o")
+              .otherwise("named after the method"),
+      });
+  add(table.options, Page::kStandard, "What is quantized",
+      {
+          toggle(asked.t5xxl, "--t5xxl",
+                 "Text encoder: keep norm, bias, embed_tokens and shared, write input scales; tpec also "
+                 "leaves decoder and lm_head out"),
+          toggle(asked.keep_distillation, "--keep_distillation",
+                 "Keep distilled_guidance_layer, final_layer, img_in and txt_in"),
+          integer(asked.min_tensor_size, "--min_tensor_size", "Keep weights with fewer elements")
+              .at_least(0)
+              .otherwise("adaround 1024, and no side below 32; else 0"),
+      });
+  add(table.options, Page::kStandard, "How codes are chosen",
+      {
+          choice(asked.method, "--method",
+                 "tpec: line searches along leading directions; adaround: gradients; rtn: nearest; or "
+                 "any other optimizer of the conversion")
+              .otherwise("tpec; adaround where an option of its own is given"),
+          integer(asked.num_iter, "--num_iter", "Most iterations per weight")
+              .at_least(0)
+              .otherwise("tpec 500, adaround 200"),
+          integer(asked.top_k, "--top_k", "tpec: principal directions").at_least(1),
+          integer(asked.calib_samples, "--calib_samples",
+                  "adaround without --calibration-data: rows of random input")
+              .at_least(1)
+              .otherwise("96"),
+          number(asked.lr, "--lr", "adaround: learning rate").above(0),
+          choice(asked.solver, "--optimizer", "adaround: how a gradient becomes a step"),
+          number(asked.reg_lambda, "--reg_lambda", "adaround: weight of what presses decisions to 0 and 1")
+              .at_least(0),
+          number(asked.beta_start, "--beta_start", "adaround: exponent of that at the start").at_least(1),
+          number(asked.beta_end, "--beta_end", "adaround: and at the end").at_least(1),
+          number(asked.least_gain, "--early_stop_threshold",
+                 "adaround: 30 iterations that gain less per weight end it")
+              .at_least(0),
+          integer(asked.batch_size, "--batch_size", "adaround: rows of random input in memory at a time")
+              .at_least(1)
+              .otherwise("all"),
+          toggle(asked.use_amp, "--use_amp", "adaround on a GPU: products in bfloat16"),
+          toggle(asked.parallel, "--parallel", "Use all cores; off: one"),
+      });
+  add(table.options, Page::kStandard, "How it is stored",
+      {
+          choice(asked.scale_format, "--scale_format",
+                 "u8log: one byte per scale, which no known loader reads; f32")
+              .choose({"f32", "u8log"})
+              .otherwise("adaround u8log, else f32"),
+          toggle(asked.shared_scales, "--use_shared_scales",
+                 "One scale for all weights of a module; with adaround on unless it is said to be off"),
+          toggle(asked.legacy, "--legacy",
+                 "scale_weight, scale_input and scaled_fp8; off: markers, as stock ComfyUI has them now"),
+      });
+  for (const std::string_view name : kShared) {
+    Option& option = table.options.emplace_back(*std::ranges::find(conversion.options, name, &Option::name));
+    option.page = Page::kStandard;
+    option.group = "As in the conversion";
+  }
+  add(table.options, Page::kStandard, "As in the conversion",
+      {toggle(asked.verbose, "--verbose", "Log more").alias("-v")});
+  add_help(table.options);
+  return table;
 }
 
-/// A setting from an option of this command.
+const Optimizer& method_of(const Asked& asked, std::vector<std::string>& notes) {
+  if (*asked.method) return ***asked.method;
+  const auto own = asked.of_its_program();
+  const auto given = std::ranges::find_if(own, [](const engine::AnySetting* each) { return each->given(); });
+  if (given == own.end()) return optimize::kTpec;
+  notes.push_back(fmt::format("{} chooses {} adaround", **given, asked.method));
+  return optimize::kAdaRound;
+}
+
+/// A setting of the engine from one of this command, which messages call it by.
 template <typename T>
-void set(engine::Setting<T>& setting, const Arguments& arguments, std::string_view option, T value) {
-  setting.set(std::move(value), arguments.given(option) ? engine::By::kUser : engine::By::kDefault,
-              arguments.text(option));
+void set(engine::Setting<T>& setting, const engine::AnySetting& from, std::type_identity_t<T> value,
+         std::string written) {
+  setting.set(std::move(value), from.given() ? engine::By::kUser : engine::By::kDefault, std::move(written));
+  setting.set_label(from.label());
+}
+template <typename T>
+void set(engine::Setting<T>& setting, const engine::Setting<T>& from) {
+  set(setting, from, *from, from.text());
 }
 
-void read_adaround(const Arguments& arguments, engine::Learning& learning) {
-  set(learning.lr, arguments, "lr", std::optional(arguments.number("lr")));
-  learning.lr = *learning.lr;
-  set(learning.reg_lambda, arguments, "reg_lambda", arguments.number("reg_lambda"));
-  set(learning.beta_start, arguments, "beta_start", arguments.number("beta_start"));
-  set(learning.beta_end, arguments, "beta_end", arguments.number("beta_end"));
-  set(learning.least_gain, arguments, "early_stop_threshold", arguments.number("early_stop_threshold"));
-  set(learning.solver, arguments, "optimizer",
-      engine::value_of<AdaRoundSolver>(arguments.text("optimizer")).value());
-  set(learning.half_products, arguments, "use_amp", arguments.flag("use_amp"));
-  set(learning.drawn_rows, arguments, "calib_samples",
-      arguments.given("calib_samples") ? arguments.integer("calib_samples") : kAdaRoundRows);
-  set(learning.drawn_at_once, arguments, "batch_size", arguments.integer("batch_size"));
+void read_adaround(const Asked& asked, engine::Learning& learning) {
+  learning.lr = *asked.lr;
+  learning.lr.set_label(asked.lr.label());
+  set(learning.reg_lambda, asked.reg_lambda);
+  set(learning.beta_start, asked.beta_start);
+  set(learning.beta_end, asked.beta_end);
+  set(learning.least_gain, asked.least_gain);
+  set(learning.solver, asked.solver);
+  set(learning.half_products, asked.use_amp);
+  set(learning.drawn_rows, asked.calib_samples,
+      asked.calib_samples.given() ? *asked.calib_samples : kAdaRoundRows, asked.calib_samples.text());
+  set(learning.drawn_at_once, asked.batch_size);
 }
 
-void read_rounding(const Arguments& arguments, const Optimizer& method, engine::Settings& settings) {
-  settings.rounding.optimizer.set(&method, engine::By::kUser, std::string(method.name));
+void read_rounding(const Asked& asked, const Optimizer& method, engine::Settings& settings) {
+  settings.rounding.optimizer = &method;
+  settings.rounding.optimizer.set_label(asked.method.label());
   settings.rounding.scales.set(optimize::Scales::kAbsmax, engine::By::kDefault);
   engine::Learning& learning = settings.learning;
-  if (arguments.given("num_iter"))
-    set(learning.iterations, arguments, "num_iter", arguments.integer("num_iter"));
-  if (&method == &optimize::kAdaRound) read_adaround(arguments, learning);
+  if (asked.num_iter.given()) set(learning.iterations, asked.num_iter);
+  if (&method == &optimize::kAdaRound) read_adaround(asked, learning);
   if (&method == &optimize::kTpec) {
-    learning.min_k.set(arguments.integer("top_k"), engine::By::kDefault);
-    learning.max_k.set(arguments.integer("top_k"), engine::By::kDefault);
+    learning.min_k.set(*asked.top_k, engine::By::kDefault);
+    learning.max_k.set(*asked.top_k, engine::By::kDefault);
   }
 }
 
-void read_filters(const Arguments& arguments, const Optimizer& method, engine::Layers& layers) {
+void read_filters(const Asked& asked, const Optimizer& method, engine::Layers& layers) {
   const bool adaround = &method == &optimize::kAdaRound;
   std::vector<std::string> keep, remove;
-  if (arguments.flag("t5xxl")) {
+  if (*asked.t5xxl) {
     keep = {"norm", "bias", "embed_tokens", "shared"};
     if (!adaround) remove = {"decoder", "lm_head"};
   }
-  if (arguments.flag("keep_distillation")) {
+  if (*asked.keep_distillation) {
     for (const char* name : {"distilled_guidance_layer", "final_layer", "img_in", "txt_in"})
       keep.emplace_back(name);
   }
   layers.keep_containing = keep;
   layers.remove_containing = remove;
-  layers.min_elements = arguments.given("min_tensor_size") ? arguments.integer("min_tensor_size")
-                        : adaround                         ? kAdaRoundElements
-                                                           : 0;
+  layers.min_elements = asked.min_tensor_size.given() ? *asked.min_tensor_size
+                        : adaround                    ? kAdaRoundElements
+                                                      : 0;
   layers.min_side = adaround ? kAdaRoundSide : 0;
 }
 
 /// Scales, and what stands for the whole file.
-void read_storage(const Arguments& arguments, const Optimizer& method, engine::Settings& settings) {
-  const bool legacy = arguments.flag("legacy"), t5xxl = arguments.flag("t5xxl");
-  const std::string& asked = arguments.text("scale_format");
-  const bool one_byte = asked.empty() ? &method == &optimize::kAdaRound && legacy : asked == "u8log";
+void read_storage(const Asked& asked, const Optimizer& method, engine::Settings& settings) {
+  const bool legacy = *asked.legacy, t5xxl = *asked.t5xxl, adaround = &method == &optimize::kAdaRound;
+  const bool one_byte = asked.scale_format->empty() ? adaround && legacy : *asked.scale_format == "u8log";
   if (one_byte && !legacy)
-    fail(ErrorCode::kUsage,
-         "argument --scale_format: one-byte scales have no form beside markers; use f32 (got '{}')", asked);
+    engine::refuse(asked.scale_format, "one-byte scales have no form beside markers; use f32");
   engine::Target& target = settings.target;
-  target.type = std::string("fp8");
-  target.scaling = std::string("tensor");
+  target.type = "fp8";
+  target.scaling = "tensor";
   settings.output.comfy_layout = !legacy;
   target.logarithmic_scales.set(one_byte, engine::By::kDefault);
-  target.shared_scales = arguments.given("use_shared_scales") ? arguments.flag("use_shared_scales")
-                                                              : &method == &optimize::kAdaRound;
+  target.logarithmic_scales.set_label("--scale_format u8log");
+  target.shared_scales = asked.shared_scales.given() ? *asked.shared_scales : adaround;
   if (!legacy) return;
   target.copied_input_scales = t5xxl;
   if (t5xxl) {
     target.scaled_fp8_elements = 0;
   } else if (&method == &optimize::kTpec) {
     target.scaled_fp8_elements = 2;
-  } else if (&method == &optimize::kAdaRound) {
+  } else if (adaround) {
     target.scaled_fp8_elements = 1;
   }
 }
 
-/// What messages of the engine call the settings that only this command has options for.
-void name_settings(engine::Settings& settings) {
-  settings.input.path.set_label("--input");
-  settings.output.path.set_label("--output");
-  settings.output.comfy_layout.set_label("--no-legacy");
-  settings.target.logarithmic_scales.set_label("--scale_format u8log");
-  settings.rounding.optimizer.set_label("--method");
-  settings.learning.iterations.set_label("--num_iter");
-  settings.learning.lr.set_label("--lr");
-  settings.learning.beta_start.set_label("--beta_start");
-  settings.learning.beta_end.set_label("--beta_end");
-  settings.learning.half_products.set_label("--use_amp");
-  settings.learning.min_k.set_label("--top_k");
-}
-
-void note_random_inputs(const Arguments& arguments, std::vector<std::string>& notes) {
-  if (!arguments.given("calibration_data")) {
-    notes.emplace_back(
-        "adaround learns from random inputs, which lower no real error; --calibration-data gives it real "
-        "ones");
+void note_random_inputs(const Asked& asked, std::vector<std::string>& notes) {
+  const engine::AnySetting& data = asked.conversion.settings.calibration.data;
+  if (!data.given()) {
+    notes.push_back(fmt::format(
+        "adaround learns from random inputs, which lower no real error; {} gives it real ones", data));
     return;
   }
-  for (const std::string_view option : {"calib_samples", "batch_size"}) {
-    if (arguments.given(option))
-      notes.push_back(fmt::format("{} has no effect with --calibration-data, but for layers it does not have",
-                                  name_of(option)));
+  for (const engine::AnySetting* setting : Asked::Settings{&asked.calib_samples, &asked.batch_size}) {
+    if (setting->given())
+      notes.push_back(
+          fmt::format("{} has no effect with {}, but for layers it does not have", *setting, data));
   }
 }
 
-void note_unused(const Arguments& arguments, const Optimizer& method, std::vector<std::string>& notes) {
-  const auto note = [&](std::string_view option, std::string_view why) {
-    if (arguments.given(option)) notes.push_back(fmt::format("{} has no effect {}", name_of(option), why));
+void note_unused(const Asked& asked, const Optimizer& method, std::vector<std::string>& notes) {
+  const auto note = [&](const engine::AnySetting& setting, std::string_view why) {
+    if (setting.given()) notes.push_back(fmt::format("{} has no effect {}", setting, why));
   };
-  if (&method != &optimize::kTpec) note("top_k", "without --method tpec");
-  if (&method == &optimize::kAdaRound) return note_random_inputs(arguments, notes);
-  for (const std::string_view option : kOfAdaRound) {
-    if (std::ranges::count(kOfAllMethods, option) == 0) note(option, "without --method adaround");
-  }
-  note("calib_samples", "without --method adaround: biases are corrected with recorded inputs only");
+  if (&method != &optimize::kTpec) note(asked.top_k, fmt::format("without {} tpec", asked.method));
+  if (&method == &optimize::kAdaRound) return note_random_inputs(asked, notes);
+  const std::string without = fmt::format("without {} adaround", asked.method);
+  for (const engine::AnySetting* setting : asked.of_adaround()) note(*setting, without);
+  note(asked.calib_samples, without + ": biases are corrected with recorded inputs only");
 }
 
 /// The name that the older programs give.
-std::string fp8_output(const Arguments& arguments, const engine::Settings& settings,
-                       const Optimizer& method) {
+std::string fp8_output(const Asked& asked, const engine::Settings& settings, const Optimizer& method) {
   std::string name = engine::input_stem(settings.input.path->string()) + "_float8_e4m3fn_scaled";
   const bool tpec = &method == &optimize::kTpec;
   name += &method == &optimize::kAdaRound ? "_ultra" : tpec ? "_learned" : fmt::format("_{}", method.name);
-  if (arguments.flag("keep_distillation")) name += "_nodistill";
+  if (*asked.keep_distillation) name += "_nodistill";
   if (tpec) name += "_svd";
   if (*settings.target.logarithmic_scales) name += *settings.target.shared_scales ? "_8bit_shared" : "_8bit";
   return name + ".safetensors";
 }
 
-}  // namespace
-
-engine::Job make_fp8_job(const Arguments& arguments) {
+engine::Job job_of(Asked& asked) {
   std::vector<std::string> notes;
-  const Optimizer& method = *optimize::find_optimizer(method_word(arguments, notes));
-  if (!arguments.flag("parallel") && arguments.given("threads"))
-    fail(ErrorCode::kUsage, "argument --parallel: is off; it does not go with --threads {}",
-         arguments.text("threads"));
-  engine::Settings settings;
-  name_settings(settings);
-  settings.input.path = required(arguments, "input");
-  bind_some(arguments, {kSharedWithConversion.begin(), kSharedWithConversion.end()}, settings);
-  if (!arguments.flag("parallel")) settings.compute.threads = 1;
-  read_rounding(arguments, method, settings);
-  read_filters(arguments, method, settings.layers);
-  read_storage(arguments, method, settings);
-  const bool writes_template = *settings.report.dry_run == engine::DryRun::kTemplate;
-  if (arguments.given("output"))
-    settings.output.path = arguments.text("output");
-  else if (!writes_template)
-    settings.output.path.set(fp8_output(arguments, settings, method), engine::By::kDefault);
+  const Optimizer& method = method_of(asked, notes);
+  engine::Settings& settings = asked.conversion.settings;
+  if (!*asked.parallel && settings.compute.threads.given())
+    engine::refuse_to_have(asked.parallel, fmt::format("is off; it does not go with {} {}",
+                                                       settings.compute.threads, *settings.compute.threads));
+  if (!*asked.parallel) settings.compute.threads = 1;
+  read_rounding(asked, method, settings);
+  read_filters(asked, method, settings.layers);
+  read_storage(asked, method, settings);
+  required(settings.input.path);
+  if (!settings.output.path.given() && *settings.report.dry_run != engine::DryRun::kTemplate)
+    settings.output.path.set(fp8_output(asked, settings, method), engine::By::kDefault);
   engine::Job job = engine::prepare(settings);
   job.notes.insert(job.notes.begin(), notes.begin(), notes.end());
-  note_unused(arguments, method, job.notes);
+  note_unused(asked, method, job.notes);
   return job;
 }
 
+}  // namespace
+
+const Table& fp8_table() { return shown_table(make_table); }
+
+engine::Job make_fp8_job(const std::vector<std::string>& args) {
+  Asked asked;
+  return job_of(parse_into(asked, args, make_table));
+}
+
 int run_fp8(const std::vector<std::string>& args) {
-  const Arguments arguments = Arguments::parse(args, *command_options("fp8"));
-  const Telling telling{.verbosity = arguments.flag("verbose") ? Verbosity::kVerbose : Verbosity::kNormal,
-                        .progress = read_progress(arguments)};
-  return run_conversion(make_fp8_job(arguments), telling);
+  Asked asked;
+  engine::Job job = job_of(parse_into(asked, args, make_table));
+  return run_conversion(std::move(job),
+                        {.verbosity = *asked.verbose ? Verbosity::kVerbose : Verbosity::kNormal,
+                         .progress = progress_mode(*asked.conversion.own.progress)});
 }
 
 }  // namespace ctq::cli

@@ -46,8 +46,7 @@ std::string option_entry(const Option& option) {
   std::string text =
       fmt::format(".TP\n\\fB{}\\fR{}\n{}", roff(fmt::format("{}", fmt::join(all_spellings(option), ", "))),
                   roff(value_word(option)), roff(option.help));
-  if (!option.choices.empty())
-    text += roff(fmt::format(". One of {}", fmt::join(built_choices(option), ", ")));
+  if (!option.choices.empty()) text += roff(fmt::format(". One of {}", fmt::join(option.choices, ", ")));
   const std::string& standard = option.default_note.empty() ? option.default_text : option.default_note;
   const bool silent = standard.empty() || (option.kind == Kind::kSwitch && standard == "off");
   return text + (silent ? ".\n" : roff(fmt::format(". Default: {}.", standard)) + "\n");
@@ -77,7 +76,7 @@ std::string command_sections() {
     if (command.name == "analyze") continue;  // the conversion's options
     std::vector<const Option*> options;
     for (const Option* option : command.options) {
-      const CommandOptions* own = command_options(command.name);
+      const Table* own = command_table(command.name);
       const bool of_it =
           !own || (option >= own->options.data() && option < own->options.data() + own->options.size());
       if (of_it) options.push_back(option);

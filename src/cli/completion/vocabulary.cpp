@@ -13,15 +13,15 @@ void append(std::vector<const Option*>& to, std::span<const Option> options) {
   for (const Option& option : options) {
     const bool known =
         std::ranges::any_of(to, [&](const Option* other) { return other->name == option.name; });
-    if (option.available && !option.hidden && !known) to.push_back(&option);
+    if (!option.hidden && !known) to.push_back(&option);
   }
 }
 
 CommandWords words_of(const Command& command) {
   CommandWords words{.name = command.name, .help = command.help, .options = {}, .words = nullptr};
-  const CommandOptions* own = command_options(command.name);
+  const Table* own = command_table(command.name);
   if (own != nullptr) append(words.options, own->options);
-  if (own == nullptr || command.name == "batch") append(words.options, option_table());
+  if (own == nullptr || command.name == "batch") append(words.options, conversion_table().options);
   const std::string outside = fmt::format("--{}", own                         ? own->words
                                                   : command.name == "analyze" ? "input"
                                                                               : "");
@@ -37,7 +37,7 @@ const std::vector<CommandWords>& all_commands() {
   static const std::vector<CommandWords> all = [] {
     std::vector<CommandWords> rows;
     for (const Command& command : commands()) {
-      if (command.available) rows.push_back(words_of(command));
+      rows.push_back(words_of(command));
     }
     return rows;
   }();
@@ -57,7 +57,7 @@ Behind behind(const Option& option) {
 
 std::vector<std::string> choices_of(const Option& option) {
   if (option.kind == Kind::kDevice) return {"auto", "cpu", "cuda"};
-  return built_choices(option);
+  return option.choices;
 }
 
 std::vector<std::string> spellings_of(const Option& option) {

@@ -5,15 +5,15 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/cli/option_table.h"
+#include "cli/options/option.h"
 
 namespace ctq::cli::completion {
 
-/// A built command with all options that it takes.
+/// A command with all options that it takes.
 struct CommandWords {
   std::string_view name;
   std::string_view help;
-  std::vector<const Option*> options;  ///< built and not hidden
+  std::vector<const Option*> options;  ///< not hidden
   const Option* words = nullptr;       ///< what a word outside options is the value of; null: refused
 };
 

@@ -8,9 +8,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "binding.h"
 #include "cli/commands/block_analysis.h"
 #include "cli/commands/lora_extraction.h"
+#include "cli/options/arguments.h"
+#include "cli/options/config_file.h"
+#include "conversion_options.h"
 #include "ctq/base/cancel.h"
 #include "ctq/base/error.h"
 #include "ctq/base/terminal.h"
@@ -182,18 +184,37 @@ int convert(Conversion& conversion, Followed& events) {
   return job.report_quality ? report_quality(result, job) : 0;
 }
 
-Verbosity read_verbosity(const Arguments& arguments) {
-  const std::string& word = arguments.text("verbose");
+Verbosity verbosity_of(std::string_view word) {
   if (word == "MINIMAL") return Verbosity::kMinimal;
   if (word == "VERBOSE") return Verbosity::kVerbose;
-  if (word == "DEBUG") return Verbosity::kDebug;
-  return Verbosity::kNormal;
+  return word == "DEBUG" ? Verbosity::kDebug : Verbosity::kNormal;
+}
+
+/// What belongs to a mode switch, which would have led to a command of its own.
+void refuse_mode_options(const Arguments& arguments) {
+  for (const Option& option : arguments.options()) {
+    if (option.page != Page::kModes || !arguments.given(option.key())) continue;
+    if (option.name == "--full-precision-mm")
+      fail(ErrorCode::kUsage, "argument {}: goes with --convert-fp8-scaled", option.name);
+    if (option.kind != Kind::kSwitch)
+      fail(ErrorCode::kUsage, "argument {}: goes with a mode switch such as --edit-quant (see -hm)",
+           option.name);
+  }
+}
+
+/// The job of options that are filled in.
+Job job_of(ConversionOptions& options) {
+  std::vector<std::string> notes, warnings;
+  take_own(options, notes, warnings);
+  Job job = engine::prepare(options.settings);
+  job.notes.insert(job.notes.begin(), notes.begin(), notes.end());
+  job.warnings.insert(job.warnings.begin(), warnings.begin(), warnings.end());
+  return job;
 }
 
 }  // namespace
 
-ProgressMode read_progress(const Arguments& arguments) {
-  const std::string& word = arguments.text("progress");
+ProgressMode progress_mode(std::string_view word) {
   if (word == "bar") return ProgressMode::kBar;
   if (word == "plain") return ProgressMode::kPlain;
   if (word == "json") return ProgressMode::kJson;
@@ -201,12 +222,13 @@ ProgressMode read_progress(const Arguments& arguments) {
   return isatty(fileno(stderr)) ? ProgressMode::kBar : ProgressMode::kPlain;
 }
 
-Job make_job(const Arguments& arguments) {
-  BoundOptions bound = bind(arguments);
-  Job job = engine::prepare(bound.settings);
-  job.notes.insert(job.notes.begin(), bound.notes.begin(), bound.notes.end());
-  job.warnings.insert(job.warnings.begin(), bound.warnings.begin(), bound.warnings.end());
-  return job;
+Job make_job(const std::vector<std::string>& args) {
+  ConversionOptions options;
+  const Table table = make_conversion_table(options);
+  const Arguments arguments = Arguments::parse(args, table);
+  refuse_mode_options(arguments);
+  arguments.fill();
+  return job_of(options);
 }
 
 int run_conversion(Job job, const Telling& telling) {
@@ -223,9 +245,15 @@ int run_conversion(Job job, const Telling& telling) {
   return dry ? dry_run(conversion) : convert(conversion, events);
 }
 
-int run_convert(const Arguments& arguments) {
-  return run_conversion(make_job(arguments),
-                        {.verbosity = read_verbosity(arguments), .progress = read_progress(arguments)});
+int run_convert(const std::vector<std::string>& args) {
+  ConversionOptions options;
+  const Table table = make_conversion_table(options);
+  const Arguments arguments = Arguments::parse(args, table);
+  if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
+  refuse_mode_options(arguments);
+  arguments.fill();
+  return run_conversion(job_of(options), {.verbosity = verbosity_of(*options.own.verbose),
+                                          .progress = progress_mode(*options.own.progress)});
 }
 
 }  // namespace ctq::cli

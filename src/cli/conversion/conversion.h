@@ -1,8 +1,11 @@
 // The conversion, for the commands that are one: runs it and prints what came of it.
 #pragma once
 
+#include <string>
+#include <string_view>
+#include <vector>
+
 #include "ctq/base/log.h"
-#include "ctq/cli/arguments.h"
 #include "ctq/engine/job.h"
 #include "progress.h"
 
@@ -13,17 +16,19 @@ struct Telling {
   Verbosity verbosity = Verbosity::kNormal;
   ProgressMode progress = ProgressMode::kNone;
 };
-/// --progress.
-ProgressMode read_progress(const Arguments& arguments);
+
+/// Of a word of --progress; "auto" looks whether standard error is a terminal.
+ProgressMode progress_mode(std::string_view word);
 
 /// returns  the exit code
 int run_conversion(engine::Job job, const Telling& telling);
 
-/// The command.
-int run_convert(const Arguments& arguments);
+/// The command. args: with its word, if there is one
+int run_convert(const std::vector<std::string>& args);
 
-/// Of what the options say.
-/// throws  as bind() and engine::prepare()
-engine::Job make_job(const Arguments& arguments);
+/// What the words ask for.
+/// throws  as Arguments::parse() and engine::prepare(); Error(kUsage) for what only options can contradict:
+///         two targets, an option of another command
+engine::Job make_job(const std::vector<std::string>& args);
 
 }  // namespace ctq::cli

@@ -1,18 +1,19 @@
-// Reads the command line by the option table. A parser of our own, because the first fault from left to right
-// must be the one reported, in one fixed form, and CLI11 checks by option rather than by position and takes
-// "--output --int8" as a value.
-#include "ctq/cli/arguments.h"
+// Reads a command line by a table of options. CLI11 does it, on words that are brought into the one form which
+// it takes for certain: it knows no names of several letters behind one dash, takes "--output --int8" as a
+// value, and tells '-' from '_'.
+#include "arguments.h"
 
 #include <algorithm>
 #include <cstdlib>
+#include <optional>
 #include <stdexcept>
 
 #include <fmt/format.h>
+#include <CLI/CLI.hpp>
 
 #include "config_file.h"
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/option_table.h"
 #include "environment.h"
 #include "profiles.h"
 #include "recipe_file.h"
@@ -29,92 +30,128 @@ namespace {
   fail(ErrorCode::kUsage, "argument {}: {} (got '{}')", option, fault, printable(value));
 }
 
-/// One word of the command line: an option with or without "=value".
-struct Word {
-  std::string_view name;
-  std::optional<std::string_view> attached;
-
-  explicit Word(std::string_view text) : name(text.substr(0, text.find('='))) {
-    if (name.size() < text.size()) attached = text.substr(name.size() + 1);
-  }
-};
-
 void check_value(const Spelling& spelling, std::string_view value) {
   if (const auto fault = value_fault(*spelling.option, value)) refuse(spelling.text, *fault, value);
 }
 
-const Spelling& known_option(const Spellings& spellings, std::string_view name) {
-  const Spelling* spelling = spellings.find(name);
-  if (spelling == nullptr) {
-    const std::string_view near = spellings.nearest(name);
+/// Brings all words into the form --key=value.
+class Normalizer {
+ public:
+  /// words_go_to: null where words outside options are refused
+  Normalizer(const Spellings& spellings, const Spelling* words_go_to)
+      : spellings_(spellings), words_go_to_(words_go_to) {}
+
+  std::vector<std::string> run(std::span<const std::string> args) {
+    rest_ = args;
+    bool options_ended = false;
+    while (!rest_.empty()) {
+      const std::string& text = take();
+      if (!options_ended && text == "--") {
+        options_ended = true;
+      } else if (options_ended || !looks_like_option(text)) {
+        take_word(text);
+      } else {
+        take_option(text);
+      }
+    }
+    return std::move(normal_);
+  }
+
+ private:
+  const std::string& take() {
+    const std::string& word = rest_.front();
+    rest_ = rest_.subspan(1);
+    return word;
+  }
+
+  void take_word(const std::string& word) {
+    if (!words_go_to_)
+      fail(ErrorCode::kUsage, "unexpected word '{}'; name files with --input and --output", printable(word));
+    if (words_go_to_->option->kind != Kind::kPathList && has_words_option_)
+      fail(ErrorCode::kUsage, "unexpected word '{}'; {} is given already", printable(word),
+           words_go_to_->text);
+    check_value(*words_go_to_, word);
+    has_words_option_ = true;
+    put(*words_go_to_->option, word);
+  }
+
+  void take_option(std::string_view text) {
+    const std::string_view name = text.substr(0, text.find('='));
+    std::optional<std::string_view> attached;
+    if (name.size() < text.size()) attached = text.substr(name.size() + 1);
+    const Spelling& spelling = known(name);
+    const Option& option = *spelling.option;
+    has_words_option_ |= words_go_to_ && words_go_to_->option == &option;
+    if (option.kind == Kind::kSwitch) {
+      if (attached) check_value(spelling, *attached);
+      const bool on = !attached || *parse_switch(*attached);
+      put(option, on != spelling.negated ? "true" : "false");
+    } else if (!spelling.implied.empty()) {
+      if (attached) refuse(spelling.text, "takes no value", *attached);
+      put(option, spelling.implied);
+    } else {
+      take_values(spelling, attached);
+    }
+  }
+
+  const Spelling& known(std::string_view name) const {
+    if (const Spelling* spelling = spellings_.find(name)) return *spelling;
+    const std::string_view near = spellings_.nearest(name);
     refuse(printable(name),
            near.empty() ? "unknown option" : fmt::format("unknown option; did you mean {}?", near));
   }
-  if (!spelling->option->available) refuse(spelling->text, "not available in this version");
-  return *spelling;
-}
 
-std::string switch_word(const Spelling& spelling, std::optional<std::string_view> attached) {
-  bool on = true;
-  if (attached) {
-    check_value(spelling, *attached);
-    on = *parse_switch(*attached);
+  void take_values(const Spelling& spelling, std::optional<std::string_view> attached) {
+    const Option& option = *spelling.option;
+    const auto next_is_value = [&] { return !rest_.empty() && !looks_like_option(rest_.front()); };
+    const auto checked = [&](std::string_view word) {
+      check_value(spelling, word);
+      put(option, word);
+    };
+    if (attached) {
+      checked(*attached);
+    } else if (option.optional_value && option.choices.empty()) {
+      // The next word is a word of the command: only "=value" can be told from it.
+      normal_.push_back("--" + option.key());
+    } else if (next_is_value()) {
+      do checked(take());
+      while (option.kind == Kind::kPathList && next_is_value());
+    } else if (option.optional_value) {
+      put(option, option.choices.front());
+    } else if (rest_.empty()) {
+      refuse(spelling.text, "a value is missing");
+    } else {
+      refuse(spelling.text, "a value is missing", rest_.front());
+    }
   }
-  return on != spelling.negated ? "true" : "false";
-}
 
-/// The words behind an option: takes what belongs to it from args and moves `at` behind it.
-std::vector<std::string> value_words(const Spelling& spelling, std::optional<std::string_view> attached,
-                                     const std::vector<std::string>& args, size_t& at) {
-  const Option& option = *spelling.option;
-  auto next_is_value = [&] { return at < args.size() && !looks_like_option(args[at]); };
-  std::vector<std::string> words;
-  if (attached) {
-    words.emplace_back(*attached);
-  } else if (option.optional_value && option.choices.empty()) {
-    // The next word is a word of the command: only "=value" can be told from it.
-  } else if (next_is_value()) {
-    words.push_back(args[at++]);
-    while (option.kind == Kind::kPathList && next_is_value()) words.push_back(args[at++]);
-  } else if (option.optional_value) {
-    words.push_back(option.choices.front());
-  } else if (at < args.size()) {
-    refuse(spelling.text, "a value is missing", args[at]);
-  } else {
-    refuse(spelling.text, "a value is missing");
+  void put(const Option& option, std::string_view value) {
+    normal_.push_back(fmt::format("--{}={}", option.key(), value));
   }
-  for (const std::string& word : words) check_value(spelling, word);
-  return words;
-}
+
+  const Spellings& spellings_;
+  const Spelling* const words_go_to_;
+  std::span<const std::string> rest_;
+  bool has_words_option_ = false;  ///< that words go to, by its name or a word
+  std::vector<std::string> normal_;
+};
 
 const Command* find_command(std::string_view word) {
-  for (const Command& command : commands()) {
-    if (command.name == word) return &command;
-  }
-  return nullptr;
+  const auto found = std::ranges::find(commands(), word, &Command::name);
+  return found == commands().end() ? nullptr : &*found;
 }
 
 }  // namespace
 
 Arguments::Arguments(std::span<const Option> options) : options_(options) {
   for (const Option& option : options) {
-    Value& value = values_[option_key(option.name)];
+    Value& value = values_[option.key()];
     if (option.kind == Kind::kSwitch) {
       value.words = {*parse_switch(option.default_text) ? "true" : "false"};
     } else if (!option.default_text.empty()) {
       value.words = {option.default_text};
     }
   }
-}
-
-void Arguments::set(const Option& option, std::vector<std::string> words) {
-  Value& value = values_[option_key(option.name)];
-  if (option.kind == Kind::kPathList && value.origin == Origin::kCommandLine) {
-    value.words.insert(value.words.end(), words.begin(), words.end());
-  } else {
-    value.words = std::move(words);
-  }
-  value.origin = Origin::kCommandLine;
 }
 
 /// A value that gives way to those of later origins.
@@ -124,36 +161,29 @@ void Arguments::settle(std::string_view option, std::vector<std::string> words, 
   value = {.origin = origin, .words = std::move(words)};
 }
 
-void Arguments::read_environment(std::span<const Option> options) {
+void Arguments::read_environment() {
   for (const EnvironmentVariable& variable : environment_variables()) {
-    const auto option = std::ranges::find(options, variable.option, &Option::name);
+    const auto option = std::ranges::find(options_, variable.option, &Option::name);
     const char* text = std::getenv(variable.name);
-    if (option == options.end() || text == nullptr || *text == '\0') continue;
+    if (option == options_.end() || text == nullptr || *text == '\0') continue;
     if (const auto fault = value_fault(*option, text))
       fail(ErrorCode::kUsage, "environment variable {}: {} (got '{}')", variable.name, *fault,
            printable(text));
-    settle(option_key(option->name), {text}, Origin::kEnvironment);
+    settle(option->key(), {text}, Origin::kEnvironment);
   }
 }
 
-void Arguments::take_word(const std::string& word, const Spelling& spelling) {
-  if (spelling.option->kind != Kind::kPathList && given(option_key(spelling.option->name)))
-    fail(ErrorCode::kUsage, "unexpected word '{}'; {} is given already", printable(word), spelling.text);
-  check_value(spelling, word);
-  set(*spelling.option, {word});
-}
-
-Arguments Arguments::parse(const std::vector<std::string>& args) {
-  Arguments parsed(option_table());
+Arguments Arguments::parse(const std::vector<std::string>& args, const Table& table) {
+  Arguments parsed(table.options);
   const bool analyze = !args.empty() && args[0] == "analyze";
   const bool has_word = analyze || (!args.empty() && args[0] == "convert");
-  parsed.read(args, has_word ? 1 : 0, conversion_spellings(), analyze ? find_spelling("--input") : nullptr);
-  if (analyze && !parsed.given("dry_run")) parsed.set(*find_spelling("--dry-run")->option, {"analyze"});
+  parsed.read(args, has_word ? 1 : 0, analyze ? "--input" : "");
+  if (analyze && !parsed.given("dry_run")) parsed.settle("dry_run", {"analyze"}, Origin::kCommandLine);
   if (const std::string config = parsed.text("config"); !config.empty()) {
     for (ConfigEntry& entry : read_config(config))
       parsed.settle(entry.option, std::move(entry.words), Origin::kConfig);
   }
-  parsed.read_environment(option_table());
+  parsed.read_environment();
   const std::string recipe = parsed.text("recipe");
   if (recipe.ends_with(".json")) {
     for (auto& [option, value] : read_recipe(recipe)) parsed.settle(option, {value}, Origin::kRecipe);
@@ -166,41 +196,48 @@ Arguments Arguments::parse(const std::vector<std::string>& args) {
   return parsed;
 }
 
-Arguments Arguments::parse(const std::vector<std::string>& args, const CommandOptions& command) {
-  Arguments parsed(command.options);
-  const Spellings spellings(command.options);
-  parsed.read(args, 0, spellings, spellings.find(fmt::format("--{}", command.words)));
-  parsed.read_environment(command.options);
+Arguments Arguments::parse_command(const std::vector<std::string>& args, const Table& table) {
+  Arguments parsed(table.options);
+  parsed.read(args, 0, table.words.empty() ? "" : fmt::format("--{}", table.words));
+  parsed.read_environment();
   return parsed;
 }
 
-void Arguments::read(const std::vector<std::string>& args, size_t at, const Spellings& spellings,
-                     const Spelling* words_go_to) {
-  bool options_ended = false;
-  while (at < args.size()) {
-    const std::string& text = args[at++];
-    if (!options_ended && text == "--") {
-      options_ended = true;
-      continue;
-    }
-    if (options_ended || !looks_like_option(text)) {
-      if (words_go_to != nullptr) {
-        take_word(text, *words_go_to);
-        continue;
-      }
-      fail(ErrorCode::kUsage, "unexpected word '{}'; name files with --input and --output", printable(text));
-    }
-    const Word word(text);
-    const Spelling& spelling = known_option(spellings, word.name);
-    const Option& option = *spelling.option;
-    if (option.kind == Kind::kSwitch) {
-      set(option, {switch_word(spelling, word.attached)});
-    } else if (!spelling.implied.empty()) {
-      if (word.attached) refuse(spelling.text, "takes no value", *word.attached);
-      set(option, {std::string(spelling.implied)});
-    } else {
-      set(option, value_words(spelling, word.attached, args, at));
-    }
+void Arguments::read(const std::vector<std::string>& args, size_t at, std::string_view words_go_to) {
+  const Spellings spellings(options_);
+  const Spelling* words = words_go_to.empty() ? nullptr : spellings.find(words_go_to);
+  std::vector<std::string> normal = Normalizer(spellings, words).run(std::span(args).subspan(at));
+  CLI::App app;
+  app.set_help_flag();  // pages are looked for before
+  std::vector<std::pair<const Option*, const CLI::Option*>> added;
+  for (const Option& option : options_) {
+    CLI::Option* read = app.add_option("--" + option.key());
+    read->expected(option.optional_value ? 0 : 1, 1)->allow_extra_args(false);
+    added.emplace_back(&option, read->multi_option_policy(CLI::MultiOptionPolicy::TakeAll));
+  }
+  std::ranges::reverse(normal);
+  try {
+    app.parse(normal);
+  } catch (const CLI::ParseError& error) {
+    throw std::logic_error(error.what());  // what can be wrong was found before
+  }
+  for (const auto& [option, read] : added) {
+    if (read->count() == 0) continue;
+    std::vector<std::string> found = read->results();
+    if (option->kind != Kind::kPathList) found.erase(found.begin(), found.end() - 1);
+    if (option->optional_value) std::erase(found, "");
+    settle(option->key(), std::move(found), Origin::kCommandLine);
+  }
+}
+
+void Arguments::fill() const {
+  for (const Option& option : options_) {
+    const Value& value = this->value(option.key());
+    if (!option.fill || value.origin == Origin::kDefault) continue;
+    const bool by_user = value.origin == Origin::kCommandLine || value.origin == Origin::kConfig;
+    option.fill(value.words, by_user                           ? engine::By::kUser
+                             : value.origin == Origin::kRecipe ? engine::By::kRecipe
+                                                               : engine::By::kDefault);
   }
 }
 
@@ -233,24 +270,15 @@ double Arguments::number(std::string_view option) const { return parse_number(te
 
 uint64_t Arguments::bytes(std::string_view option) const { return parse_bytes(text(option)).value_or(0); }
 
-double Arguments::seconds(std::string_view option) const { return parse_duration(text(option)).value_or(0); }
-
 const std::vector<std::string>& Arguments::list(std::string_view option) const { return value(option).words; }
 
 void check_command(const std::vector<std::string>& args) {
-  if (args.empty() || args[0].starts_with('-')) return;
-  const std::string& word = args[0];
-  if (const Command* command = find_command(word)) {
-    if (!command->available) fail(ErrorCode::kUsage, "command '{}': not available in this version", word);
-    return;
-  }
+  if (args.empty() || args[0].starts_with('-') || find_command(args[0])) return;
   std::vector<std::string_view> names;
   for (const Command& command : commands()) names.push_back(command.name);
-  const std::string_view near = nearest_word(word, names);
-  if (near.empty()) {
-    fail(ErrorCode::kUsage, "command '{}': unknown command; name the model with --input", printable(word));
-  }
-  fail(ErrorCode::kUsage, "command '{}': unknown command; did you mean {}?", printable(word), near);
+  const std::string_view near = nearest_word(args[0], names);
+  fail(ErrorCode::kUsage, "command '{}': unknown command; {}", printable(args[0]),
+       near.empty() ? "name the model with --input" : fmt::format("did you mean {}?", near));
 }
 
 }  // namespace ctq::cli

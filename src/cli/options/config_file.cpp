@@ -12,7 +12,6 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/option_table.h"
 #include "file_option.h"
 #include "option_file.h"
 #include "spelling.h"
@@ -176,9 +175,9 @@ std::vector<ConfigEntry> read_config(const std::string& path) {
 std::string config_text(const Arguments& arguments) {
   std::string text;
   std::string_view group;
-  for (const Option& option : option_table()) {
-    const std::string key = option_key(option.name);
-    if (!option.available || option.hidden || option.group == "Help" || option.page == Page::kModes ||
+  for (const Option& option : arguments.options()) {
+    const std::string key = option.key();
+    if (option.hidden || option.group == "Help" || option.page == Page::kModes ||
         option.name.starts_with("--list-") || std::ranges::find(kNotInFiles, key) != kNotInFiles.end())
       continue;
     if (option.group != group) text += fmt::format("{}# {}\n", group.empty() ? "" : "\n", option.group);

@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/cli/arguments.h"
+#include "arguments.h"
 
 namespace ctq::cli {
 

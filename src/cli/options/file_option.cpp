@@ -2,7 +2,6 @@
 
 #include "ctq/base/error.h"
 #include "ctq/base/text.h"
-#include "ctq/cli/option_table.h"
 #include "spelling.h"
 #include "value.h"
 
@@ -22,19 +21,18 @@ bool is_for_the_command_line(const Option& option) {
 }  // namespace
 
 FileOption option_of_file(const std::string& name, const std::string& value) {
-  const Spelling* spelling = find_spelling("--" + name);
+  const Spelling* spelling = conversion_spellings().find("--" + name);
   if (spelling == nullptr || spelling->negated || !spelling->implied.empty()) {
-    const std::string_view near = nearest_spelling("--" + name);
+    const std::string_view near = conversion_spellings().nearest("--" + name);
     refuse(name,
            near.empty() ? "is no option" : fmt::format("is no option; did you mean '{}'?", near.substr(2)));
   }
   const Option& option = *spelling->option;
-  if (!option.available) refuse(name, "is not available in this version");
   if (is_for_the_command_line(option)) refuse(name, "is for the command line");
   if (const auto fault = value_fault(option, value))
     refuse(name, fmt::format("{} (got '{}')", *fault, printable(value)));
   const bool is_switch = option.kind == Kind::kSwitch;
-  return {&option, option_key(option.name), is_switch ? (*parse_switch(value) ? "true" : "false") : value};
+  return {&option, option.key(), is_switch ? (*parse_switch(value) ? "true" : "false") : value};
 }
 
 }  // namespace ctq::cli

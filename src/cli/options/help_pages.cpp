@@ -10,7 +10,6 @@
 #include <nlohmann/json.hpp>
 
 #include "ctq/base/version.h"
-#include "ctq/cli/arguments.h"
 #include "ctq/families/preset.h"
 #include "spelling.h"
 #include "value.h"
@@ -66,11 +65,7 @@ std::string default_remark(const Option& option) {
 
 std::string choices_remark(const Option& option) {
   if (option.choices.empty()) return "";
-  std::string remark = fmt::format(" [choices: {}]", fmt::join(built_choices(option), ", "));
-  if (!option.unbuilt_choices.empty()) {
-    remark += fmt::format(" [not available in this version: {}]", fmt::join(option.unbuilt_choices, ", "));
-  }
-  return remark;
+  return fmt::format(" [choices: {}]", fmt::join(option.choices, ", "));
 }
 
 std::string option_line(const Option& option) {
@@ -78,9 +73,7 @@ std::string option_line(const Option& option) {
   const std::string spellings = fmt::format("{}", fmt::join(all_spellings(option), ", "));
   std::string line = fmt::format("  {:<{}}", spellings, kColumn);
   if (spellings.size() >= kColumn) line += fmt::format("\n  {:<{}}", "", kColumn);
-  line += option.help + default_remark(option) + choices_remark(option);
-  if (!option.available) line += " (not available in this version)";
-  return line + "\n";
+  return line + option.help + default_remark(option) + choices_remark(option) + "\n";
 }
 
 /// The groups of a table that stand on the page.
@@ -104,15 +97,14 @@ std::string standard_page() {
       "Quantizes a safetensors checkpoint for ComfyUI: INT8 unless another target is named.\n"
       "Switches may be written --x, --no-x, --x=true or --x=false; '-' and '_' in names are the same.\n\n"
       "Standard Options\n";
-  text += option_groups(option_table(), Page::kStandard);
+  text += option_groups(conversion_table().options, Page::kStandard);
   text += "\nFurther pages\n";
   for (const PageText& page : kPages) {
     if (page.page != Page::kStandard) text += fmt::format("  {:<30}{}\n", page.spellings, page.title);
   }
   text += "\nCommands\n";
   for (const Command& command : commands()) {
-    text += fmt::format("  {:<30}{}{}\n", command.name, command.help,
-                        command.available ? "" : " (not available in this version)");
+    text += fmt::format("  {:<30}{}\n", command.name, command.help);
   }
   return text;
 }
@@ -136,12 +128,10 @@ nlohmann::ordered_json option_json(const Option& option) {
   if (option.low) json[option.low->inclusive ? "minimum" : "exclusive_minimum"] = option.low->value;
   if (option.high) json[option.high->inclusive ? "maximum" : "exclusive_maximum"] = option.high->value;
   json["choices"] = option.choices;
-  json["unavailable_choices"] = option.unbuilt_choices;
   json["optional_value"] = option.optional_value;
   json["page"] = page_text(option.page).key;
   json["group"] = option.group;
   json["help"] = option.help;
-  json["available"] = option.available;
   json["hidden"] = option.hidden;
   return json;
 }
@@ -175,16 +165,15 @@ std::string help_page(Page page) {
   if (page == Page::kStandard) return standard_page();
   const PageText& text = page_text(page);
   return fmt::format("{}\n{:=<60}\n{}\n{}", text.title, "", text.explanation,
-                     option_groups(option_table(), page));
+                     option_groups(conversion_table().options, page));
 }
 
 std::string help_json() {
   nlohmann::ordered_json json{{"program", "convert_to_quant"}, {"version", version()}};
   json["commands"] = nlohmann::ordered_json::array();
   for (const Command& command : commands()) {
-    nlohmann::ordered_json row{
-        {"name", command.name}, {"help", command.help}, {"available", command.available}};
-    if (const CommandOptions* own = command_options(command.name)) {
+    nlohmann::ordered_json row{{"name", command.name}, {"help", command.help}};
+    if (const Table* own = command_table(command.name)) {
       row["options"] = nlohmann::ordered_json::array();
       for (const Option& option : own->options) {
         row["options"].push_back(option_json(option));
@@ -194,7 +183,7 @@ std::string help_json() {
     json["commands"].push_back(std::move(row));
   }
   json["options"] = nlohmann::ordered_json::array();
-  for (const Option& option : option_table()) json["options"].push_back(option_json(option));
+  for (const Option& option : conversion_table().options) json["options"].push_back(option_json(option));
   return json.dump(2) + "\n";
 }
 
@@ -219,23 +208,17 @@ std::string filter_list() {
   return text;
 }
 
-std::string command_page(const CommandOptions& command) {
+std::string command_page(const Table& command) {
   return fmt::format("{}{}", command.usage, option_groups(command.options, Page::kStandard));
 }
 
 std::optional<std::string> requested_page(const std::vector<std::string>& args) {
   if (!args.empty()) {
-    if (const CommandOptions* own = command_options(args[0])) {
+    if (const Table* own = command_table(args[0])) {
       if (asked_for(args, "--help", Spellings(own->options))) return command_page(*own);
       if (asked_for(args, "--help-json")) return help_json();
       if (asked_for(args, "--version")) return version_text();
       return std::nullopt;
-    }
-    for (const Command& command : commands()) {
-      if (command.name == args[0] && !command.available && asked_for(args, "--help")) {
-        return fmt::format("convert_to_quant {}: {} (not available in this version)\n", command.name,
-                           command.help);
-      }
     }
   }
   for (const Page page : kPrecedence) {

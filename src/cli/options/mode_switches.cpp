@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "ctq/base/error.h"
-#include "ctq/cli/option_table.h"
 #include "spelling.h"
 #include "value.h"
 
@@ -32,7 +31,7 @@ const std::vector<ModeSwitch>& mode_switches() {
 const ModeSwitch* mode_switch(const std::string& word) {
   if (!looks_like_option(word)) return nullptr;
   const size_t equals = word.find('=');
-  const Spelling* spelling = find_spelling(word.substr(0, equals));
+  const Spelling* spelling = conversion_spellings().find(word.substr(0, equals));
   if (!spelling) return nullptr;
   const auto row =
       std::ranges::find(mode_switches(), std::string_view(spelling->option->name), &ModeSwitch::option);

@@ -58,17 +58,9 @@ std::string_view Spellings::nearest(std::string_view typed) const {
 }
 
 const Spellings& conversion_spellings() {
-  static const Spellings spellings(option_table());
+  static const Spellings spellings(conversion_table().options);
   return spellings;
 }
-
-const std::string& option_name(std::string_view key) {
-  return find_spelling(fmt::format("--{}", key))->option->name;
-}
-
-const Spelling* find_spelling(std::string_view typed) { return conversion_spellings().find(typed); }
-
-std::string_view nearest_spelling(std::string_view typed) { return conversion_spellings().nearest(typed); }
 
 std::vector<std::string> all_spellings(const Option& option) {
   std::vector<std::string> spellings{option.name};
@@ -77,19 +69,11 @@ std::vector<std::string> all_spellings(const Option& option) {
   return spellings;
 }
 
-std::vector<std::string> built_choices(const Option& option) {
-  std::vector<std::string> built;
-  for (const std::string& word : option.choices) {
-    const auto& missing = option.unbuilt_choices;
-    if (std::find(missing.begin(), missing.end(), word) == missing.end()) built.push_back(word);
-  }
-  return built;
-}
-
-std::string option_key(std::string_view name) {
-  name.remove_prefix(std::min(name.find_first_not_of('-'), name.size()));
-  std::string key(name);
-  std::replace(key.begin(), key.end(), '-', '_');
+std::string Option::key() const {
+  std::string_view text = name;
+  text.remove_prefix(std::min(text.find_first_not_of('-'), text.size()));
+  std::string key(text);
+  std::ranges::replace(key, '-', '_');
   return key;
 }
 

@@ -52,12 +52,9 @@ bool is_device(std::string_view text) {
 }
 
 std::optional<std::string> choice_fault(const Option& option, std::string_view value) {
-  auto has = [&](const std::vector<std::string>& words) {
-    return std::find(words.begin(), words.end(), value) != words.end();
-  };
   if (option.or_json_file && value.ends_with(".json")) return std::nullopt;
-  if (!has(option.choices)) return fmt::format("must be one of {}", fmt::join(option.choices, ", "));
-  if (has(option.unbuilt_choices)) return "not available in this version";
+  if (std::ranges::find(option.choices, value) == option.choices.end())
+    return fmt::format("must be one of {}", fmt::join(option.choices, ", "));
   return std::nullopt;
 }
 

@@ -6,8 +6,9 @@
 #include "cli/batch/expectations.h"
 #include "cli/batch/lora_choice.h"
 #include "cli/batch/words.h"
+#include "cli/options/option.h"
+#include "cli/options/rows.h"
 #include "ctq/base/error.h"
-#include "ctq/cli/option_table.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 
@@ -17,7 +18,8 @@ namespace {
 using List = std::vector<std::string>;
 
 LoraChoice choice(const List& words) {
-  return LoraChoice(Arguments::parse(words, *command_options("batch")));
+  BatchOptions options;
+  return LoraChoice(parse_into(options, words, make_batch_table));
 }
 
 Expectations one_file() {

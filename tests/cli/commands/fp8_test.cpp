@@ -5,8 +5,8 @@
 
 #include <catch2/catch.hpp>
 
+#include "cli/options/option.h"
 #include "ctq/base/error.h"
-#include "ctq/cli/option_table.h"
 #include "ctq/format/log_scale.h"
 
 namespace ctq::cli {
@@ -14,7 +14,7 @@ namespace {
 
 engine::Job job_of(std::vector<std::string> args) {
   args.insert(args.begin(), {"-i", "/models/t5.safetensors"});
-  return make_fp8_job(Arguments::parse(args, *command_options("fp8")));
+  return make_fp8_job(args);
 }
 
 std::string fault_of(const std::vector<std::string>& args) {

@@ -45,8 +45,6 @@ TEST_CASE("help pages: of several the one with precedence is printed", "[cli]") 
 TEST_CASE("help pages: they come before everything else", "[cli]") {
   CHECK(first_line({"--nope", "--block_size", "x", "-h"}).starts_with("usage: "));
   CHECK(first_line({"convert", "-hf"}) == "Layer Filters");
-  CHECK(first_line({"gui", "-h"}) ==
-        "convert_to_quant gui: Open the graphical front end (not available in this version)");
 }
 
 TEST_CASE("help pages: nothing is printed unasked", "[cli]") {

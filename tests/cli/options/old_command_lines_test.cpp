@@ -8,10 +8,10 @@
 
 #include "cli/commands/fp8.h"
 #include "cli/conversion/conversion.h"
+#include "cli/options/arguments.h"
 #include "cli/options/mode_switches.h"
+#include "cli/options/option.h"
 #include "ctq/base/error.h"
-#include "ctq/cli/arguments.h"
-#include "ctq/cli/option_table.h"
 #include "support/temp_dir.h"
 
 namespace ctq::cli {
@@ -28,12 +28,13 @@ std::vector<std::string> words_of(const std::string& line) {
 void parse(std::vector<std::string> words) {
   check_command(words);
   words = without_mode_switch(words);
-  const CommandOptions* command = command_options(words.at(0));
+  const Table* command = command_table(words.at(0));
   if (!command) {
-    make_job(Arguments::parse(words));
+    make_job(words);
   } else {
-    const Arguments arguments = Arguments::parse({words.begin() + 1, words.end()}, *command);
-    if (words[0] == "fp8") make_fp8_job(arguments);
+    const std::vector<std::string> args(words.begin() + 1, words.end());
+    Arguments::parse_command(args, *command);
+    if (words[0] == "fp8") make_fp8_job(args);
   }
 }
 

@@ -1,5 +1,5 @@
 // The table itself: complete, without doubles, and told the same way by the pages and the JSON.
-#include "ctq/cli/option_table.h"
+#include "cli/options/option.h"
 
 #include <algorithm>
 #include <map>
@@ -43,9 +43,9 @@ bool describes(const std::string& line, const Option& option) {
 }
 
 const Option& option_named(const std::string& name) {
-  const auto found = std::find_if(option_table().begin(), option_table().end(),
+  const auto found = std::find_if(conversion_table().options.begin(), conversion_table().options.end(),
                                   [&](const Option& option) { return option.name == name; });
-  REQUIRE(found != option_table().end());
+  REQUIRE(found != conversion_table().options.end());
   return *found;
 }
 
@@ -58,7 +58,7 @@ TEST_CASE("option table: every option stands on exactly one page, with its true 
     lines[page] = option_lines(page);
     printed += lines[page].size();
   }
-  for (const Option& option : option_table()) {
+  for (const Option& option : conversion_table().options) {
     INFO(option.name);
     if (!option.hidden) ++visible;
     for (const Page page : kAllPages) {
@@ -77,7 +77,6 @@ TEST_CASE("option table: every option stands on exactly one page, with its true 
     }
     if (!option.default_note.empty())
       CHECK(line->find("(default: " + option.default_note + ")") != std::string::npos);
-    CHECK((line->find("(not available in this version)") != std::string::npos) == !option.available);
     for (const std::string& alias : option.aliases) CHECK(line->find(", " + alias) != std::string::npos);
     for (const std::string& word : option.choices) CHECK(line->find(word) != std::string::npos);
   }
@@ -85,7 +84,7 @@ TEST_CASE("option table: every option stands on exactly one page, with its true 
 }
 
 TEST_CASE("option table: rows are whole and agree with themselves", "[cli]") {
-  for (const Option& option : option_table()) {
+  for (const Option& option : conversion_table().options) {
     INFO(option.name);
     CHECK(option.name.starts_with("--"));
     CHECK_FALSE(option.help.empty());
@@ -96,21 +95,18 @@ TEST_CASE("option table: rows are whole and agree with themselves", "[cli]") {
     if (option.optional_value) CHECK((option.kind == Kind::kChoice || option.kind == Kind::kPath));
     for (const Shortcut& shortcut : option.shortcuts)
       CHECK(value_fault(option, shortcut.value) == std::nullopt);
-    for (const std::string& word : option.unbuilt_choices) {
-      CHECK(std::find(option.choices.begin(), option.choices.end(), word) != option.choices.end());
-    }
   }
 }
 
 TEST_CASE("option table: no spelling stands for two options", "[cli]") {
-  for (const Option& option : option_table()) {
+  for (const Option& option : conversion_table().options) {
     std::vector<std::string> spellings = option.aliases;
     spellings.push_back(option.name);
     for (const Shortcut& shortcut : option.shortcuts) spellings.push_back(shortcut.spelling);
     if (option.kind == Kind::kSwitch) spellings.push_back("--no-" + option.name.substr(2));
     for (const std::string& text : spellings) {
       INFO(text);
-      const Spelling* spelling = find_spelling(text);
+      const Spelling* spelling = conversion_spellings().find(text);
       REQUIRE(spelling != nullptr);
       CHECK(spelling->option->name == option.name);
     }
@@ -122,190 +118,9 @@ TEST_CASE("option table: one switch per preset, under its category's heading", "
     const Option& option = option_named("--" + std::string(preset->name));
     CHECK(option.kind == Kind::kSwitch);
     CHECK(option.page == Page::kFilters);
-    CHECK(option.available);
   }
   CHECK(filter_list().find("--t5xxl") != std::string::npos);
   CHECK(filter_list().find("seed remove: ") != std::string::npos);
-}
-
-TEST_CASE("option table: what this version can do is marked so", "[cli]") {
-  const std::set<std::string> built{"--input",
-                                    "--output",
-                                    "--no-clobber",
-                                    "--comfy_quant",
-                                    "--full_precision_matrix_mult",
-                                    "--fp16",
-                                    "--int8",
-                                    "--fp8",
-                                    "--nvfp4",
-                                    "--mxfp8",
-                                    "--format",
-                                    "--save-quant-metadata",
-                                    "--quantize-embeddings",
-                                    "--scaling_mode",
-                                    "--block_size",
-                                    "--block-fallback",
-                                    "--simple",
-                                    "--heur",
-                                    "--low-memory",
-                                    "--max-memory",
-                                    "--no-memory-limits",
-                                    "--calib_cpu",
-                                    "--streaming-mode",
-                                    "--stream-hadamard-threshold",
-                                    "--stream-hessian-threshold",
-                                    "--stream-ldlq-threshold",
-                                    "--stream-ortho-threshold",
-                                    "--streaming",
-                                    "--streaming-aggressive",
-                                    "--bf16-compute",
-                                    "--bf16-threshold",
-                                    "--bf16-hadamard-threshold",
-                                    "--bf16-hessian-threshold",
-                                    "--device",
-                                    "--threads",
-                                    "--optimizer",
-                                    "--objective",
-                                    "--quality",
-                                    "--calibration-data",
-                                    "--gptq-actorder",
-                                    "--client",
-                                    "--names",
-                                    "--quantize-embeddings",
-                                    "--allow-partial-lora",
-                                    "--recipe",
-                                    "--static-activations",
-                                    "--input-scales",
-                                    "--input_scale",
-                                    "--quip-actorder",
-                                    "--quip-hadamard",
-                                    "--quip-seed",
-                                    "--quip-checkpointed",
-                                    "--quip-checkpoint-threshold",
-                                    "--quip-checkpoint-segments",
-                                    "--convrot",
-                                    "--convrot-group-size",
-                                    "--dynamic-convrot",
-                                    "--linear-dtype",
-                                    "--custom-convrot",
-                                    "--custom-convrot-group-size",
-                                    "--profile",
-                                    "--bias-correction",
-                                    "--scales",
-                                    "--num_iter",
-                                    "--lr",
-                                    "--use_speed",
-                                    "--lr_schedule",
-                                    "--lr_gamma",
-                                    "--lr_patience",
-                                    "--lr_factor",
-                                    "--lr_min",
-                                    "--lr_cooldown",
-                                    "--lr_threshold",
-                                    "--lr-threshold-mode",
-                                    "--lr_adaptive_mode",
-                                    "--lr-shape-influence",
-                                    "--early-stop-loss",
-                                    "--early-stop-lr",
-                                    "--early-stop-stall",
-                                    "--direct-damping",
-                                    "--sweeps",
-                                    "--full_matrix",
-                                    "--top_p",
-                                    "--min_k",
-                                    "--max_k",
-                                    "--manual_seed",
-                                    "--report-quality",
-                                    "--quality-json",
-                                    "--dry-run",
-                                    "--quality-threshold",
-                                    "--verbose",
-                                    "--progress",
-                                    "--strict",
-                                    "--filter-set",
-                                    "--list-filters",
-                                    "--json",
-                                    "--exclude-layers",
-                                    "--smoothquant",
-                                    "--max-error",
-                                    "--target-size",
-                                    "--time",
-                                    "--smoothquant-alpha",
-                                    "--calibration-lora",
-                                    "--merge-lora",
-                                    "--merge-loras",
-                                    "--merge-lora-scale",
-                                    "--merge-lora-dampen",
-                                    "--lora-map",
-                                    "--lora-only-to",
-                                    "--actcal",
-                                    "--actcal-percentile",
-                                    "--gptq-fast",
-                                    "--gptq-turbo",
-                                    "--quip-store-transformed",
-                                    "--quip-requant-scheme",
-                                    "--quip-requant-tensor-per-row",
-                                    "--custom-layers",
-                                    "--custom-type",
-                                    "--custom-block-size",
-                                    "--custom-scaling-mode",
-                                    "--custom-simple",
-                                    "--custom-heur",
-                                    "--custom-full-precision-mm",
-                                    "--fallback",
-                                    "--fallback-block-size",
-                                    "--fallback-simple",
-                                    "--layer-config",
-                                    "--fullmatch",
-                                    "--allow-empty",
-                                    "--remove-ema",
-                                    "--list-formats",
-                                    "--max-shard-size",
-                                    "--version",
-                                    "--help",
-                                    "--help-filters",
-                                    "--help-learned",
-                                    "--help-advanced",
-                                    "--help-json",
-                                    "--help-experimental",
-                                    "--requantize",
-                                    "--resume",
-                                    "--partition",
-                                    "--extract-lora",
-                                    "--lora-output",
-                                    "--lora-rank",
-                                    "--lora-target",
-                                    "--lora-depth",
-                                    "--lora-ar-threshold",
-                                    "--lora-dtype",
-                                    "--edit-quant",
-                                    "--remove-keys",
-                                    "--add-keys",
-                                    "--quant-filter",
-                                    "--convert-fp8-scaled",
-                                    "--hp-filter",
-                                    "--full-precision-mm",
-                                    "--convert-int8-scaled",
-                                    "--legacy_input_add",
-                                    "--cleanup-fp8-scaled",
-                                    "--scaled-fp8-marker",
-                                    "--make-hybrid-mxfp8",
-                                    "--tensor-scales",
-                                    "--help-modes",
-                                    "--template",
-                                    "--blocks",
-                                    "--report",
-                                    "--error",
-                                    "--formats",
-                                    "--suggest",
-                                    "--help-lora",
-                                    "--config",
-                                    "--print-config"};
-  for (const Option& option : option_table()) {
-    INFO(option.name);
-    const bool preset = families::find_preset(option.name.substr(2)) != nullptr;
-    CHECK(option.available == (preset || built.contains(option.name)));
-  }
 }
 
 TEST_CASE("help pages: titles and groups are underlined", "[cli]") {
@@ -331,13 +146,12 @@ TEST_CASE("help pages: the standard page leads to the others and to the commands
 
 TEST_CASE("help-json: parses and lists every option and command", "[cli]") {
   const nlohmann::json json = nlohmann::json::parse(help_json());
-  REQUIRE(json.at("options").size() == option_table().size());
+  REQUIRE(json.at("options").size() == conversion_table().options.size());
   REQUIRE(json.at("commands").size() == commands().size());
-  for (size_t i = 0; i < option_table().size(); ++i) {
-    const Option& option = option_table()[i];
+  for (size_t i = 0; i < conversion_table().options.size(); ++i) {
+    const Option& option = conversion_table().options[i];
     const nlohmann::json& row = json.at("options").at(i);
     CHECK(row.at("name") == option.name);
-    CHECK(row.at("available") == option.available);
     CHECK(row.at("choices") == option.choices);
     for (const char* key : {"aliases", "type", "default", "page", "group", "help"}) CHECK(row.contains(key));
   }
@@ -357,18 +171,18 @@ TEST_CASE("help-json: parses and lists every option and command", "[cli]") {
 
 TEST_CASE("docs/cli.md: names every option that is built, and only options there are", "[cli]") {
   const std::string page = test::read_file(CTQ_SOURCE_DIR "/docs/cli.md");
-  for (const Option& option : option_table()) {
+  for (const Option& option : conversion_table().options) {
     INFO(option.name);
-    if (option.available) CHECK(page.find("`" + option.name + "`") != std::string::npos);
+    CHECK(page.find("`" + option.name + "`") != std::string::npos);
   }
-  const Spellings of_calibrate(command_options("calibrate")->options);
-  const Spellings of_completion(command_options("completion")->options);
+  const Spellings of_calibrate(command_table("calibrate")->options);
+  const Spellings of_completion(command_table("completion")->options);
   for (size_t at = page.find("`--"); at != std::string::npos; at = page.find("`--", at + 1)) {
     const std::string spelling = page.substr(at + 1, page.find_first_of("` =", at + 1) - at - 1);
     if (spelling == "--" || spelling.starts_with("--x") || spelling == "--no-x" || spelling == "--name")
       continue;
     INFO(spelling);
-    CHECK((find_spelling(spelling) != nullptr || of_calibrate.find(spelling) != nullptr ||
+    CHECK((conversion_spellings().find(spelling) != nullptr || of_calibrate.find(spelling) != nullptr ||
            of_completion.find(spelling) != nullptr));
   }
 }

@@ -11,7 +11,7 @@ namespace ctq::cli {
 namespace {
 
 std::string fault(const std::string& name, const std::string& value) {
-  for (const Option& option : option_table()) {
+  for (const Option& option : conversion_table().options) {
     if (option.name == name) return value_fault(option, value).value_or("");
   }
   return "no such option";

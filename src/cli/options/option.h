@@ -1,11 +1,15 @@
-// Every option of the command line, once: parsing, help pages, --help-json and the tests read this table.
+// An option as people see it, and the setting that it fills. Parsing, help pages, --help-json, completion and
+// the man page read tables of these.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <vector>
+
+#include "ctq/engine/setting.h"
 
 namespace ctq::cli {
 
@@ -47,38 +51,38 @@ struct Option {
   std::string default_note;  ///< printed where the default follows from other options; never parsed
   std::vector<std::string>
       choices;  ///< kChoice: the words; an option with `optional_value` takes its first when bare
-  std::vector<std::string>
-      unbuilt_choices;          ///< of `choices`: known, refused with "not available in this version"
   bool or_json_file = false;    ///< kChoice: a path that ends in .json as well
   bool optional_value = false;  ///< --dry-run and --dry-run=analyze. Without choices: --json and --json=PATH,
-                                ///< text() is empty for the first and given() tells
+                                ///< its text is empty for the first
   std::optional<Bound> low, high;  ///< kInteger, kNumber, kBytes; kDuration in seconds
   Page page = Page::kStandard;
-  std::string group;       ///< heading on the page
-  std::string help;        ///< one line, without default and choices
-  bool available = false;  ///< false: known, refused with "not available in this version"
-  bool hidden = false;     ///< accepted or refused, but on no page
+  std::string group;    ///< heading on the page
+  std::string help;     ///< one line, without default and choices
+  bool hidden = false;  ///< accepted, but on no page
+  /// Fills the setting that it is bound to; null: none. words: checked
+  std::function<void(const std::vector<std::string>& words, engine::By by)> fill;
+
+  /// "scaling_mode" for "--scaling_mode".
+  std::string key() const;
 };
 
-/// All options of the conversion, presets included, in the order of the pages.
-const std::vector<Option>& option_table();
-
-/// The options of one command.
-struct CommandOptions {
-  std::span<const Option> options;
+/// The options of a command.
+struct Table {
+  std::vector<Option> options;
   std::string_view words;  ///< the option that a word outside options is the value of; empty: none, such
                            ///< words are refused
   std::string_view usage;  ///< what its page begins with
 };
 
-/// Of a built command with a table of its own, "calibrate"; null for other words, "convert" included.
-const CommandOptions* command_options(std::string_view command);
+/// All options of the conversion, presets included, in the order of the pages.
+const Table& conversion_table();
 
-/// Command words and whether they are built.
+/// Of a command with a table of its own, "calibrate"; null for other words, "convert" included.
+const Table* command_table(std::string_view command);
+
 struct Command {
   std::string_view name;
   std::string_view help;
-  bool available;
 };
 std::span<const Command> commands();
 

@@ -8,32 +8,31 @@
 #include <string_view>
 #include <vector>
 
-namespace ctq::cli {
+#include "option.h"
 
-struct Option;
-struct CommandOptions;
-struct Spelling;
-class Spellings;
+namespace ctq::cli {
 
 /// Where an option's value comes from. A later one wins.
 enum class Origin : unsigned char { kDefault, kProfile, kRecipe, kConfig, kEnvironment, kCommandLine };
 
-/// Values of all options of a command's table, by name without leading dashes and with '_' for '-':
-/// "scaling_mode", "report_quality". Everything is checked when it exists: numbers parse completely and lie
-/// in their bounds, choices are of the list, sizes are sizes. What needs two options at once (conflicts, a
-/// missing --input) is left to the command.
+/// Values of all options of a table, by key: "scaling_mode", "report_quality". Everything is checked when it
+/// exists: numbers parse completely and lie in their bounds, choices are of the list, sizes are sizes. What
+/// needs two options at once (conflicts, a missing --input) is left to the command.
 class Arguments {
  public:
   /// args: without the program's name. Only options of the conversion, behind a leading word "convert", or
-  /// "analyze", which is --dry-run and takes the input as a word too.
+  /// "analyze", which is --dry-run and takes the input as a word too. table: the conversion's, or a copy that
+  /// is bound to other settings; must outlive this
   /// throws  Error(kUsage) "argument <option>: <what is wrong> (got '<value>')" for the first fault from left
-  /// to right:
-  ///         unknown option (with a near one), missing or bad value, an option that is not built yet, a stray
-  ///         word.
-  static Arguments parse(const std::vector<std::string>& args);
+  ///         to right: unknown option (with a near one), missing or bad value, a stray word
+  static Arguments parse(const std::vector<std::string>& args, const Table& table = conversion_table());
 
-  /// The same for a command with a table of its own. args: without the command's word.
-  static Arguments parse(const std::vector<std::string>& args, const CommandOptions& command);
+  /// The same for a command with a table of its own, without files of options. args: without the command's
+  /// word.
+  static Arguments parse_command(const std::vector<std::string>& args, const Table& table);
+
+  /// Fills the settings that options are bound to, but for defaults.
+  void fill() const;
 
   /// True when the option stands on the command line, in any spelling and form, or in the --config file.
   bool given(std::string_view option) const;
@@ -47,8 +46,6 @@ class Arguments {
   int64_t integer(std::string_view option) const;
   double number(std::string_view option) const;
   uint64_t bytes(std::string_view option) const;
-  /// Of a duration.
-  double seconds(std::string_view option) const;
   const std::vector<std::string>& list(std::string_view option) const;
   Origin origin(std::string_view option) const { return value(option).origin; }
   /// The table.
@@ -60,26 +57,17 @@ class Arguments {
     std::vector<std::string> words;
   };
   explicit Arguments(std::span<const Option> options);
-  void read(const std::vector<std::string>& args, size_t at, const Spellings& spellings,
-            const Spelling* words_go_to);
-  void take_word(const std::string& word, const Spelling& spelling);
+  void read(const std::vector<std::string>& args, size_t at, std::string_view words_go_to);
   const Value& value(std::string_view option) const;
-  void set(const Option& option, std::vector<std::string> words);
   void settle(std::string_view option, std::vector<std::string> words, Origin origin);
-  void read_environment(std::span<const Option> options);
+  void read_environment();
 
   std::span<const Option> options_;
   std::map<std::string, Value, std::less<>> values_;
 };
 
 /// Looks at the command word in front, if there is one.
-/// throws  Error(kUsage) "command 'gui': not available in this version", or for a word that is no command
+/// throws  Error(kUsage) for a word that is no command
 void check_command(const std::vector<std::string>& args);
-
-/// Prints the page that the arguments ask for (-h, -hf, -he, -ha, -hl, -hm, -hlr, --help-json, --version,
-/// --list-filters,
-/// --list-formats) to standard output and returns true; false when they ask for none. Call it before anything
-/// else: it needs neither a valid command line nor --input.
-bool print_requested_page(const std::vector<std::string>& args);
 
 }  // namespace ctq::cli

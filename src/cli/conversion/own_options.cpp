@@ -1,0 +1,94 @@
+#include <algorithm>
+#include <array>
+
+#include <fmt/format.h>
+
+#include "conversion_options.h"
+#include "ctq/base/error.h"
+#include "ctq/families/preset.h"
+
+namespace ctq::cli {
+namespace {
+
+using engine::By;
+using engine::Setting;
+
+/// The switches that name a type, in the order in which defaults of a profile or a recipe are looked at;
+/// --int8 comes last, as what is written when none is named.
+std::array<const Setting<bool>*, 5> type_switches(const OwnOptions& own) {
+  return {&own.fp8, &own.nvfp4, &own.mxfp8, &own.fp16, &own.int8};
+}
+
+bool is_by_recipe(const engine::AnySetting& setting) { return setting.given() && !setting.by_user(); }
+
+/// A recipe's target stands for the whole recipe: another one is not what was asked for.
+void refuse_beside_recipe(const OwnOptions& own, const Setting<std::string>& format) {
+  std::vector<const engine::AnySetting*> targets{&format};
+  for (const Setting<bool>* type : type_switches(own)) targets.push_back(type);
+  if (std::ranges::none_of(targets, [](const auto* each) { return is_by_recipe(*each); })) return;
+  for (const engine::AnySetting* target : targets) {
+    if (target->by_user())
+      engine::refuse(own.recipe, fmt::format("names the target; it does not go with {}", *target));
+  }
+}
+
+/// Type and format.
+void take_target(const OwnOptions& own, engine::Target& target) {
+  refuse_beside_recipe(own, target.format);
+  const Setting<bool>*given = nullptr, *chosen = nullptr;
+  for (const Setting<bool>* type : type_switches(own)) {
+    if (type->by_user() && **type) {
+      if (given) engine::refuse(*given, "only one target format can be chosen", type->label());
+      given = type;
+    }
+    if (**type && !chosen) chosen = type;
+  }
+  if (given && !target.format->empty())
+    engine::refuse(target.format, fmt::format("names the target; it does not go with {}", *given));
+  if (!given && target.format->empty() && own.int8.by_user())
+    engine::refuse(own.int8, fmt::format("is off, and no other target format is chosen; add {} or {}",
+                                         own.fp8, own.fp16));
+  const Setting<bool>& type = given ? *given : chosen ? *chosen : own.int8;
+  target.type.set(std::string(type.name()), given ? By::kUser : By::kDefault);
+  target.type.set_label(type.label());
+}
+
+/// Old ways to say --streaming-mode.
+void take_streaming(const OwnOptions& own, engine::Compute& compute, std::vector<std::string>& warnings) {
+  for (const auto& [old, mode] :
+       {std::pair{&own.streaming_aggressive, "aggressive"}, std::pair{&own.streaming, "balanced"}}) {
+    if (!**old) continue;
+    warnings.push_back(fmt::format("{} is an old spelling; write {} {}", *old, compute.streaming_mode, mode));
+    compute.streaming_mode = mode;
+    return;
+  }
+}
+
+}  // namespace
+
+void take_own(ConversionOptions& options, std::vector<std::string>& notes,
+              std::vector<std::string>& warnings) {
+  auto& [settings, own] = options;
+  take_target(own, settings.target);
+  std::vector<std::string> presets;
+  for (const families::Preset* preset : families::presets()) {
+    const auto found = own.presets.find(preset->name);
+    if (found != own.presets.end() && found->second) presets.emplace_back(preset->name);
+  }
+  settings.layers.presets = presets;
+  settings.layers.by_family = own.recipe.given();
+  // What that program calls adaptive is smooth.
+  Setting<optimize::Schedule>& schedule = settings.learning.schedule;
+  if (*own.profile == "peer" && *schedule == optimize::Schedule::kAdaptive)
+    schedule.set(optimize::Schedule::kAdaptiveCosine,
+                 schedule.by_user() ? By::kUser
+                 : schedule.given() ? By::kRecipe
+                                    : By::kDefault,
+                 "adaptive");
+  take_streaming(own, settings.compute, warnings);
+  if (*own.calib_cpu)
+    notes.push_back(
+        fmt::format("{} has no effect: rows are drawn from the seed when they are needed", own.calib_cpu));
+}
+
+}  // namespace ctq::cli
