@@ -158,4 +158,15 @@ std::optional<Client> implied_by(std::string_view format) {
   return Client{.program = Program::kComfyUiNodes, .version = {}};
 }
 
+bool is_stock(const format::Codec& codec) {
+  return codec.scale_type != format::ScaleType::kLogarithmic && !implied_by(codec.format);
+}
+
+OtherReader other_reader(std::string_view format) {
+  for (const Reader& reader : other_readers()) {
+    if (reader.format == format) return {reader.name, reader.instead};
+  }
+  return {};
+}
+
 }  // namespace ctq::client

@@ -14,17 +14,18 @@ constexpr Release kComfyUi[] = {
     {"awq_w4a16", {0, 34, 0}},
 };
 
+constexpr std::string_view kFp8 = "float8_e4m3fn", kInt8 = "int8_tensorwise";
 constexpr std::string_view kQuantOps = "ComfyUI-QuantOps", kWanInt8 = "ComfyUI-Wan-INT8";
 
 constexpr Reader kOthers[] = {
-    {"float8_e4m3fn_rowwise", "ComfyUI-QuantOps, diffusers and stable-diffusion.cpp"},
-    {"float8_e4m3fn_blockwise", kQuantOps},
-    {"float8_e4m3fn_block3d", kQuantOps},
-    {"hybrid_mxfp8", "ComfyUI-QuantOps with a comfy-kitchen that has the layout"},
-    {"int8_blockwise", kQuantOps},
-    {"int8_axiswise", kWanInt8},
-    {"int8_rowwise", kWanInt8},
-    {"int8_quip_hadamard", "ComfyUI-Wan-INT8 with INT8_HADAMARD_QUIP=1"},
+    {"float8_e4m3fn_rowwise", "ComfyUI-QuantOps, diffusers and stable-diffusion.cpp", kFp8},
+    {"float8_e4m3fn_blockwise", kQuantOps, kFp8},
+    {"float8_e4m3fn_block3d", kQuantOps, kFp8},
+    {"hybrid_mxfp8", "ComfyUI-QuantOps with a comfy-kitchen that has the layout", "mxfp8"},
+    {"int8_blockwise", kQuantOps, kInt8},
+    {"int8_axiswise", kWanInt8, kInt8},
+    {"int8_rowwise", kWanInt8, kInt8},
+    {"int8_quip_hadamard", "ComfyUI-Wan-INT8 with INT8_HADAMARD_QUIP=1", kInt8},
 };
 
 }  // namespace

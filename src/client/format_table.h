@@ -31,7 +31,8 @@ inline constexpr Version kFirstMarkers{0, 4, 0};
 /// A format that ComfyUI reads only with a node, or a build, that adds it.
 struct Reader {
   std::string_view format;
-  std::string_view name;  ///< "ComfyUI-QuantOps"
+  std::string_view name;     ///< "ComfyUI-QuantOps"
+  std::string_view instead;  ///< a format of its kind that ComfyUI reads
 };
 
 std::span<const Reader> other_readers();

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "ctq/base/error.h"
+#include "formats.h"
 #include "packing.h"
 
 namespace ctq::format {
@@ -131,8 +132,24 @@ at::Tensor dequantize(const Encoded& encoded) {
   return whole.reshape(encoded.codes.sizes()).mul_(encoded.outer_scale);
 }
 
+constexpr Packing kPacking = {stored, to_file, from_file, quantize, dequantize};
+
 }  // namespace
 
-const Packing kAsymW4a8 = {stored, to_file, from_file, quantize, dequantize};
+constinit const Codec kAsymW4a8 = {
+    .format = "asym_w4a8_int8",
+    .type = "w4a8",
+    .granularity = Granularity::kGroup,
+    .scale_shape = ScaleShape::kGroups,
+    .grid = level16_grid,
+    .divide = true,
+    .absmax = nullptr,
+    .packing = &kPacking,
+    .scale_type = ScaleType::kE4M3,
+    .largest_inner_scale = 128,  // 127 is the largest integer that a level becomes
+    .group = 16,
+    .rotation = Rotation::kAlways,
+    .width_multiple = 16,
+    .reads_input_scale = false};
 
 }  // namespace ctq::format

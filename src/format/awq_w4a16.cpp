@@ -1,6 +1,7 @@
 // awq_w4a16: integers from -8 to 7 in runs of 64 columns, each with a scale and an offset in bfloat16.
 #include <ATen/ATen.h>
 
+#include "formats.h"
 #include "packing.h"
 
 namespace ctq::format {
@@ -70,8 +71,21 @@ at::Tensor dequantize(const Encoded& encoded) {
       .reshape(encoded.codes.sizes());
 }
 
+constexpr Packing kPacking = {stored, to_file, from_file, quantize, dequantize};
+
 }  // namespace
 
-const Packing kAwqW4a16 = {stored, to_file, from_file, quantize, dequantize};
+constinit const Codec kAwqW4a16 = {.format = "awq_w4a16",
+                                   .type = "w4a16",
+                                   .granularity = Granularity::kGroup,
+                                   .scale_shape = ScaleShape::kGroups,
+                                   .grid = nibble_grid,
+                                   .divide = true,
+                                   .absmax = nullptr,
+                                   .packing = &kPacking,
+                                   .scale_type = ScaleType::kBFloat16,
+                                   .group = 64,
+                                   .width_multiple = 64,
+                                   .reads_input_scale = false};
 
 }  // namespace ctq::format

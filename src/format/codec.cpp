@@ -20,126 +20,8 @@
 namespace ctq::format {
 namespace {
 
-constexpr bool kDivide = true, kStock = true;
-constexpr std::string_view kQuantOps = "ComfyUI-QuantOps", kWanInt8 = "ComfyUI-Wan-INT8";
-constexpr std::string_view kStockFp8 = "--fp8 --scaling_mode tensor",
-                           kStockInt8 = "--int8 --scaling_mode row";
-
 using enum Granularity;
 using enum ScaleShape;
-
-constexpr Codec kRegistry[] = {
-    {"float8_e4m3fn", "fp8", kTensor, kScalar, e4m3_grid, !kDivide, fp8_tensor_e4m3, &kPlain},
-    {"float8_e5m2", "fp8", kTensor, kScalar, e5m2_grid, !kDivide, fp8_tensor_e5m2, &kPlain},
-    {"float8_e4m3fn_rowwise", "fp8", kRow, kVector, e4m3_grid, !kDivide, fp8_fine, &kPlain, !kStock,
-     kQuantOps, kStockFp8},
-    {"float8_e4m3fn_blockwise", "fp8", kBlock, kGrid, e4m3_grid, !kDivide, fp8_fine, &kPlain, !kStock,
-     kQuantOps, kStockFp8},
-    {"float8_e4m3fn_block3d", "fp8", kBlock3d, kGrid3d, e4m3_grid, !kDivide, fp8_fine, &kPlain, !kStock,
-     kQuantOps, kStockFp8},
-    {"int8_tensorwise", "int8", kTensor, kScalar, int8_grid, kDivide, int8, &kPlain},
-    {.format = "int8_tensorwise",
-     .type = "int8",
-     .granularity = kRow,
-     .scale_shape = kColumn,
-     .grid = int8_grid,
-     .divide = kDivide,
-     .absmax = int8,
-     .packing = &kPlain,
-     .rotation = Rotation::kOptional},
-    {"int8_axiswise", "int8", kRow, kVector, int8_grid, kDivide, int8, &kPlain, !kStock, kWanInt8,
-     kStockInt8},
-    {"int8_blockwise", "int8", kBlock, kGrid, int8_grid, kDivide, int8_block, &kPlain, !kStock, kQuantOps,
-     kStockInt8},
-    {.format = "nvfp4",
-     .type = "nvfp4",
-     .granularity = kGroup,
-     .scale_shape = kGroups,
-     .grid = e2m1_grid,
-     .divide = kDivide,
-     .absmax = nvfp4,
-     .packing = &kNvfp4,
-     .scale_type = ScaleType::kE4M3,
-     .outer_scale = nvfp4_outer_scale,
-     .group = 16,
-     .pad = 16},
-    {.format = "mxfp8",
-     .type = "mxfp8",
-     .granularity = kGroup,
-     .scale_shape = kGroups,
-     .grid = e4m3_grid,
-     .divide = !kDivide,
-     .absmax = mxfp8,
-     .packing = &kMxfp8,
-     .scale_type = ScaleType::kE8M0,
-     .group = 32,
-     .pad = 32,
-     .reads_input_scale = false},
-    {.format = "hybrid_mxfp8",
-     .type = "hybrid_mxfp8",
-     .granularity = kGroup,
-     .scale_shape = kGroups,
-     .grid = e4m3_grid,
-     .divide = !kDivide,
-     .absmax = mxfp8,
-     .packing = &kHybridMxfp8,
-     .stock = !kStock,
-     .reader = "ComfyUI-QuantOps with a comfy-kitchen that has the layout",
-     .stock_equivalent = "--mxfp8",
-     .scale_type = ScaleType::kE8M0,
-     .group = 32,
-     .pad = 32},
-    {.format = "convrot_w4a4",
-     .type = "w4a4",
-     .granularity = kRow,
-     .scale_shape = kVector,
-     .grid = int4_grid,
-     .divide = kDivide,
-     .absmax = int4,
-     .packing = &kConvrotW4a4,
-     .rotation = Rotation::kAlways,
-     .width_multiple = 64,
-     .reads_input_scale = false},
-    {.format = "asym_w4a8_int8",
-     .type = "w4a8",
-     .granularity = kGroup,
-     .scale_shape = kGroups,
-     .grid = level16_grid,
-     .divide = kDivide,
-     .absmax = nullptr,
-     .packing = &kAsymW4a8,
-     .scale_type = ScaleType::kE4M3,
-     .largest_inner_scale = 128,  // 127 is the largest integer that a level becomes
-     .group = 16,
-     .rotation = Rotation::kAlways,
-     .width_multiple = 16,
-     .reads_input_scale = false},
-    {.format = "awq_w4a16",
-     .type = "w4a16",
-     .granularity = kGroup,
-     .scale_shape = kGroups,
-     .grid = nibble_grid,
-     .divide = kDivide,
-     .absmax = nullptr,
-     .packing = &kAwqW4a16,
-     .scale_type = ScaleType::kBFloat16,
-     .group = 64,
-     .width_multiple = 64,
-     .reads_input_scale = false},
-};
-
-constexpr Codec kQuip = {.format = "int8_quip_hadamard",
-                         .type = "int8",
-                         .granularity = kRow,
-                         .scale_shape = kColumn,
-                         .grid = int8_grid,
-                         .divide = kDivide,
-                         .absmax = int8_quip,
-                         .packing = &kQuipHadamard,
-                         .stock = !kStock,
-                         .reader = "ComfyUI-Wan-INT8 with INT8_HADAMARD_QUIP=1",
-                         .stock_equivalent = "--int8 --scaling_mode row --convrot",
-                         .incoherent = true};
 
 /// Rows or columns of tiles that cover so many of the weight's.
 int64_t count(int64_t size, int64_t tile) { return (size + tile - 1) / tile; }
@@ -178,20 +60,8 @@ std::string_view granularity_name(Granularity granularity) {
 
 std::string Codec::label() const { return fmt::format("{} ({})", format, granularity_name(granularity)); }
 
-std::span<const Codec> registry() { return kRegistry; }
-
-const Codec& quip_codec() { return kQuip; }
-
 float largest_input(const Codec& codec) {
   return codec.grid().max_abs() * (codec.outer_scale ? kMaxE4M3 : 1);
-}
-
-const Codec* find_codec(std::string_view format, Granularity granularity) {
-  const auto* found = std::ranges::find_if(kRegistry, [&](const Codec& codec) {
-    return codec.format == format && codec.granularity == granularity;
-  });
-  if (found != std::end(kRegistry)) return found;
-  return format == kQuip.format && granularity == kQuip.granularity ? &kQuip : nullptr;
 }
 
 linalg::Tiling tiling(const Codec& codec, int64_t out_features, int64_t in_features, int64_t block_size) {
@@ -305,8 +175,9 @@ std::optional<Encoded> encode_nearest_reaching(const Codec& codec, const at::Ten
   const linalg::TileScale scale = codec.absmax(std::max(extent.amax, largest), 0);
   Encoded encoded{&codec};
   const at::TensorOptions options = weight.options().dtype(at::kFloat);
-  encoded.codes = linalg::encode_tiles(weight, tiling(codec, weight.size(0), weight.size(1), 0),
-                                       codec.grid().code(), codec.divide, at::full({1, 1}, scale.factor, options));
+  encoded.codes =
+      linalg::encode_tiles(weight, tiling(codec, weight.size(0), weight.size(1), 0), codec.grid().code(),
+                           codec.divide, at::full({1, 1}, scale.factor, options));
   encoded.scales = at::full({}, scale.decode, options);
   return encoded;
 }

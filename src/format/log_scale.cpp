@@ -6,6 +6,7 @@
 #include <ATen/ATen.h>
 
 #include "ctq/base/error.h"
+#include "formats.h"
 #include "packing.h"
 #include "scaling.h"
 
@@ -30,20 +31,15 @@ void from_file(const std::vector<at::Tensor>& tensors, int64_t, int64_t, Encoded
   encoded.scales = at::full({}, log_scale_value(tensors[1].item<uint8_t>()), at::kFloat);
 }
 
-constexpr Packing kLogScale = {stored, to_file, from_file};
+/// The least one with which nothing saturates. Beyond the largest the exact one, which to_file() refuses.
+linalg::TileScale absmax(float amax, float) {
+  const float exact = amax / kMaxE4M3;
+  const bool fits = exact <= log_scale_value(255);
+  const float scale = fits ? log_scale_value(log_scale_code(std::max(exact, log_scale_value(0)))) : exact;
+  return {.decode = scale, .factor = 1.0f / scale};
+}
 
-constexpr Codec kCodec = {.format = "float8_e4m3fn",
-                          .type = "fp8",
-                          .granularity = Granularity::kTensor,
-                          .scale_shape = ScaleShape::kScalar,
-                          .grid = e4m3_grid,
-                          .divide = false,
-                          .absmax = fp8_log_scale,
-                          .packing = &kLogScale,
-                          .stock = false,
-                          .reader = "no known loader",
-                          .stock_equivalent = "--scale_format f32",
-                          .scale_type = ScaleType::kLogarithmic};
+constexpr Packing kPacking = {stored, to_file, from_file};
 
 }  // namespace
 
@@ -63,13 +59,15 @@ uint8_t log_scale_code(float scale) {
   return static_cast<uint8_t>(code);
 }
 
-linalg::TileScale fp8_log_scale(float amax, float) {
-  const float exact = amax / kMaxE4M3;
-  const bool fits = exact <= log_scale_value(255);  // else to_file() refuses it
-  const float scale = fits ? log_scale_value(log_scale_code(std::max(exact, log_scale_value(0)))) : exact;
-  return {.decode = scale, .factor = 1.0f / scale};
-}
-
-const Codec& log_scale_codec() { return kCodec; }
+constinit const Codec kLogScale = {.format = "float8_e4m3fn",
+                                   .type = "fp8",
+                                   .granularity = Granularity::kTensor,
+                                   .scale_shape = ScaleShape::kScalar,
+                                   .grid = e4m3_grid,
+                                   .divide = false,
+                                   .absmax = absmax,
+                                   .packing = &kPacking,
+                                   .scale_type = ScaleType::kLogarithmic,
+                                   .target = false};
 
 }  // namespace ctq::format

@@ -1,9 +1,15 @@
 // mxfp8: float8_e4m3fn in runs of 32 columns that share a power of two.
+#include <bit>
+#include <cmath>
+#include <cstdint>
+
 #include <ATen/ATen.h>
 
 #include "ctq/base/round_up.h"
 #include "ctq/format/swizzle.h"
+#include "formats.h"
 #include "packing.h"
+#include "scaling.h"
 
 namespace ctq::format {
 namespace {
@@ -54,9 +60,44 @@ std::vector<at::Tensor> to_file_with_scalar(const Encoded& encoded) {
   return tensors;
 }
 
+/// The least power of two with which no value of the group saturates. 0 for a group of zeros, and for amax so
+/// small that it would be 2^-127, which the reference decoder takes for 0.
+linalg::TileScale absmax(float amax, float) {
+  constexpr uint32_t kMantissa = 0x7FFFFF;
+  const float ratio = amax / kMaxE4M3;
+  if (ratio <= 0x1p-127f) return {.decode = 0, .factor = 0};
+  const auto bits = std::bit_cast<uint32_t>(ratio);
+  const auto exponent = static_cast<int>((bits >> kExponentShift) + ((bits & kMantissa) != 0 ? 1 : 0)) - 127;
+  return {.decode = std::ldexp(1.0f, exponent), .factor = std::ldexp(1.0f, -exponent)};
+}
+
+constexpr Packing kPacking = {stored, to_file, from_file};
+constexpr Packing kWithScalar = {stored_with_scalar, to_file_with_scalar, from_file};
+
 }  // namespace
 
-const Packing kMxfp8 = {stored, to_file, from_file};
-const Packing kHybridMxfp8 = {stored_with_scalar, to_file_with_scalar, from_file};
+constinit const Codec kMxfp8 = {.format = "mxfp8",
+                                .type = "mxfp8",
+                                .granularity = Granularity::kGroup,
+                                .scale_shape = ScaleShape::kGroups,
+                                .grid = e4m3_grid,
+                                .divide = false,
+                                .absmax = absmax,
+                                .packing = &kPacking,
+                                .scale_type = ScaleType::kE8M0,
+                                .group = 32,
+                                .pad = 32,
+                                .reads_input_scale = false};
+constinit const Codec kHybridMxfp8 = {.format = "hybrid_mxfp8",
+                                      .type = "hybrid_mxfp8",
+                                      .granularity = Granularity::kGroup,
+                                      .scale_shape = ScaleShape::kGroups,
+                                      .grid = e4m3_grid,
+                                      .divide = false,
+                                      .absmax = absmax,
+                                      .packing = &kWithScalar,
+                                      .scale_type = ScaleType::kE8M0,
+                                      .group = 32,
+                                      .pad = 32};
 
 }  // namespace ctq::format

@@ -1,4 +1,4 @@
-// What differs between formats on the way into a file and back: one Packing per file of this folder.
+// What differs between formats on the way into a file and back.
 #pragma once
 
 #include <algorithm>
@@ -26,13 +26,6 @@ struct Packing {
 };
 
 extern const Packing kPlain;  ///< codes and scales as they are
-extern const Packing kNvfp4;
-extern const Packing kMxfp8;
-extern const Packing kQuipHadamard;
-extern const Packing kHybridMxfp8;
-extern const Packing kConvrotW4a4;
-extern const Packing kAsymW4a8;
-extern const Packing kAwqW4a16;
 
 /// The shape of Encoded::scales.
 std::vector<int64_t> scale_shape(const Codec& codec, int64_t out_features, int64_t in_features,

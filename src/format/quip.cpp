@@ -1,10 +1,14 @@
 #include "ctq/format/quip.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
 #include "ctq/linalg/hadamard.h"
+#include "formats.h"
 #include "packing.h"
+#include "scaling.h"
 
 namespace ctq::format {
 namespace {
@@ -44,9 +48,23 @@ at::Tensor both_sides(const at::Tensor& matrix) {
   return linalg::walsh_hadamard(linalg::walsh_hadamard(matrix, 0), 1);
 }
 
+/// amax / 127, at least Wan-INT8's floor.
+linalg::TileScale absmax(float amax, float) { return same(std::max(amax / kMaxInt8, 1e-12f)); }
+
+constexpr Packing kPacking = {stored, to_file, from_file};
+
 }  // namespace
 
-const Packing kQuipHadamard = {stored, to_file, from_file};
+constinit const Codec kQuipHadamard = {.format = "int8_quip_hadamard",
+                                       .type = "int8",
+                                       .granularity = Granularity::kRow,
+                                       .scale_shape = ScaleShape::kColumn,
+                                       .grid = int8_grid,
+                                       .divide = true,
+                                       .absmax = absmax,
+                                       .packing = &kPacking,
+                                       .incoherent = true,
+                                       .target = false};
 
 at::Tensor random_signs(int64_t size, uint64_t seed, at::Device device) {
   // LibTorch's generator takes 32 bits of its seed.

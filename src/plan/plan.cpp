@@ -120,10 +120,11 @@ void add_loader_notes(Plan& plan) {
     if (tensor.decision == Decision::kQuantize) codecs.insert(tensor.target.codec);
   }
   for (const format::Codec& codec : format::registry()) {
-    if (!codecs.contains(&codec) || codec.stock) continue;
+    if (!codecs.contains(&codec) || client::is_stock(codec)) continue;
+    const client::OtherReader reader = client::other_reader(codec.format);
     plan.notes.push_back(
-        fmt::format("{} is not loaded by stock ComfyUI (it is read by {}); {} gives a file that is",
-                    codec.label(), codec.reader, codec.stock_equivalent));
+        fmt::format("{} is not loaded by stock ComfyUI (it is read by {}); --format {} gives a file that is",
+                    codec.label(), reader.name, reader.instead));
   }
   const bool int8 = std::ranges::any_of(codecs, [](auto* codec) { return codec->type == "int8"; });
   if (codecs.empty()) return;

@@ -1,3 +1,4 @@
+#include "ctq/client/client.h"
 #include "ctq/report/plan_report.h"
 
 #include <map>
@@ -67,7 +68,7 @@ ordered_json tensor_json(const TensorPlan& tensor, const pipeline::LayerMethods&
     json["format"] = tensor.target.codec->format;
     json["scaling_mode"] = format::granularity_name(tensor.target.codec->granularity);
     if (tensor.target.block_size > 0) json["block_size"] = tensor.target.block_size;
-    json["stock"] = tensor.target.codec->stock;
+    json["stock"] = client::is_stock(*tensor.target.codec);
     json["optimizer"] = methods.choice(tensor).label();
   } else if (tensor.decision == Decision::kCast) {
     json["format"] = "float16";

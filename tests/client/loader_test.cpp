@@ -8,6 +8,7 @@
 #include <catch2/catch.hpp>
 
 #include "ctq/format/codec.h"
+#include "ctq/format/log_scale.h"
 #include "support/matchers.h"
 
 namespace ctq::client {
@@ -77,11 +78,17 @@ TEST_CASE("clients: factors of a layer's input are read for NVFP4, since ComfyUI
           fmt::format("pre_quant_scale is read for nvfp4 alone, not for {}", format));
 }
 
-TEST_CASE("clients: the registry of formats says the same of ComfyUI", "[client]") {
+TEST_CASE("clients: of a format that ComfyUI lacks, who reads it, and one of its kind that it reads",
+          "[client]") {
   for (const format::Codec& codec : format::registry()) {
     CAPTURE(codec.label());
-    CHECK(codec.stock == !implied_by(codec.format));
+    const OtherReader other = other_reader(codec.format);
+    CHECK(is_stock(codec) == other.name.empty());
+    CHECK(is_stock(codec) == other.instead.empty());
+    if (!other.instead.empty()) CHECK_FALSE(implied_by(other.instead));
   }
+  CHECK_FALSE(is_stock(format::log_scale_codec()));
+  CHECK_FALSE(is_stock(format::quip_codec()));
 }
 
 TEST_CASE("loader: ComfyUI reads no scales in CLIP and VAE, other programs do", "[client]") {

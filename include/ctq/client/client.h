@@ -8,6 +8,8 @@
 #include <string_view>
 #include <vector>
 
+#include "ctq/format/codec.h"
+
 namespace ctq::client {
 
 enum class Program : uint8_t {
@@ -57,5 +59,15 @@ std::string input_factor_obstacle(const Client& client, std::string_view format)
 /// The client that a format is made for, where ComfyUI as it is published does not read it; nothing where it
 /// does.
 std::optional<Client> implied_by(std::string_view format);
+
+/// Whether the newest ComfyUI, as it is published, reads what a codec writes.
+bool is_stock(const format::Codec& codec);
+
+/// Who reads a format that ComfyUI lacks, and which one of its kind ComfyUI reads; empty where it lacks none.
+struct OtherReader {
+  std::string_view name;     ///< "ComfyUI-QuantOps"
+  std::string_view instead;  ///< "float8_e4m3fn"
+};
+OtherReader other_reader(std::string_view format);
 
 }  // namespace ctq::client

@@ -39,9 +39,9 @@ enum class ScaleShape : uint8_t {
 /// The scales that a format can store.
 enum class ScaleType : uint8_t {
   kFloat32,
-  kE4M3,      ///< an outer scale times a float8_e4m3fn number, 0 included
-  kE8M0,      ///< 2^-126 .. 2^127, and 0
-  kBFloat16,  ///< positive
+  kE4M3,         ///< an outer scale times a float8_e4m3fn number, 0 included
+  kE8M0,         ///< 2^-126 .. 2^127, and 0
+  kBFloat16,     ///< positive
   kLogarithmic,  ///< the values of log_scale.h
 };
 
@@ -60,11 +60,7 @@ struct Codec {
   bool divide;  ///< codes come from w / scale (kitchen's INT8) rather than w * (1 / scale) (its FP8)
   linalg::ScaleRule absmax;  ///< decode scale and factor from the largest magnitude, with the format's own
                              ///< zero convention; null where the scale does not follow from it
-  const Packing* packing;        ///< how codes and scales become the tensors of a file
-  bool stock = true;             ///< stock ComfyUI loads it
-  std::string_view reader = "";  ///< who reads it, when stock ComfyUI does not
-  std::string_view stock_equivalent =
-      "";  ///< what to choose instead, as command-line flags; empty for stock formats
+  const Packing* packing;    ///< how codes and scales become the tensors of a file
   ScaleType scale_type = ScaleType::kFloat32;
   float (*outer_scale)(float whole) =
       nullptr;                      ///< of kE4M3 with `absmax`, from the weight's largest magnitude
@@ -76,6 +72,7 @@ struct Codec {
   bool reads_input_scale = true;  ///< <layer>.input_scale means something to some reader
   bool incoherent = false;  ///< codes are of the weight between two random-sign Walsh-Hadamard transforms
                             ///< (Encoded::sign_row), for sides that are powers of two
+  bool target = true;       ///< a layer can be asked to become it by name
 
   /// "int8_tensorwise (row)": for people.
   std::string label() const;
@@ -84,8 +81,8 @@ struct Codec {
   }
 };
 
-/// The codecs that a target can be by name, in the order in which --list-formats prints them. Two more are
-/// made by what else is asked for: quip_codec() and log_scale_codec().
+/// The codecs that a target can be by name, in the order in which they are listed. Two more rows are made by
+/// what else is asked for: quip_codec() and log_scale_codec().
 std::span<const Codec> registry();
 
 /// int8_quip_hadamard, which only QuIP makes and which takes only sides that are powers of two.
@@ -115,7 +112,8 @@ struct Encoded {
                                 ///< tensor, or [out_features, 1]; else undefined
   at::Tensor zeros =
       {};  ///< awq_w4a16: what is added to the weights of a tile, like `scales`; else undefined
-  at::Tensor sign_row = {};  ///< [out_features], [in_features] float32, 1 or -1, of incoherent codecs: codes are of
+  at::Tensor sign_row =
+      {};  ///< [out_features], [in_features] float32, 1 or -1, of incoherent codecs: codes are of
   at::Tensor sign_col = {};  ///< H diag(sign_row) W diag(sign_col) H, H the normalised Walsh-Hadamard matrix
 };
 

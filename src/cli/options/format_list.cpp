@@ -1,6 +1,7 @@
 // --list-formats: the registry of formats as a table.
 #include <fmt/format.h>
 
+#include "ctq/client/client.h"
 #include "ctq/format/codec.h"
 #include "help_pages.h"
 
@@ -9,11 +10,11 @@ namespace ctq::cli {
 std::string format_list() {
   std::string text = fmt::format("{:<26}{:<10}{}\n", "Format", "Scales", "Read by");
   for (const format::Codec& codec : format::registry()) {
-    const std::string_view reader = codec.stock ? std::string_view("stock ComfyUI") : codec.reader;
+    const bool stock = client::is_stock(codec);
+    const client::OtherReader other = client::other_reader(codec.format);
+    const std::string_view reader = stock ? std::string_view("stock ComfyUI") : other.name;
     text += fmt::format("{:<26}{:<10}{}", codec.format, format::granularity_name(codec.granularity), reader);
-    if (!codec.stock && !codec.stock_equivalent.empty()) {
-      text += fmt::format("; for stock ComfyUI use {}", codec.stock_equivalent);
-    }
+    if (!stock) text += fmt::format("; for stock ComfyUI use {}", other.instead);
     text += "\n";
   }
   return text;

@@ -1,7 +1,10 @@
 // The standard page (-h).
+#include <algorithm>
+
 #include "cli/command_input.h"
 #include "cli/conversion/conversion_options.h"
 #include "cli/options/rows.h"
+#include "ctq/format/codec.h"
 
 namespace ctq::cli {
 namespace {
@@ -38,6 +41,15 @@ void add_files(std::vector<Option>& table, ConversionOptions& options) {
       });
 }
 
+/// Of the registry, each once.
+std::vector<std::string> format_names() {
+  std::vector<std::string> names;
+  for (const format::Codec& codec : format::registry()) {
+    if (std::ranges::count(names, codec.format) == 0) names.emplace_back(codec.format);
+  }
+  return names;
+}
+
 void add_target(std::vector<Option>& table, ConversionOptions& options) {
   auto& [settings, own] = options;
   add(table, kPage, "What to write",
@@ -55,10 +67,7 @@ void add_target(std::vector<Option>& table, ConversionOptions& options) {
           toggle(own.nvfp4, "--nvfp4", "Target NVFP4 (4-bit floats in runs of 16)"),
           toggle(own.mxfp8, "--mxfp8", "Target MXFP8 (8-bit floats in runs of 32)"),
           choice(settings.target.format, "--format", "Target by the loader's own format name")
-              .choose({"float8_e4m3fn", "float8_e4m3fn_rowwise", "float8_e4m3fn_blockwise",
-                       "float8_e4m3fn_block3d", "float8_e5m2", "int8_tensorwise", "int8_axiswise",
-                       "int8_blockwise", "nvfp4", "mxfp8", "hybrid_mxfp8", "convrot_w4a4", "asym_w4a8_int8",
-                       "awq_w4a16"}),
+              .choose(format_names()),
           toggle("--list-formats", "Print the formats this version writes, and who reads them, then exit"),
           choice(own.recipe, "--recipe",
                  "Format, layout and the model family's preset in one word, or a .json of options; "
