@@ -13,8 +13,8 @@ using linalg::TileScale;
 
 constexpr float kMaxE5M2 = 57344;
 
-/// As kitchen computes it: the reciprocal is formed once. Where it does not exist (a zero weight, or one below
-/// about 1.3e-36) every code is zero.
+/// As kitchen computes it: the reciprocal is formed once. Where it does not exist (a zero weight, or one
+/// below about 1.3e-36) every code is zero.
 TileScale of_tensor(float amax, float max) {
   const float scale = amax / max, factor = 1.0f / scale;
   if (!std::isfinite(factor)) return {.decode = 1, .factor = 0};

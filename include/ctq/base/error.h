@@ -29,6 +29,11 @@ class Error : public std::runtime_error {
   ErrorCode code_;
 };
 
+/// Whether a signal ended what was going on.
+inline bool is_interruption(const Error& error) {
+  return error.code() == ErrorCode::kInterrupted || error.code() == ErrorCode::kTerminated;
+}
+
 /// Throws Error(code) with the formatted message.
 template <typename... Args>
 [[noreturn]] void fail(ErrorCode code, fmt::format_string<Args...> message, Args&&... args) {

@@ -1,6 +1,6 @@
-// Reads a command line by a table of options. CLI11 does it, on words that are brought into the one form which
+// Reads a command line by a table of options. CLI11 does it, on words that are brought into the one form that
 // it takes for certain: it knows no names of several letters behind one dash, takes "--output --int8" as a
-// value, and tells '-' from '_'.
+// value, and tells one of - and _ from the other.
 #include "arguments.h"
 
 #include <algorithm>
