@@ -1,11 +1,12 @@
-# ctq_room(NAME [DEPENDS room...] [LINKS target...] [TORCH]): the static library ctq::NAME from src/NAME/**.cpp.
+# ctq_room(NAME [DOOR header...] [DEPENDS room...] [LINKS target...] [TORCH]): the static library ctq::NAME from src/NAME/**.cpp.
 #
-# DEPENDS names the rooms whose doors (include/ctq/<room>/) it may include; the test `layering` compares that with the
-# #include lines. LINKS names third-party targets. TORCH marks a room that uses ATen.
+# DOOR names the headers of src/NAME that other rooms may include, DEPENDS the rooms whose doors it may include itself; the test
+# `layering` compares that with the #include lines. What is under include/ctq/NAME is of the door too. LINKS names third-party
+# targets. TORCH marks a room that uses ATen.
 set_property(GLOBAL PROPERTY CTQ_ROOMS "")
 
 function(ctq_room name)
-  cmake_parse_arguments(ARG "TORCH" "" "DEPENDS;LINKS" ${ARGN})
+  cmake_parse_arguments(ARG "TORCH" "" "DOOR;DEPENDS;LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
   list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
   list(FILTER sources EXCLUDE REGEX "\\.simd\\.cpp$")  # compiled once per instruction set by their own CMakeLists.txt
@@ -24,7 +25,8 @@ function(ctq_room name)
 
   list(TRANSFORM ARG_DEPENDS REPLACE "^ctq::" "")
   list(JOIN ARG_DEPENDS "," depends)
-  set_property(GLOBAL APPEND PROPERTY CTQ_ROOMS "${name}:${depends}")
+  list(JOIN ARG_DOOR "," door)
+  set_property(GLOBAL APPEND PROPERTY CTQ_ROOMS "${name}:${depends}:${door}")
 endfunction()
 
 # ctq_room_test(NAME [DEPENDS room...] [TORCH]): the test program of a room from tests/NAME/*.cpp, one ctest case per test case.

@@ -1,4 +1,4 @@
-#include "ctq/base/cancel.h"
+#include "base/cancel.h"
 
 #include <time.h>
 
@@ -6,7 +6,7 @@
 #include <csignal>
 #include <cstdint>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq {
 namespace {

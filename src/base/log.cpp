@@ -1,4 +1,4 @@
-#include "ctq/base/log.h"
+#include "base/log.h"
 
 #include <atomic>
 #include <memory>
@@ -8,7 +8,7 @@
 #include <spdlog/sinks/ansicolor_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 
-#include "ctq/base/terminal.h"
+#include "base/terminal.h"
 
 namespace ctq {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/base/terminal.h"
+#include "base/terminal.h"
 
 #include <unistd.h>
 

@@ -1,4 +1,4 @@
-#include "ctq/base/version.h"
+#include "base/version.h"
 
 #ifndef CTQ_VERSION
 #define CTQ_VERSION "0.1.0"

@@ -1,4 +1,4 @@
-#include "ctq/calibrate/calibration_file.h"
+#include "calibrate/calibration_file.h"
 
 #include <algorithm>
 #include <cerrno>
@@ -9,10 +9,10 @@
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "calibrate/layer_names.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/calibrate/statistics.h"
+#include "calibrate/statistics.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/cholesky.h"
-#include "ctq/linalg/panels.h"
+#include "linalg/cholesky.h"
+#include "linalg/panels.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "ctq/linalg/panels.h"
+#include "linalg/panels.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/calibrate/folds.h"
+#include "calibrate/folds.h"
 
 #include <algorithm>
 #include <optional>

@@ -1,4 +1,4 @@
-#include "ctq/calibrate/gather.h"
+#include "calibrate/gather.h"
 
 #include <cmath>
 #include <map>
@@ -7,11 +7,11 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/calibrate/lora_rows.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "calibrate/lora_rows.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -1,11 +1,11 @@
-#include "ctq/calibrate/implied.h"
+#include "calibrate/implied.h"
 
 #include <ATen/ATen.h>
 
 #include "calibrate/closed_form.h"
 #include "calibrate/draw.h"
 #include "calibrate/resolve.h"
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 namespace ctq::calibrate {
 namespace {

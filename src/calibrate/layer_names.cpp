@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "ctq/model/layer_names.h"
+#include "model/layer_names.h"
 
 namespace ctq::calibrate {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <string_view>
 
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 
 namespace ctq::calibrate {
 

@@ -1,4 +1,4 @@
-#include "ctq/calibrate/lora_rows.h"
+#include "calibrate/lora_rows.h"
 
 #include <algorithm>
 
@@ -6,11 +6,11 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/linalg/cholesky.h"
-#include "ctq/lora/adapter.h"
-#include "ctq/model/layer_names.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "linalg/cholesky.h"
+#include "lora/adapter.h"
+#include "model/layer_names.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -9,10 +9,10 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/calibrate/statistics_file.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "calibrate/statistics_file.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -5,7 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/families/structure.h"
+#include "families/structure.h"
 
 namespace ctq::calibrate {
 

@@ -1,15 +1,15 @@
-#include "ctq/calibrate/recorded.h"
+#include "calibrate/recorded.h"
 
 #include <algorithm>
 #include <utility>
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/calibrate/gather.h"
-#include "ctq/calibrate/statistics.h"
-#include "ctq/linalg/tiles.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "calibrate/gather.h"
+#include "calibrate/statistics.h"
+#include "linalg/tiles.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -8,8 +8,8 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/families/structure.h"
-#include "ctq/model/checkpoint.h"
+#include "families/structure.h"
+#include "model/checkpoint.h"
 
 namespace ctq::calibrate {
 

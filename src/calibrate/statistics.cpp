@@ -1,4 +1,4 @@
-#include "ctq/calibrate/statistics.h"
+#include "calibrate/statistics.h"
 
 #include <algorithm>
 #include <bit>
@@ -8,7 +8,7 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "ctq/linalg/cholesky.h"
+#include "linalg/cholesky.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -1,11 +1,11 @@
-#include "ctq/calibrate/statistics_file.h"
+#include "calibrate/statistics_file.h"
 
 #include <nlohmann/json.hpp>
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/safetensors/writer.h"
+#include "base/cancel.h"
+#include "safetensors/writer.h"
 
 namespace ctq::calibrate {
 namespace {

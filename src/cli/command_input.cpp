@@ -2,10 +2,10 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/linalg/device.h"
+#include "linalg/device.h"
 
 namespace ctq::cli {
 

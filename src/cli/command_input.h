@@ -8,8 +8,8 @@
 
 #include <c10/core/Device.h>
 
-#include "ctq/base/log.h"
-#include "ctq/client/client.h"
+#include "base/log.h"
+#include "client/client.h"
 #include "ctq/engine/opened_file.h"
 #include "ctq/engine/settings.h"
 

@@ -10,10 +10,10 @@
 #include <c10/util/Exception.h>
 #include <fmt/format.h>
 
+#include "base/error.h"
+#include "base/terminal.h"
 #include "cli/options/option.h"
 #include "cli/run.h"
-#include "ctq/base/error.h"
-#include "ctq/base/terminal.h"
 
 namespace {
 

@@ -11,7 +11,7 @@
 #include "cli/options/arguments.h"
 #include "cli/options/help_pages.h"
 #include "cli/options/mode_switches.h"
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 
 namespace ctq::cli {
 namespace {

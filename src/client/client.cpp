@@ -1,4 +1,4 @@
-#include "ctq/client/client.h"
+#include "client/client.h"
 
 #include <algorithm>
 #include <array>
@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "format_table.h"
 
 namespace ctq::client {

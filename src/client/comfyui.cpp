@@ -2,8 +2,8 @@
 
 #include <algorithm>
 
-#include "ctq/families/sensitive.h"
-#include "ctq/format/codec.h"
+#include "families/sensitive.h"
+#include "format/codec.h"
 #include "format_table.h"
 
 namespace ctq::client {

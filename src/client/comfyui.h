@@ -5,7 +5,7 @@
 #include <span>
 #include <string_view>
 
-#include "ctq/client/loader.h"
+#include "client/loader.h"
 
 namespace ctq::client {
 

@@ -4,7 +4,7 @@
 #include <span>
 #include <string_view>
 
-#include "ctq/client/client.h"
+#include "client/client.h"
 
 namespace ctq::client {
 

@@ -1,4 +1,4 @@
-#include "ctq/client/loader.h"
+#include "client/loader.h"
 
 #include <algorithm>
 #include <array>

@@ -2,8 +2,8 @@
 #include <array>
 #include <string_view>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "engine/parts.h"
 
 namespace ctq::engine {

@@ -6,17 +6,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "ctq/engine/opened_file.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/linalg/device.h"
-#include "ctq/pipeline/input_factors.h"
-#include "ctq/transform/smoothing.h"
 #include "engine/inputs.h"
 #include "engine/recordings.h"
 #include "engine/resume_key.h"
+#include "linalg/device.h"
+#include "pipeline/input_factors.h"
+#include "transform/smoothing.h"
 
 namespace ctq::engine {
 

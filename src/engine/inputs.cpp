@@ -2,13 +2,13 @@
 
 #include <algorithm>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/model/file_kind.h"
-#include "ctq/quantized/evidence.h"
-#include "ctq/verify/client.h"
+#include "model/file_kind.h"
+#include "quantized/evidence.h"
+#include "verify/client.h"
 
 namespace ctq::engine {
 namespace {

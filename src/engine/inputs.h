@@ -7,11 +7,11 @@
 #include <vector>
 
 #include "ctq/engine/job.h"
-#include "ctq/lora/adapter.h"
-#include "ctq/lora/merged_view.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/names/renamed_view.h"
-#include "ctq/quantized/decoded_view.h"
+#include "lora/adapter.h"
+#include "lora/merged_view.h"
+#include "model/checkpoint.h"
+#include "names/renamed_view.h"
+#include "quantized/decoded_view.h"
 
 namespace ctq::engine {
 

@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <system_error>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/linalg/device.h"
 #include "engine/parts.h"
+#include "linalg/device.h"
 
 namespace ctq::engine {
 namespace {

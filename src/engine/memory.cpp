@@ -5,12 +5,12 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/linalg/device.h"
-#include "ctq/pipeline/memory_limits.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "engine/parts.h"
 #include "engine/unused.h"
+#include "linalg/device.h"
+#include "pipeline/memory_limits.h"
 
 namespace ctq::engine {
 namespace {

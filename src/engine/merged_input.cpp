@@ -4,13 +4,13 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/lora/match.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/quantized/evidence.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "engine/inputs.h"
+#include "lora/match.h"
+#include "model/layer_names.h"
+#include "quantized/evidence.h"
 
 namespace ctq::engine {
 namespace {

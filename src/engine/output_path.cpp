@@ -2,8 +2,8 @@
 
 #include <filesystem>
 
-#include "ctq/base/error.h"
-#include "ctq/safetensors/index.h"
+#include "base/error.h"
+#include "safetensors/index.h"
 
 namespace ctq::engine {
 namespace {

@@ -4,9 +4,9 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
 
 namespace ctq::engine {
 

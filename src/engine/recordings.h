@@ -5,10 +5,10 @@
 #include <string>
 #include <vector>
 
-#include "ctq/calibrate/lora_rows.h"
-#include "ctq/calibrate/recorded.h"
+#include "calibrate/lora_rows.h"
+#include "calibrate/recorded.h"
 #include "ctq/engine/job.h"
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 
 namespace ctq::engine {
 

@@ -9,9 +9,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/version.h"
-#include "ctq/safetensors/index.h"
-#include "ctq/safetensors/writer.h"
+#include "base/version.h"
+#include "safetensors/index.h"
+#include "safetensors/writer.h"
 
 namespace ctq::engine {
 namespace {

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "ctq/engine/job.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/pipeline/convert.h"
+#include "model/checkpoint.h"
+#include "pipeline/convert.h"
 
 namespace ctq::engine {
 

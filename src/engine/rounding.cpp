@@ -3,7 +3,7 @@
 #include <set>
 #include <string_view>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "engine/parts.h"
 #include "engine/unused.h"
 

@@ -1,5 +1,5 @@
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "engine/parts.h"
 
 namespace ctq::engine {

@@ -1,7 +1,7 @@
 #include "ctq/engine/setting.h"
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace ctq::engine {
 

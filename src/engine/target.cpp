@@ -1,6 +1,6 @@
-#include "ctq/base/error.h"
-#include "ctq/format/log_scale.h"
+#include "base/error.h"
 #include "engine/parts.h"
+#include "format/log_scale.h"
 
 namespace ctq::engine {
 namespace {

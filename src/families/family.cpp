@@ -1,4 +1,4 @@
-#include "ctq/families/family.h"
+#include "families/family.h"
 
 #include <algorithm>
 

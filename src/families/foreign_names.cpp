@@ -1,4 +1,4 @@
-#include "ctq/families/foreign_names.h"
+#include "families/foreign_names.h"
 
 #include <algorithm>
 #include <optional>

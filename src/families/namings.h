@@ -1,7 +1,7 @@
 // The namings, defined in the files of this folder.
 #pragma once
 
-#include "ctq/families/foreign_names.h"
+#include "families/foreign_names.h"
 
 namespace ctq::families {
 

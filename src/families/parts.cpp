@@ -1,10 +1,10 @@
-#include "ctq/families/parts.h"
+#include "families/parts.h"
 
 #include <algorithm>
 #include <array>
 #include <map>
 
-#include "ctq/families/foreign_names.h"
+#include "families/foreign_names.h"
 
 namespace ctq::families {
 namespace {

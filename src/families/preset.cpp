@@ -1,11 +1,11 @@
-#include "ctq/families/preset.h"
+#include "families/preset.h"
 
 #include <algorithm>
 #include <map>
 #include <utility>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace ctq::families {
 namespace {

@@ -1,7 +1,7 @@
 // The presets, structures and families, defined in the files of this folder.
 #pragma once
 
-#include "ctq/families/family.h"
+#include "families/family.h"
 
 namespace ctq::families {
 

@@ -4,7 +4,7 @@
 #include <array>
 #include <cstddef>
 
-#include "ctq/families/foreign_names.h"
+#include "families/foreign_names.h"
 
 namespace ctq::families {
 

@@ -1,4 +1,4 @@
-#include "ctq/families/sensitive.h"
+#include "families/sensitive.h"
 
 #include <algorithm>
 #include <array>

@@ -4,7 +4,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "formats.h"
 #include "packing.h"
 

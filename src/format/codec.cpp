@@ -1,4 +1,4 @@
-#include "ctq/format/codec.h"
+#include "format/codec.h"
 
 #include <algorithm>
 #include <array>
@@ -9,11 +9,11 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/format/log_scale.h"
-#include "ctq/format/quip.h"
-#include "ctq/linalg/conjugate.h"
-#include "ctq/linalg/hadamard.h"
+#include "base/error.h"
+#include "format/log_scale.h"
+#include "format/quip.h"
+#include "linalg/conjugate.h"
+#include "linalg/hadamard.h"
 #include "packing.h"
 #include "scaling.h"
 

@@ -1,7 +1,7 @@
 // The formats: a file that defines its rows, and their names in registry.cpp.
 #pragma once
 
-#include "ctq/format/codec.h"
+#include "format/codec.h"
 
 namespace ctq::format {
 

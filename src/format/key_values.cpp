@@ -1,9 +1,9 @@
 // The values of --add-keys.
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/marker_json.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/marker_json.h"
 
 namespace ctq::format {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/format/layout.h"
+#include "format/layout.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>

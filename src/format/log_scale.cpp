@@ -1,11 +1,11 @@
-#include "ctq/format/log_scale.h"
+#include "format/log_scale.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "formats.h"
 #include "packing.h"
 #include "scaling.h"

@@ -1,4 +1,4 @@
-#include "ctq/format/marker.h"
+#include "format/marker.h"
 
 #include <charconv>
 
@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "spaced_json.h"
 
 namespace ctq::format {

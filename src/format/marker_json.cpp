@@ -1,10 +1,10 @@
-#include "ctq/format/marker_json.h"
+#include "format/marker_json.h"
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "spaced_json.h"
 
 namespace ctq::format {

@@ -5,8 +5,8 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/round_up.h"
-#include "ctq/format/swizzle.h"
+#include "base/round_up.h"
+#include "format/swizzle.h"
 #include "formats.h"
 #include "packing.h"
 #include "scaling.h"

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <vector>
 
-#include "ctq/format/codec.h"
-#include "ctq/linalg/panels.h"
+#include "format/codec.h"
+#include "linalg/panels.h"
 
 namespace ctq::format {
 

@@ -1,12 +1,12 @@
-#include "ctq/format/quip.h"
+#include "format/quip.h"
 
 #include <algorithm>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "ctq/linalg/hadamard.h"
 #include "formats.h"
+#include "linalg/hadamard.h"
 #include "packing.h"
 #include "scaling.h"
 

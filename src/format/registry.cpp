@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <array>
 
-#include "ctq/format/codec.h"
-#include "ctq/format/log_scale.h"
+#include "format/codec.h"
+#include "format/log_scale.h"
 #include "formats.h"
 
 namespace ctq::format {

@@ -1,7 +1,7 @@
 // What the scale rules of formats share: from the largest magnitude of what shares a scale to the scale.
 #pragma once
 
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 namespace ctq::format {
 

@@ -1,8 +1,8 @@
-#include "ctq/format/swizzle.h"
+#include "format/swizzle.h"
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/round_up.h"
+#include "base/round_up.h"
 #include "packing.h"
 
 namespace ctq::format {

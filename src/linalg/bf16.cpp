@@ -1,4 +1,4 @@
-#include "ctq/linalg/bf16.h"
+#include "linalg/bf16.h"
 
 #include <ATen/ATen.h>
 #include <ATen/detail/CUDAHooksInterface.h>

@@ -1,12 +1,12 @@
-#include "ctq/linalg/cholesky.h"
+#include "linalg/cholesky.h"
 
 #include <algorithm>
 #include <numeric>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/bf16.h"
-#include "ctq/linalg/panels.h"
+#include "linalg/bf16.h"
+#include "linalg/panels.h"
 
 namespace ctq::linalg {
 namespace {

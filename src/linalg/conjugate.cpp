@@ -1,4 +1,4 @@
-#include "ctq/linalg/conjugate.h"
+#include "linalg/conjugate.h"
 
 #include <algorithm>
 

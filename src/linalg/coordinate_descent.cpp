@@ -1,10 +1,10 @@
-#include "ctq/linalg/coordinate_descent.h"
+#include "linalg/coordinate_descent.h"
 
 #include <algorithm>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/panels.h"
+#include "linalg/panels.h"
 #include "linalg/rounding_block.h"
 
 namespace ctq::linalg {

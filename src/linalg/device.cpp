@@ -1,4 +1,4 @@
-#include "ctq/linalg/device.h"
+#include "linalg/device.h"
 
 #include <dlfcn.h>
 #include <malloc.h>
@@ -11,7 +11,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/CachingDeviceAllocator.h>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq::linalg {
 namespace {
@@ -23,8 +23,8 @@ void load_cuda_libraries(const std::string& device) {
                              dlopen(CTQ_TORCH_LIBRARY_DIR "/libtorch_cuda.so", RTLD_NOW | RTLD_GLOBAL);
   if (loaded) return;
   const char* reason = dlerror();
-  fail(ErrorCode::kFailure, "device {}: LibTorch's CUDA library cannot be loaded: {}; use --device cpu", device,
-       reason ? reason : "unknown reason");
+  fail(ErrorCode::kFailure, "device {}: LibTorch's CUDA library cannot be loaded: {}; use --device cpu",
+       device, reason ? reason : "unknown reason");
 }
 
 }  // namespace
@@ -33,7 +33,8 @@ at::Device open_device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
   const at::Device device(name);
   load_cuda_libraries(name);
-  if (!at::globalContext().hasCUDA()) fail(ErrorCode::kFailure, "device {}: no CUDA device found; use --device cpu", name);
+  if (!at::globalContext().hasCUDA())
+    fail(ErrorCode::kFailure, "device {}: no CUDA device found; use --device cpu", name);
   const auto count = at::detail::getCUDAHooks().deviceCount();
   if (device.has_index() && device.index() >= count) {
     fail(ErrorCode::kFailure, "device {}: there are {} CUDA devices, counted from 0", name, count);
@@ -46,7 +47,9 @@ at::Device open_device(const std::string& name) {
   return device.has_index() ? device : at::Device(at::kCUDA, 0);
 }
 
-uint64_t free_memory(at::Device device) { return at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first; }
+uint64_t free_memory(at::Device device) {
+  return at::getDeviceAllocator(device.type())->getMemoryInfo(device.index()).first;
+}
 
 void free_cached_memory(at::Device device) {
   if (device.is_cuda() && at::globalContext().hasCUDA()) at::getDeviceAllocator(device.type())->emptyCache();
@@ -54,7 +57,9 @@ void free_cached_memory(at::Device device) {
 
 void set_threads(int threads) { at::set_num_threads(threads); }
 
-void use_huge_pages() { ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0); }  // read by LibTorch's CPU allocator
+void use_huge_pages() {
+  ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
+}  // read by LibTorch's CPU allocator
 
 void return_freed_memory() {
   ::mallopt(M_MMAP_THRESHOLD, 1 << 20);

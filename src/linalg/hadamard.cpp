@@ -1,4 +1,4 @@
-#include "ctq/linalg/hadamard.h"
+#include "linalg/hadamard.h"
 
 #include <algorithm>
 #include <bit>
@@ -7,8 +7,8 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include "ctq/base/error.h"
-#include "ctq/linalg/bf16.h"
+#include "base/error.h"
+#include "linalg/bf16.h"
 
 namespace ctq::linalg {
 namespace {

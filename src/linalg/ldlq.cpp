@@ -1,11 +1,11 @@
-#include "ctq/linalg/ldlq.h"
+#include "linalg/ldlq.h"
 
 #include <algorithm>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/bf16.h"
-#include "ctq/linalg/panels.h"
+#include "linalg/bf16.h"
+#include "linalg/panels.h"
 #include "linalg/rounding_block.h"
 
 namespace ctq::linalg {

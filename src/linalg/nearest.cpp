@@ -2,7 +2,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 namespace ctq::linalg {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/linalg/code.h"
+#include "linalg/code.h"
 
 namespace ctq::linalg {
 

@@ -1,10 +1,10 @@
-#include "ctq/linalg/objective.h"
+#include "linalg/objective.h"
 
 #include <algorithm>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/panels.h"
+#include "linalg/panels.h"
 
 namespace ctq::linalg {
 namespace {

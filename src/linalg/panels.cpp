@@ -1,10 +1,10 @@
-#include "ctq/linalg/panels.h"
+#include "linalg/panels.h"
 
 #include <algorithm>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/bf16.h"
+#include "linalg/bf16.h"
 
 // Of the MKL inside LibTorch; null in a LibTorch built with another BLAS. Returns what it was; 0 is "as for
 // all threads".

@@ -6,7 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 namespace ctq::linalg {
 

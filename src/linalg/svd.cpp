@@ -1,11 +1,11 @@
-#include "ctq/linalg/svd.h"
+#include "linalg/svd.h"
 
 #include <algorithm>
 #include <utility>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/panels.h"
+#include "linalg/panels.h"
 
 namespace ctq::linalg {
 namespace {

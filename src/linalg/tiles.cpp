@@ -1,4 +1,4 @@
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 #include <algorithm>
 #include <atomic>

@@ -2,7 +2,7 @@
 // door's.
 #pragma once
 
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 namespace ctq::linalg::aten {
 

@@ -1,4 +1,4 @@
-#include "ctq/lora/adapter.h"
+#include "lora/adapter.h"
 
 #include <cmath>
 #include <initializer_list>
@@ -7,8 +7,8 @@
 #include <ATen/ops/isfinite.h>
 
 #include "adapter_scale.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace ctq::lora {
 namespace {

@@ -8,8 +8,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace ctq::lora {
 namespace {

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 
 namespace ctq::lora {
 

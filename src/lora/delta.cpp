@@ -1,4 +1,4 @@
-#include "ctq/lora/delta.h"
+#include "lora/delta.h"
 
 #include <limits>
 #include <numeric>
@@ -6,8 +6,8 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace ctq::lora {
 namespace {
@@ -52,10 +52,11 @@ at::Tensor hadamard(const AdapterLayer& layer) {
 
 at::Tensor kronecker(const AdapterLayer& layer) {
   // The kernel of W2 is the innermost dimension of the result, so its flat form gives the same elements.
-  const at::Tensor first =
-      layer.find(Part::kLokrW1)
-          ? finite_values(layer, Part::kLokrW1).flatten(1)
-          : finite_values(layer, Part::kLokrW1A).flatten(1).mm(finite_values(layer, Part::kLokrW1B).flatten(1));
+  const at::Tensor first = layer.find(Part::kLokrW1)
+                               ? finite_values(layer, Part::kLokrW1).flatten(1)
+                               : finite_values(layer, Part::kLokrW1A)
+                                     .flatten(1)
+                                     .mm(finite_values(layer, Part::kLokrW1B).flatten(1));
   const at::Tensor second = layer.find(Part::kLokrW2)
                                 ? finite_values(layer, Part::kLokrW2).flatten(1)
                                 : product(layer, Part::kLokrW2A, Part::kLokrW2B, Part::kLokrT2);

@@ -1,4 +1,4 @@
-#include "ctq/lora/extract.h"
+#include "lora/extract.h"
 
 #include <algorithm>
 #include <charconv>
@@ -7,13 +7,13 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/linalg/svd.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/quantized/decode.h"
-#include "ctq/rewrite/output.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "linalg/svd.h"
+#include "model/layer_names.h"
+#include "quantized/decode.h"
+#include "rewrite/output.h"
 
 namespace ctq::lora {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/lora/match.h"
+#include "lora/match.h"
 
 #include <algorithm>
 #include <set>
@@ -6,10 +6,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/families/foreign_names.h"
-#include "ctq/model/layer_names.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "families/foreign_names.h"
+#include "model/layer_names.h"
 #include "other_names.h"
 
 namespace ctq::lora {

@@ -1,10 +1,10 @@
-#include "ctq/lora/merged_view.h"
+#include "lora/merged_view.h"
 
 #include <utility>
 
 #include <ATen/ATen.h>
 
-#include "ctq/lora/delta.h"
+#include "lora/delta.h"
 
 namespace ctq::lora {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/families/foreign_names.h"
+#include "families/foreign_names.h"
 
 namespace ctq::lora {
 

@@ -1,7 +1,7 @@
 #include <algorithm>
 #include <array>
 
-#include "ctq/lora/adapter.h"
+#include "lora/adapter.h"
 
 namespace ctq::lora {
 namespace {

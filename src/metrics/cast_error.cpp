@@ -1,4 +1,4 @@
-#include "ctq/metrics/cast_error.h"
+#include "metrics/cast_error.h"
 
 #include <algorithm>
 #include <array>

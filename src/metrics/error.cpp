@@ -1,4 +1,4 @@
-#include "ctq/metrics/error.h"
+#include "metrics/error.h"
 
 #include <algorithm>
 #include <array>
@@ -9,7 +9,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include "ctq/metrics/error_sum.h"
+#include "metrics/error_sum.h"
 
 namespace ctq::metrics {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -9,10 +9,10 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/safetensors/index.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "safetensors/index.h"
 
 namespace ctq::model {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/model/file_kind.h"
+#include "model/file_kind.h"
 
 #include <algorithm>
 #include <array>

@@ -1,4 +1,4 @@
-#include "ctq/model/layer_names.h"
+#include "model/layer_names.h"
 
 #include <algorithm>
 

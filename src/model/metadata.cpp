@@ -1,4 +1,4 @@
-#include "ctq/model/metadata.h"
+#include "model/metadata.h"
 
 #include <algorithm>
 #include <array>

@@ -1,9 +1,9 @@
-#include "ctq/model/stored_type.h"
+#include "model/stored_type.h"
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace ctq::model {
 

@@ -1,4 +1,4 @@
-#include "ctq/names/renamed_view.h"
+#include "names/renamed_view.h"
 
 #include <algorithm>
 #include <ranges>
@@ -8,9 +8,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "model/layer_names.h"
 
 namespace ctq::names {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/optimize/adaround.h"
+#include "optimize/adaround.h"
 
 #include <algorithm>
 #include <cmath>
@@ -11,10 +11,10 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/linalg/coordinate_descent.h"
-#include "ctq/linalg/objective.h"
-#include "ctq/linalg/panels.h"
+#include "base/cancel.h"
+#include "linalg/coordinate_descent.h"
+#include "linalg/objective.h"
+#include "linalg/panels.h"
 #include "optimize/deadline.h"
 #include "optimize/learned_relaxation.h"
 #include "optimize/minimizer.h"

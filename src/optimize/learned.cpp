@@ -1,4 +1,4 @@
-#include "ctq/optimize/learned.h"
+#include "optimize/learned.h"
 
 #include <algorithm>
 #include <vector>

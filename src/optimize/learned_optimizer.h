@@ -1,7 +1,7 @@
 // The row of an optimizer that learns.
 #pragma once
 
-#include "ctq/optimize/optimizer.h"
+#include "optimize/optimizer.h"
 
 namespace ctq::optimize {
 

@@ -5,8 +5,8 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/format/grid.h"
-#include "ctq/linalg/panels.h"
+#include "format/grid.h"
+#include "linalg/panels.h"
 #include "optimize/solvers/ordered_sum.h"
 
 namespace ctq::optimize {

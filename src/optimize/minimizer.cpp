@@ -6,11 +6,11 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/cholesky.h"
-#include "ctq/linalg/coordinate_descent.h"
-#include "ctq/linalg/ldlq.h"
-#include "ctq/linalg/objective.h"
-#include "ctq/linalg/panels.h"
+#include "linalg/cholesky.h"
+#include "linalg/coordinate_descent.h"
+#include "linalg/ldlq.h"
+#include "linalg/objective.h"
+#include "linalg/panels.h"
 
 namespace ctq::optimize {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/optimize/one_pass.h"
+#include "optimize/one_pass.h"
 
 namespace ctq::optimize {
 

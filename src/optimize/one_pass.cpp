@@ -1,4 +1,4 @@
-#include "ctq/optimize/one_pass.h"
+#include "optimize/one_pass.h"
 
 #include <algorithm>
 #include <memory>
@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/cholesky.h"
+#include "linalg/cholesky.h"
 #include "optimize/minimizer.h"
 
 namespace ctq::optimize {

@@ -1,13 +1,13 @@
-#include "ctq/optimize/quip.h"
+#include "optimize/quip.h"
 
 #include <bit>
 
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "ctq/linalg/conjugate.h"
-#include "ctq/linalg/hadamard.h"
-#include "ctq/linalg/panels.h"
+#include "linalg/conjugate.h"
+#include "linalg/hadamard.h"
+#include "linalg/panels.h"
 #include "optimize/second_moment.h"
 
 namespace ctq::optimize {

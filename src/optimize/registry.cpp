@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/optimize/optimizer.h"
+#include "optimize/optimizer.h"
 
 namespace ctq::optimize {
 namespace {

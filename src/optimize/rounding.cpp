@@ -1,8 +1,8 @@
-#include "ctq/optimize/rounding.h"
+#include "optimize/rounding.h"
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq::optimize {
 

@@ -1,4 +1,4 @@
-#include "ctq/optimize/rows_apart.h"
+#include "optimize/rows_apart.h"
 
 namespace ctq::optimize {
 

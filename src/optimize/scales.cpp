@@ -1,4 +1,4 @@
-#include "ctq/optimize/scales.h"
+#include "optimize/scales.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,8 +6,8 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/panels.h"
-#include "ctq/linalg/scale_search.h"
+#include "linalg/panels.h"
+#include "linalg/scale_search.h"
 
 namespace ctq::optimize {
 namespace {

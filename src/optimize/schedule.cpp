@@ -1,4 +1,4 @@
-#include "ctq/optimize/schedule.h"
+#include "optimize/schedule.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 // What the optimizers that minimise under a second moment share.
 #pragma once
 
-#include "ctq/optimize/optimizer.h"
+#include "optimize/optimizer.h"
 
 namespace ctq::optimize {
 

@@ -1,4 +1,4 @@
-#include "ctq/optimize/subspace.h"
+#include "optimize/subspace.h"
 
 #include <algorithm>
 

@@ -6,7 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/pipeline/convert.h"
+#include "pipeline/convert.h"
 
 namespace ctq::pipeline {
 

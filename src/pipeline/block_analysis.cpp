@@ -1,12 +1,12 @@
-#include "ctq/pipeline/block_analysis.h"
+#include "pipeline/block_analysis.h"
 
 #include <atomic>
 
 #include <ATen/Parallel.h>
 #include <ATen/ops/narrow.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/model/checkpoint.h"
+#include "base/cancel.h"
+#include "model/checkpoint.h"
 
 namespace ctq::pipeline {
 namespace {

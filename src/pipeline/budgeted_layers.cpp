@@ -5,7 +5,7 @@
 #include <cmath>
 #include <utility>
 
-#include "ctq/base/cancel.h"
+#include "base/cancel.h"
 #include "partition.h"
 #include "read_ahead.h"
 

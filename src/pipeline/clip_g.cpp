@@ -1,4 +1,4 @@
-#include "ctq/pipeline/clip_g.h"
+#include "pipeline/clip_g.h"
 
 #include <fmt/format.h>
 
@@ -8,13 +8,13 @@
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sum.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/format/codec.h"
-#include "ctq/format/layout.h"
-#include "ctq/linalg/tiles.h"
-#include "ctq/metrics/cast_error.h"
-#include "ctq/rewrite/output.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "format/codec.h"
+#include "format/layout.h"
+#include "linalg/tiles.h"
+#include "metrics/cast_error.h"
+#include "rewrite/output.h"
 
 namespace ctq::pipeline {
 namespace {

@@ -1,13 +1,13 @@
-#include "ctq/pipeline/convert.h"
+#include "pipeline/convert.h"
 
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
 #include <utility>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "journal.h"
 #include "layer_memory.h"
 #include "memory.h"

@@ -8,7 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/pipeline/convert.h"
+#include "pipeline/convert.h"
 
 namespace ctq::pipeline {
 

@@ -1,4 +1,4 @@
-#include "ctq/pipeline/format_choice.h"
+#include "pipeline/format_choice.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -7,9 +7,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "layer_rounding.h"
 #include "placement.h"
 #include "value_findings.h"

@@ -1,16 +1,16 @@
-#include "ctq/pipeline/format_errors.h"
+#include "pipeline/format_errors.h"
 
 #include <optional>
 
 #include <fmt/format.h>
 
 #include "bank.h"
-#include "ctq/base/cancel.h"
-#include "ctq/format/bank.h"
-#include "ctq/format/codec.h"
-#include "ctq/metrics/error_sum.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/model/weight_shape.h"
+#include "base/cancel.h"
+#include "format/bank.h"
+#include "format/codec.h"
+#include "metrics/error_sum.h"
+#include "model/checkpoint.h"
+#include "model/weight_shape.h"
 
 namespace ctq::pipeline {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/pipeline/input_factors.h"
+#include "pipeline/input_factors.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -8,13 +8,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/client/client.h"
-#include "ctq/families/sensitive.h"
-#include "ctq/model/weight_shape.h"
+#include "base/cancel.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "client/client.h"
+#include "families/sensitive.h"
 #include "layer_memory.h"
+#include "model/weight_shape.h"
 #include "placement.h"
 #include "value_findings.h"
 

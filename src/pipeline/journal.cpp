@@ -10,10 +10,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/log.h"
-#include "ctq/base/shell.h"
-#include "ctq/safetensors/writer.h"
+#include "base/log.h"
+#include "base/shell.h"
 #include "output_set.h"
+#include "safetensors/writer.h"
 
 namespace ctq::pipeline {
 namespace {

@@ -7,9 +7,9 @@
 #include <string>
 #include <vector>
 
-#include "ctq/pipeline/convert.h"
-#include "ctq/safetensors/record_log.h"
 #include "done_record.h"
+#include "pipeline/convert.h"
+#include "safetensors/record_log.h"
 
 namespace ctq::pipeline {
 

@@ -7,14 +7,14 @@
 #include <ATen/ATen.h>
 
 #include "bank.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/bank.h"
-#include "ctq/format/codec.h"
-#include "ctq/linalg/tiles.h"
-#include "ctq/metrics/error_sum.h"
-#include "ctq/model/stored_type.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/bank.h"
+#include "format/codec.h"
+#include "linalg/tiles.h"
+#include "metrics/error_sum.h"
+#include "model/stored_type.h"
 #include "value_findings.h"
 
 namespace ctq::pipeline {

@@ -11,11 +11,11 @@
 #include <ATen/core/Tensor.h>
 
 #include "budgeted_layers.h"
-#include "ctq/pipeline/convert.h"
-#include "ctq/transform/smoothing.h"
 #include "done_record.h"
 #include "layer_rounding.h"
+#include "pipeline/convert.h"
 #include "placement.h"
+#include "transform/smoothing.h"
 
 namespace ctq::pipeline {
 

@@ -7,9 +7,9 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
-#include "ctq/linalg/panels.h"
-#include "ctq/model/weight_shape.h"
-#include "ctq/optimize/rows_apart.h"
+#include "linalg/panels.h"
+#include "model/weight_shape.h"
+#include "optimize/rows_apart.h"
 
 namespace ctq::pipeline {
 namespace {

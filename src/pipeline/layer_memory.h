@@ -5,10 +5,10 @@
 #include <optional>
 #include <string>
 
-#include "ctq/format/codec.h"
-#include "ctq/optimize/optimizer.h"
-#include "ctq/pipeline/convert.h"
-#include "ctq/pipeline/layer_methods.h"
+#include "format/codec.h"
+#include "optimize/optimizer.h"
+#include "pipeline/convert.h"
+#include "pipeline/layer_methods.h"
 
 namespace ctq::pipeline {
 

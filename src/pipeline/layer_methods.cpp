@@ -1,4 +1,4 @@
-#include "ctq/pipeline/layer_methods.h"
+#include "pipeline/layer_methods.h"
 
 #include <map>
 #include <string_view>
@@ -7,7 +7,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/model/weight_shape.h"
+#include "model/weight_shape.h"
 
 namespace ctq::pipeline {
 namespace {

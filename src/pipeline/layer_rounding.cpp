@@ -7,14 +7,14 @@
 #include <fmt/format.h>
 
 #include "bank.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/linalg/tiles.h"
-#include "ctq/metrics/error_sum.h"
-#include "ctq/model/weight_shape.h"
-#include "ctq/optimize/subspace.h"
+#include "base/cancel.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "layer_memory.h"
+#include "linalg/tiles.h"
+#include "metrics/error_sum.h"
+#include "model/weight_shape.h"
+#include "optimize/subspace.h"
 
 namespace ctq::pipeline {
 namespace {

@@ -7,10 +7,10 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/calibrate/implied.h"
-#include "ctq/pipeline/convert.h"
-#include "ctq/pipeline/layer_methods.h"
-#include "ctq/transform/smoothing.h"
+#include "calibrate/implied.h"
+#include "pipeline/convert.h"
+#include "pipeline/layer_methods.h"
+#include "transform/smoothing.h"
 
 namespace ctq::pipeline {
 

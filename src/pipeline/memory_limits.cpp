@@ -1,4 +1,4 @@
-#include "ctq/pipeline/memory_limits.h"
+#include "pipeline/memory_limits.h"
 
 #include <algorithm>
 #include <array>

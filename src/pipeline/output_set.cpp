@@ -4,8 +4,8 @@
 #include <set>
 #include <system_error>
 
-#include "ctq/base/error.h"
-#include "ctq/safetensors/index.h"
+#include "base/error.h"
+#include "safetensors/index.h"
 
 namespace ctq::pipeline {
 namespace {

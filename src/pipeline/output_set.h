@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "ctq/plan/plan.h"
-#include "ctq/safetensors/writer.h"
+#include "plan/plan.h"
+#include "safetensors/writer.h"
 
 namespace ctq::pipeline {
 

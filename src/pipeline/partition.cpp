@@ -9,8 +9,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/rewrite/part.h"
-#include "ctq/safetensors/writer.h"
+#include "rewrite/part.h"
+#include "safetensors/writer.h"
 
 namespace ctq::pipeline {
 namespace {

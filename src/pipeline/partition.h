@@ -1,8 +1,8 @@
 // Which layers are whose, where several processes share a plan.
 #pragma once
 
-#include "ctq/pipeline/convert.h"
-#include "ctq/pipeline/layer_methods.h"
+#include "pipeline/convert.h"
+#include "pipeline/layer_methods.h"
 
 namespace ctq::pipeline {
 

@@ -6,8 +6,8 @@
 #include <tuple>
 #include <utility>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
+#include "base/cancel.h"
+#include "base/error.h"
 #include "read_ahead.h"
 
 namespace ctq::pipeline {

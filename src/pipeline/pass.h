@@ -5,10 +5,10 @@
 #include <optional>
 #include <vector>
 
-#include "ctq/pipeline/convert.h"
 #include "journal.h"
 #include "layer_conversion.h"
 #include "output_set.h"
+#include "pipeline/convert.h"
 #include "write_behind.h"
 
 namespace ctq::pipeline {

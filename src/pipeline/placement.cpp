@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
 
 namespace ctq::pipeline {
 namespace {

@@ -7,8 +7,8 @@
 #include <c10/core/Device.h>
 #include <c10/util/Exception.h>
 
-#include "ctq/linalg/device.h"
 #include "layer_memory.h"
+#include "linalg/device.h"
 
 namespace ctq::pipeline {
 

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "ctq/plan/plan.h"
+#include "plan/plan.h"
 
 namespace ctq::pipeline {
 

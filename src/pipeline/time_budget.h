@@ -4,8 +4,8 @@
 #include <map>
 #include <optional>
 
-#include "ctq/optimize/optimizer.h"
-#include "ctq/pipeline/convert.h"
+#include "optimize/optimizer.h"
+#include "pipeline/convert.h"
 
 namespace ctq::pipeline {
 

@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 
 #include "bank.h"
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 namespace ctq::pipeline {
 namespace {

@@ -5,8 +5,8 @@
 #include <span>
 #include <string>
 
-#include "ctq/format/codec.h"
-#include "ctq/plan/plan.h"
+#include "format/codec.h"
+#include "plan/plan.h"
 
 namespace ctq::pipeline {
 

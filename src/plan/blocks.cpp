@@ -1,4 +1,4 @@
-#include "ctq/plan/blocks.h"
+#include "plan/blocks.h"
 
 #include <algorithm>
 #include <charconv>
@@ -7,8 +7,8 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/plan/clip_g.h"
+#include "base/error.h"
+#include "plan/clip_g.h"
 
 namespace ctq::plan {
 

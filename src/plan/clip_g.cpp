@@ -1,4 +1,4 @@
-#include "ctq/plan/clip_g.h"
+#include "plan/clip_g.h"
 
 #include <algorithm>
 #include <array>
@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "refusal.h"
 
 namespace ctq::plan {

@@ -1,4 +1,4 @@
-#include "ctq/plan/layer_config.h"
+#include "plan/layer_config.h"
 
 #include <algorithm>
 #include <array>
@@ -12,8 +12,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "specificity.h"
 
 namespace ctq::plan {

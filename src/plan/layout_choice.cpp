@@ -4,12 +4,12 @@
 #include <cstring>
 #include <set>
 
-#include "ctq/base/error.h"
-#include "ctq/families/sensitive.h"
-#include "ctq/format/bank.h"
-#include "ctq/format/log_scale.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/model/weight_shape.h"
+#include "base/error.h"
+#include "families/sensitive.h"
+#include "format/bank.h"
+#include "format/log_scale.h"
+#include "model/layer_names.h"
+#include "model/weight_shape.h"
 
 namespace ctq::plan {
 namespace {

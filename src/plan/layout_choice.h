@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "ctq/plan/plan.h"
+#include "plan/plan.h"
 
 namespace ctq::plan {
 

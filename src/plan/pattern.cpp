@@ -1,12 +1,12 @@
 #define PCRE2_CODE_UNIT_WIDTH 8
-#include "ctq/plan/pattern.h"
+#include "plan/pattern.h"
 
 #include <utility>
 
 #include <pcre2.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 
 namespace ctq::plan {
 namespace {

@@ -1,22 +1,22 @@
-#include "ctq/plan/plan.h"
+#include "plan/plan.h"
 
 #include <algorithm>
 #include <iterator>
 #include <set>
 #include <utility>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/families/parts.h"
-#include "ctq/format/bank.h"
-#include "ctq/format/log_scale.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/model/metadata.h"
-#include "ctq/model/weight_shape.h"
-#include "ctq/safetensors/writer.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "families/parts.h"
+#include "format/bank.h"
+#include "format/log_scale.h"
 #include "layout_choice.h"
+#include "model/layer_names.h"
+#include "model/metadata.h"
+#include "model/weight_shape.h"
 #include "refusal.h"
 #include "router.h"
+#include "safetensors/writer.h"
 #include "shards.h"
 
 namespace ctq::plan {

@@ -2,9 +2,9 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/quantized/evidence.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "quantized/evidence.h"
 
 namespace ctq::plan {
 

@@ -3,7 +3,7 @@
 
 #include <string_view>
 
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 
 namespace ctq::plan {
 

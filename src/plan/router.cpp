@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/families/sensitive.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/model/weight_shape.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "families/sensitive.h"
+#include "model/layer_names.h"
+#include "model/weight_shape.h"
 
 namespace ctq::plan {
 namespace {

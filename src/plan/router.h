@@ -7,10 +7,10 @@
 #include <utility>
 #include <vector>
 
-#include "ctq/client/loader.h"
-#include "ctq/families/parts.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/plan/plan.h"
+#include "client/loader.h"
+#include "families/parts.h"
+#include "model/checkpoint.h"
+#include "plan/plan.h"
 
 namespace ctq::plan {
 

@@ -2,9 +2,9 @@
 
 #include <utility>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/safetensors/writer.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "safetensors/writer.h"
 
 namespace ctq::plan {
 namespace {

@@ -1,18 +1,18 @@
-#include "ctq/quantized/decode.h"
+#include "quantized/decode.h"
 
 #include <cmath>
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/log_scale.h"
-#include "ctq/format/quip.h"
-#include "ctq/linalg/hadamard.h"
-#include "ctq/linalg/tiles.h"
-#include "ctq/quantized/scale_tiles.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "dialects.h"
+#include "format/log_scale.h"
+#include "format/quip.h"
+#include "linalg/hadamard.h"
+#include "linalg/tiles.h"
 #include "packed.h"
+#include "quantized/scale_tiles.h"
 #include "values.h"
 
 namespace ctq::quantized {

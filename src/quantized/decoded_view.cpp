@@ -1,10 +1,10 @@
-#include "ctq/quantized/decoded_view.h"
+#include "quantized/decoded_view.h"
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/quantized/decode.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "quantized/decode.h"
 
 namespace ctq::quantized {
 

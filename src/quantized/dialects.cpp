@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq::quantized {
 namespace {

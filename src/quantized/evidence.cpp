@@ -1,12 +1,12 @@
-#include "ctq/quantized/evidence.h"
+#include "quantized/evidence.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 
-#include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
+#include "base/text.h"
 #include "dialects.h"
+#include "model/layer_names.h"
 
 namespace ctq::quantized {
 namespace {

@@ -1,11 +1,11 @@
-#include "ctq/quantized/layers.h"
+#include "quantized/layers.h"
 
 #include <algorithm>
 #include <array>
 #include <utility>
 
-#include "ctq/quantized/scale_tiles.h"
 #include "dialects.h"
+#include "quantized/scale_tiles.h"
 
 namespace ctq::quantized {
 namespace {

@@ -5,9 +5,9 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/quantized/decode.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "quantized/decode.h"
 #include "values.h"
 #include "variants.h"
 

@@ -5,8 +5,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/format/codec.h"
-#include "ctq/quantized/layers.h"
+#include "format/codec.h"
+#include "quantized/layers.h"
 
 namespace ctq::quantized {
 

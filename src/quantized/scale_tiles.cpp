@@ -1,4 +1,4 @@
-#include "ctq/quantized/scale_tiles.h"
+#include "quantized/scale_tiles.h"
 
 #include <algorithm>
 

@@ -11,7 +11,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/quantized/layers.h"
+#include "quantized/layers.h"
 
 namespace ctq::quantized {
 

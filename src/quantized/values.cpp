@@ -7,10 +7,10 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/linalg/tiles.h"
-#include "ctq/quantized/scale_tiles.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "linalg/tiles.h"
+#include "quantized/scale_tiles.h"
 
 namespace ctq::quantized {
 namespace {

@@ -7,7 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/quantized/layers.h"
+#include "quantized/layers.h"
 
 namespace ctq::quantized {
 

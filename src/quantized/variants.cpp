@@ -2,10 +2,10 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/linalg/hadamard.h"
-#include "ctq/linalg/tiles.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "linalg/hadamard.h"
+#include "linalg/tiles.h"
 
 namespace ctq::quantized {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "block_rows.h"
-#include "ctq/base/text.h"
 #include "html.h"
 
 namespace ctq::report {

@@ -1,4 +1,4 @@
-#include "ctq/report/block_report.h"
+#include "report/block_report.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
+#include "base/shell.h"
 #include "block_rows.h"
-#include "ctq/base/shell.h"
 
 namespace ctq::report {
 namespace {

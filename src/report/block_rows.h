@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/report/block_report.h"
+#include "report/block_report.h"
 
 namespace ctq::report {
 

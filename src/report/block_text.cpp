@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
+#include "base/text.h"
 #include "block_rows.h"
-#include "ctq/base/text.h"
 
 namespace ctq::report {
 namespace {

@@ -1,13 +1,13 @@
-#include "ctq/report/clip_g_report.h"
+#include "report/clip_g_report.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/text.h"
-#include "ctq/format/codec.h"
-#include "ctq/format/layout.h"
+#include "base/text.h"
+#include "format/codec.h"
+#include "format/layout.h"
 
 namespace ctq::report {
 namespace {

@@ -1,5 +1,5 @@
-#include "ctq/report/conversion_report.h"
-#include "ctq/plan/blocks.h"
+#include "report/conversion_report.h"
+#include "plan/blocks.h"
 
 #include <algorithm>
 #include <cmath>
@@ -10,8 +10,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "csv.h"
-#include "ctq/base/text.h"
 #include "error_json.h"
 #include "histogram_chart.h"
 #include "html.h"

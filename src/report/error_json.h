@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/metrics/error.h"
-#include "ctq/pipeline/convert.h"
+#include "metrics/error.h"
+#include "pipeline/convert.h"
 
 namespace ctq::report {
 

@@ -1,4 +1,4 @@
-#include "ctq/report/format_errors_report.h"
+#include "report/format_errors_report.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 #include "error_json.h"
 
 namespace ctq::report {

@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "ctq/metrics/histogram.h"
+#include "metrics/histogram.h"
 
 namespace ctq::report {
 

@@ -4,7 +4,7 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 
 namespace ctq::report {
 namespace {

@@ -4,9 +4,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/text.h"
-#include "ctq/families/parts.h"
-#include "ctq/report/file_report.h"
+#include "base/text.h"
+#include "families/parts.h"
+#include "report/file_report.h"
 
 namespace ctq::report {
 namespace {

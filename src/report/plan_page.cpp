@@ -4,10 +4,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/text.h"
-#include "ctq/plan/blocks.h"
-#include "ctq/report/plan_report.h"
+#include "base/text.h"
 #include "html.h"
+#include "plan/blocks.h"
+#include "report/plan_report.h"
 
 namespace ctq::report {
 namespace {

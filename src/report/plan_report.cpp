@@ -1,5 +1,5 @@
-#include "ctq/client/client.h"
-#include "ctq/report/plan_report.h"
+#include "report/plan_report.h"
+#include "client/client.h"
 
 #include <map>
 
@@ -7,8 +7,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "base/text.h"
 #include "csv.h"
-#include "ctq/base/text.h"
 
 namespace ctq::report {
 namespace {

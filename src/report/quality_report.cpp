@@ -1,4 +1,4 @@
-#include "ctq/report/quality_report.h"
+#include "report/quality_report.h"
 
 #include <algorithm>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 #include "error_json.h"
 
 namespace ctq::report {

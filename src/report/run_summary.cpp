@@ -1,4 +1,4 @@
-#include "ctq/report/run_summary.h"
+#include "report/run_summary.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 
 namespace ctq::report {
 

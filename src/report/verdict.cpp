@@ -4,8 +4,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/text.h"
-#include "ctq/report/file_report.h"
+#include "base/text.h"
+#include "report/file_report.h"
 
 namespace ctq::report {
 namespace {

@@ -1,13 +1,13 @@
-#include "ctq/rewrite/dequantize.h"
+#include "rewrite/dequantize.h"
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/quantized/decode.h"
-#include "ctq/quantized/decoded_view.h"
-#include "ctq/rewrite/output.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "quantized/decode.h"
+#include "quantized/decoded_view.h"
+#include "rewrite/output.h"
 
 namespace ctq::rewrite {
 namespace {

@@ -1,14 +1,14 @@
-#include "ctq/rewrite/edit.h"
+#include "rewrite/edit.h"
 
 #include <algorithm>
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/layout.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/rewrite/output.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/layout.h"
+#include "model/layer_names.h"
+#include "rewrite/output.h"
 
 namespace ctq::rewrite {
 namespace {

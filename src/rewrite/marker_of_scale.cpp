@@ -4,10 +4,10 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/marker_json.h"
-#include "ctq/quantized/scale_tiles.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/marker_json.h"
+#include "quantized/scale_tiles.h"
 
 namespace ctq::rewrite {
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/quantized/layers.h"
+#include "quantized/layers.h"
 
 namespace ctq::rewrite {
 

@@ -6,13 +6,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/marker_json.h"
-#include "ctq/linalg/tiles.h"
-#include "ctq/quantized/scale_tiles.h"
-#include "ctq/rewrite/migrate.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/marker_json.h"
+#include "linalg/tiles.h"
 #include "mover.h"
+#include "quantized/scale_tiles.h"
+#include "rewrite/migrate.h"
 
 namespace ctq::rewrite {
 namespace {

@@ -5,16 +5,16 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/round_up.h"
-#include "ctq/base/text.h"
-#include "ctq/format/swizzle.h"
-#include "ctq/quantized/decoded_view.h"
-#include "ctq/quantized/scale_order.h"
-#include "ctq/quantized/scale_tiles.h"
-#include "ctq/rewrite/migrate.h"
+#include "base/error.h"
+#include "base/round_up.h"
+#include "base/text.h"
+#include "format/swizzle.h"
 #include "marker_of_scale.h"
 #include "mover.h"
+#include "quantized/decoded_view.h"
+#include "quantized/scale_order.h"
+#include "quantized/scale_tiles.h"
+#include "rewrite/migrate.h"
 
 namespace ctq::rewrite {
 namespace {

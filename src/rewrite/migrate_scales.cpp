@@ -6,13 +6,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/marker_json.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/quantized/decode.h"
-#include "ctq/rewrite/migrate.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/marker_json.h"
+#include "model/layer_names.h"
 #include "mover.h"
+#include "quantized/decode.h"
+#include "rewrite/migrate.h"
 
 namespace ctq::rewrite {
 namespace {

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
-#include "ctq/format/layout.h"
-#include "ctq/model/layer_names.h"
+#include "format/layout.h"
+#include "model/layer_names.h"
 
 namespace ctq::rewrite {
 namespace {

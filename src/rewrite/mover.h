@@ -5,8 +5,8 @@
 #include <set>
 #include <string>
 
-#include "ctq/quantized/layers.h"
-#include "ctq/rewrite/output.h"
+#include "quantized/layers.h"
+#include "rewrite/output.h"
 
 namespace ctq::rewrite {
 
@@ -14,7 +14,7 @@ namespace ctq::rewrite {
 enum class HeaderMap : uint8_t {
   kAsSource,  ///< where it did before
   kWritten,   ///< but in a file whose layers have the prefix of a model, with which ComfyUI's loaders
-             ///< understand no names there: as the source
+              ///< understand no names there: as the source
   kLeftOut,
 };
 

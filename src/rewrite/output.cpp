@@ -1,4 +1,4 @@
-#include "ctq/rewrite/output.h"
+#include "rewrite/output.h"
 
 #include <algorithm>
 #include <cstring>
@@ -8,10 +8,10 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/log.h"
-#include "ctq/model/metadata.h"
-#include "ctq/safetensors/writer.h"
+#include "base/cancel.h"
+#include "base/log.h"
+#include "model/metadata.h"
+#include "safetensors/writer.h"
 
 namespace ctq::rewrite {
 namespace {

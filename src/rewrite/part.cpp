@@ -1,4 +1,4 @@
-#include "ctq/rewrite/part.h"
+#include "rewrite/part.h"
 
 #include <map>
 #include <utility>
@@ -7,12 +7,12 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/model/metadata.h"
-#include "ctq/safetensors/reader.h"
-#include "ctq/safetensors/writer.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "model/metadata.h"
+#include "safetensors/reader.h"
+#include "safetensors/writer.h"
 
 namespace ctq::rewrite {
 namespace {

@@ -1,7 +1,7 @@
-#include "ctq/rewrite/plain.h"
+#include "rewrite/plain.h"
 
-#include "ctq/model/stored_type.h"
-#include "ctq/rewrite/output.h"
+#include "model/stored_type.h"
+#include "rewrite/output.h"
 
 namespace ctq::rewrite {
 

@@ -12,10 +12,10 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/safetensors/index.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "descriptor.h"
+#include "safetensors/index.h"
 
 namespace ctq::safetensors {
 namespace {

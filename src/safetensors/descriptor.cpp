@@ -8,7 +8,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq::safetensors {
 

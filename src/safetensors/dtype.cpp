@@ -1,5 +1,5 @@
 // Names and sizes of the element types.
-#include "ctq/safetensors/dtype.h"
+#include "safetensors/dtype.h"
 
 #include <algorithm>
 #include <array>

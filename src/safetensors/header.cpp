@@ -1,11 +1,11 @@
 // The header as a whole: length field, extents of the tensors, and the way back to bytes.
-#include "ctq/safetensors/header.h"
+#include "safetensors/header.h"
 
 #include <algorithm>
 #include <tuple>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "header_json.h"
 #include "json_events.h"
 

@@ -6,8 +6,8 @@
 #include <unordered_set>
 #include <utility>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "json_events.h"
 
 namespace ctq::safetensors {

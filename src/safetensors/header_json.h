@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "ctq/safetensors/header.h"
+#include "safetensors/header.h"
 
 namespace ctq::safetensors {
 

@@ -1,5 +1,5 @@
 // Index files of sharded checkpoints.
-#include "ctq/safetensors/index.h"
+#include "safetensors/index.h"
 
 #include <unistd.h>
 
@@ -14,11 +14,11 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/safetensors/header.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "descriptor.h"
 #include "json_events.h"
+#include "safetensors/header.h"
 
 namespace ctq::safetensors {
 namespace {

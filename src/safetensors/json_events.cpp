@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 
 namespace ctq::safetensors {
 

@@ -13,8 +13,8 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "descriptor.h"
 
 namespace ctq::safetensors {

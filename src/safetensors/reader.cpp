@@ -1,5 +1,5 @@
 // A file and its tensors, mapped or read.
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -16,8 +16,8 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "descriptor.h"
 #include "mapping.h"
 

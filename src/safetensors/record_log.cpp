@@ -1,4 +1,4 @@
-#include "ctq/safetensors/record_log.h"
+#include "safetensors/record_log.h"
 
 #include <unistd.h>
 
@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <xxhash.h>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "descriptor.h"
 #include "output_place.h"
 

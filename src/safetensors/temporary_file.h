@@ -7,9 +7,9 @@
 #include <span>
 #include <string>
 
-#include "ctq/safetensors/writer.h"
 #include "descriptor.h"
 #include "output_place.h"
+#include "safetensors/writer.h"
 
 namespace ctq::safetensors {
 

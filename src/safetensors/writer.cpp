@@ -1,5 +1,5 @@
 // Laying out a file, and writing its tensors in any order.
-#include "ctq/safetensors/writer.h"
+#include "safetensors/writer.h"
 
 #include <algorithm>
 #include <mutex>
@@ -9,8 +9,8 @@
 
 #include <xxhash.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "header_json.h"
 #include "temporary_file.h"
 

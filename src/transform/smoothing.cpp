@@ -1,4 +1,4 @@
-#include "ctq/transform/smoothing.h"
+#include "transform/smoothing.h"
 
 #include <algorithm>
 #include <set>
@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/cancel.h"
+#include "base/cancel.h"
 
 namespace ctq::transform {
 namespace {

@@ -4,7 +4,7 @@
 #include <array>
 #include <bit>
 
-#include "ctq/base/round_up.h"
+#include "base/round_up.h"
 
 namespace ctq::verify {
 namespace {

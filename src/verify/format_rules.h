@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/safetensors/dtype.h"
+#include "safetensors/dtype.h"
 
 namespace ctq::verify {
 

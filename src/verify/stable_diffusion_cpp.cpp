@@ -2,8 +2,8 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "format_rules.h"
 
 namespace ctq::verify {

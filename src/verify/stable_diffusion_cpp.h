@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "ctq/verify/client.h"
+#include "verify/client.h"
 
 namespace ctq::verify {
 

@@ -5,16 +5,16 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/text.h"
-#include "ctq/client/loader.h"
-#include "ctq/families/parts.h"
-#include "ctq/model/file_kind.h"
-#include "ctq/model/layer_names.h"
-#include "ctq/quantized/decode.h"
-#include "ctq/quantized/scale_tiles.h"
-#include "ctq/verify/client.h"
+#include "base/text.h"
+#include "client/loader.h"
+#include "families/parts.h"
 #include "format_rules.h"
+#include "model/file_kind.h"
+#include "model/layer_names.h"
+#include "quantized/decode.h"
+#include "quantized/scale_tiles.h"
 #include "stable_diffusion_cpp.h"
+#include "verify/client.h"
 
 namespace ctq::verify {
 namespace {

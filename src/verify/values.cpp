@@ -1,4 +1,4 @@
-#include "ctq/verify/values.h"
+#include "verify/values.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,11 +6,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/quantized/decode.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "format_rules.h"
+#include "quantized/decode.h"
 
 namespace ctq::verify {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/base/cancel.h"
+#include "base/cancel.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -8,7 +8,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq {
 namespace {

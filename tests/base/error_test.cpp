@@ -1,4 +1,4 @@
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 #include <string>
 

@@ -1,4 +1,4 @@
-#include "ctq/base/log.h"
+#include "base/log.h"
 
 #include <fcntl.h>
 #include <sys/wait.h>

@@ -1,4 +1,4 @@
-#include "ctq/base/shell.h"
+#include "base/shell.h"
 
 #include <catch2/catch.hpp>
 

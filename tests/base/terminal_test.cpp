@@ -1,10 +1,10 @@
-#include "ctq/base/terminal.h"
+#include "base/terminal.h"
 
 #include <cstdlib>
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/log.h"
+#include "base/log.h"
 #include "support/pseudo_terminal.h"
 #include "support/temp_dir.h"
 

@@ -7,7 +7,7 @@
 #include <ATen/ATen.h>
 
 #include "calibrate/draw.h"
-#include "ctq/linalg/device.h"
+#include "linalg/device.h"
 
 namespace ctq::calibrate {
 namespace {

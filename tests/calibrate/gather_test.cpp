@@ -1,12 +1,12 @@
-#include "ctq/calibrate/gather.h"
+#include "calibrate/gather.h"
 
 #include <limits>
 
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
+#include "calibrate/lora_rows.h"
 #include "calibrate/tensors.h"
-#include "ctq/calibrate/lora_rows.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

@@ -1,4 +1,4 @@
-#include "ctq/calibrate/implied.h"
+#include "calibrate/implied.h"
 
 #include <cmath>
 #include <functional>
@@ -7,7 +7,7 @@
 #include <catch2/catch.hpp>
 
 #include "calibrate/structure_checkpoint.h"
-#include "ctq/linalg/device.h"
+#include "linalg/device.h"
 
 namespace ctq::calibrate {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/calibrate/recorded.h"
+#include "calibrate/recorded.h"
 
 #include <limits>
 
@@ -6,7 +6,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/device.h"
+#include "linalg/device.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"

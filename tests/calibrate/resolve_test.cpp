@@ -8,7 +8,7 @@
 #include <catch2/catch.hpp>
 
 #include "calibrate/structure_checkpoint.h"
-#include "ctq/families/family.h"
+#include "families/family.h"
 #include "support/layout.h"
 
 namespace ctq::calibrate {

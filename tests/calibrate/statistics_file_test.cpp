@@ -1,4 +1,4 @@
-#include "ctq/calibrate/statistics_file.h"
+#include "calibrate/statistics_file.h"
 
 #include <limits>
 
@@ -6,8 +6,8 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "calibrate/recorded.h"
 #include "calibrate/tensors.h"
-#include "ctq/calibrate/recorded.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

@@ -1,4 +1,4 @@
-#include "ctq/calibrate/statistics.h"
+#include "calibrate/statistics.h"
 
 #include <limits>
 #include <set>
@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/linalg/device.h"
+#include "linalg/device.h"
 
 namespace ctq::calibrate {
 

@@ -9,7 +9,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 #include "support/make_checkpoint.h"
 #include "support/temp_dir.h"
 

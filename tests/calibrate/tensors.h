@@ -5,7 +5,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 #include "support/make_checkpoint.h"
 
 namespace ctq::test {

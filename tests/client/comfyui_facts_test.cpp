@@ -6,7 +6,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/client/loader.h"
+#include "client/loader.h"
 #include "support/comfyui_facts.h"
 #include "support/layout.h"
 

@@ -8,7 +8,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/client/loader.h"
+#include "client/loader.h"
 #include "support/layout.h"
 
 namespace ctq::client {

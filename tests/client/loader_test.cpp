@@ -1,4 +1,4 @@
-#include "ctq/client/loader.h"
+#include "client/loader.h"
 
 #include <algorithm>
 #include <string>
@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/format/codec.h"
-#include "ctq/format/log_scale.h"
+#include "format/codec.h"
+#include "format/log_scale.h"
 #include "support/matchers.h"
 
 namespace ctq::client {

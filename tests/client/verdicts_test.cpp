@@ -10,7 +10,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/client/loader.h"
+#include "client/loader.h"
 #include "support/layout.h"
 
 namespace ctq::client {

@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 #include "support/stored_bytes.h"
@@ -440,7 +440,8 @@ TEST_CASE("convert: filters, patterns that match nothing, and a recognised famil
 TEST_CASE("configuration: --print-config feeds the same run", "[end_to_end]") {
   const TempDir dir;
   make_checkpoint(dir / "model.safetensors", {bf16_weight("blocks.0.to_q.weight", 64, 128)});
-  const std::vector<std::string> words{"-i", dir / "model.safetensors", "--recipe", "comfy-int8", "--simple", "-q"};
+  const std::vector<std::string> words{"-i", dir / "model.safetensors", "--recipe", "comfy-int8", "--simple",
+                                       "-q"};
   std::vector<std::string> printing = words;
   printing.insert(printing.end(), {"-o", dir / "b.safetensors", "--print-config"});
   const Outcome printed = run_binary(printing);

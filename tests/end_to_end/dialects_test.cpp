@@ -2,10 +2,10 @@
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/format/codec.h"
-#include "ctq/format/swizzle.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/safetensors/reader.h"
+#include "format/codec.h"
+#include "format/swizzle.h"
+#include "model/checkpoint.h"
+#include "safetensors/reader.h"
 #include "support/quantized_checkpoint.h"
 #include "support/run_binary.h"
 #include "support/stored_bytes.h"

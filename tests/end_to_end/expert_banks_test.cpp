@@ -6,7 +6,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 #include "support/stored_bytes.h"

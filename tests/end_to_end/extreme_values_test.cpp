@@ -5,9 +5,9 @@
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/model/checkpoint.h"
-#include "ctq/quantized/decode.h"
-#include "ctq/safetensors/reader.h"
+#include "model/checkpoint.h"
+#include "quantized/decode.h"
+#include "safetensors/reader.h"
 #include "support/clip_g_checkpoint.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"

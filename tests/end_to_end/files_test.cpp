@@ -2,7 +2,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 #include "support/quantized_checkpoint.h"
 #include "support/run_binary.h"
 

@@ -7,7 +7,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 
@@ -101,7 +101,8 @@ TEST_CASE("format choice: goals that cannot be met, or contradict, are refused w
     CHECK_FALSE(std::filesystem::exists(files.output));
   };
   refused(3, "the smallest file that these formats give has", {"--target-size", "1000"});
-  refused(3, "no layer stays below it; the least error is", {"--max-error", "1e-6", "--exclude-layers", "^exact"});
+  refused(3, "no layer stays below it; the least error is",
+          {"--max-error", "1e-6", "--exclude-layers", "^exact"});
   refused(2, "one goal at a time", {"--target-size", "1MB", "--max-error", "0.1"});
   refused(2, "must be", {"--max-error", "0"});
 }

@@ -7,8 +7,8 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/model/checkpoint.h"
-#include "ctq/safetensors/reader.h"
+#include "model/checkpoint.h"
+#include "safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/quantized_checkpoint.h"
 #include "support/run_binary.h"

@@ -1,7 +1,7 @@
 // What becomes of a header's metadata.
 #include <catch2/catch.hpp>
 
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 #include "support/clip_g_checkpoint.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"

@@ -3,7 +3,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 

@@ -1,8 +1,8 @@
 // Models in several files, given in every way that people give them.
 #include <catch2/catch.hpp>
 
-#include "ctq/safetensors/index.h"
-#include "ctq/safetensors/reader.h"
+#include "safetensors/index.h"
+#include "safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 

@@ -9,9 +9,9 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/format/codec.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/quantized/decode.h"
+#include "format/codec.h"
+#include "model/checkpoint.h"
+#include "quantized/decode.h"
 #include "support/make_checkpoint.h"
 #include "support/run_binary.h"
 

@@ -7,7 +7,7 @@
 #include <fmt/ranges.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/families/family.h"
+#include "families/family.h"
 #include "support/temp_dir.h"
 
 namespace ctq::families {

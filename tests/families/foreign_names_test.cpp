@@ -1,5 +1,5 @@
 // Names of other libraries, and ComfyUI's.
-#include "ctq/families/foreign_names.h"
+#include "families/foreign_names.h"
 
 #include <algorithm>
 #include <set>

@@ -6,7 +6,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/families/parts.h"
+#include "families/parts.h"
 
 namespace ctq::families {
 namespace {

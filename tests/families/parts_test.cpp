@@ -1,4 +1,4 @@
-#include "ctq/families/parts.h"
+#include "families/parts.h"
 
 #include <algorithm>
 #include <string>
@@ -6,7 +6,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/families/sensitive.h"
+#include "families/sensitive.h"
 
 namespace ctq::families {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/families/preset.h"
+#include "families/preset.h"
 
 #include <algorithm>
 #include <set>

@@ -6,7 +6,7 @@
 
 #include <algorithm>
 
-#include "ctq/families/parts.h"
+#include "families/parts.h"
 
 namespace ctq::families {
 namespace {

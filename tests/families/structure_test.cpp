@@ -1,10 +1,10 @@
-#include "ctq/families/structure.h"
+#include "families/structure.h"
 
 #include <algorithm>
 
 #include <catch2/catch.hpp>
 
-#include "ctq/families/family.h"
+#include "families/family.h"
 
 namespace ctq::families {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/format/bank.h"
+#include "format/bank.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "ctq/format/codec.h"
+#include "format/codec.h"
 
 #include <bit>
 #include <limits>

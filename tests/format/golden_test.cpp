@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "ctq/format/codec.h"
-#include "ctq/format/swizzle.h"
+#include "format/codec.h"
+#include "format/swizzle.h"
 #include "linalg/golden.h"
 
 namespace ctq::format {

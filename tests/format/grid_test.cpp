@@ -1,4 +1,4 @@
-#include "ctq/format/grid.h"
+#include "format/grid.h"
 
 #include <algorithm>
 

@@ -1,4 +1,4 @@
-#include "ctq/format/log_scale.h"
+#include "format/log_scale.h"
 
 #include <cmath>
 #include <limits>
@@ -6,7 +6,7 @@
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq::format {
 namespace {

@@ -1,4 +1,4 @@
-#include "ctq/format/marker_json.h"
+#include "format/marker_json.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,9 +1,9 @@
-#include "ctq/linalg/bf16.h"
+#include "linalg/bf16.h"
 
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/linalg/panels.h"
+#include "linalg/panels.h"
 
 namespace ctq::linalg {
 

@@ -1,4 +1,4 @@
-#include "ctq/linalg/cholesky.h"
+#include "linalg/cholesky.h"
 
 #include <limits>
 

@@ -1,9 +1,9 @@
-#include "ctq/linalg/conjugate.h"
+#include "linalg/conjugate.h"
 
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/linalg/cholesky.h"
+#include "linalg/cholesky.h"
 #include "linalg/solver_inputs.h"
 
 namespace ctq::linalg {

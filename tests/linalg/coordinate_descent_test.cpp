@@ -1,13 +1,13 @@
-#include "ctq/linalg/coordinate_descent.h"
+#include "linalg/coordinate_descent.h"
 
 #include <limits>
 
 #include <catch2/catch.hpp>
 
-#include "ctq/linalg/objective.h"
+#include "linalg/objective.h"
 
-#include "ctq/linalg/ldlq.h"
 #include "linalg/golden.h"
+#include "linalg/ldlq.h"
 #include "linalg/nearest.h"
 #include "linalg/reference.h"
 #include "linalg/solver_inputs.h"

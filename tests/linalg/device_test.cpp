@@ -1,13 +1,13 @@
 // The device that is named is the device that is used; on a GPU the bits are the CPU's.
-#include "ctq/linalg/device.h"
+#include "linalg/device.h"
 
 #include <optional>
 
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/linalg/tiles.h"
+#include "base/error.h"
+#include "linalg/tiles.h"
 #include "support/matchers.h"
 
 using namespace ctq;
@@ -41,7 +41,8 @@ TEST_CASE("quantize_tiles: a GPU gives the CPU's bits", "[linalg][cuda]") {
   if (!device) return;
   const at::Tensor weight = at::randn({96, 384}).mul(0.02).to(at::kBFloat16);
   const auto tiling = GENERATE(values<Tiling>({{96, 384}, {1, 384}, {32, 32}, {1, 64}}));
-  for (const TileCoding coding : {TileCoding{Code::kInt8, true, absmax_int8}, TileCoding{Code::kE4M3, false, absmax_e4m3}}) {
+  for (const TileCoding coding :
+       {TileCoding{Code::kInt8, true, absmax_int8}, TileCoding{Code::kE4M3, false, absmax_e4m3}}) {
     bool finite = false;
     const TileCodes cpu = quantize_tiles(weight, tiling, coding, &finite);
     const TileCodes there = quantize_tiles(weight.to(*device), tiling, coding, &finite);

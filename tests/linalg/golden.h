@@ -8,7 +8,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 
 namespace ctq::test {
 

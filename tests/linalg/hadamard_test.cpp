@@ -1,11 +1,11 @@
-#include "ctq/linalg/hadamard.h"
+#include "linalg/hadamard.h"
 
 #include <cmath>
 #include <string>
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "linalg/golden.h"
 #include "linalg/solver_inputs.h"
 

@@ -1,4 +1,4 @@
-#include "ctq/linalg/ldlq.h"
+#include "linalg/ldlq.h"
 
 #include <cmath>
 #include <utility>
@@ -6,9 +6,9 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/linalg/objective.h"
+#include "linalg/objective.h"
 
-#include "ctq/linalg/coordinate_descent.h"
+#include "linalg/coordinate_descent.h"
 #include "linalg/golden.h"
 #include "linalg/kernels/cpu/ldlq_kernels.h"
 #include "linalg/kernels/cpu/tile_kernels.h"

@@ -8,7 +8,7 @@
 #include <limits>
 #include <vector>
 
-#include "ctq/linalg/code.h"
+#include "linalg/code.h"
 
 namespace ctq::test {
 

@@ -1,4 +1,4 @@
-#include "ctq/linalg/scale_search.h"
+#include "linalg/scale_search.h"
 
 #include <catch2/catch.hpp>
 

@@ -7,7 +7,7 @@
 #include <ATen/CPUGeneratorImpl.h>
 #include <ATen/Parallel.h>
 
-#include "ctq/linalg/tiles.h"
+#include "linalg/tiles.h"
 
 namespace ctq::test {
 

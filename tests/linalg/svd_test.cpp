@@ -1,4 +1,4 @@
-#include "ctq/linalg/svd.h"
+#include "linalg/svd.h"
 
 #include <tuple>
 

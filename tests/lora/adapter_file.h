@@ -8,7 +8,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/lora/adapter.h"
+#include "lora/adapter.h"
 #include "support/quantized_checkpoint.h"
 
 namespace ctq::test {

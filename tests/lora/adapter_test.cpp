@@ -1,13 +1,13 @@
 // Tensor names of every dialect, factors from every source, and what is refused.
-#include "ctq/lora/adapter.h"
+#include "lora/adapter.h"
 
 #include <cmath>
 #include <tuple>
 
 #include <catch2/catch.hpp>
 
-#include "ctq/lora/delta.h"
 #include "lora/adapter_file.h"
+#include "lora/delta.h"
 #include "support/matchers.h"
 
 namespace ctq::lora {

@@ -1,5 +1,5 @@
 // What each kind of adapter adds, against sums written out.
-#include "ctq/lora/delta.h"
+#include "lora/delta.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,15 +1,15 @@
 // Which layers an adapter covers, and how much of the error it takes up.
-#include "ctq/lora/extract.h"
+#include "lora/extract.h"
 
 #include <cmath>
 
 #include <fmt/format.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/format/codec.h"
-#include "ctq/linalg/svd.h"
-#include "ctq/quantized/decode.h"
-#include "ctq/safetensors/reader.h"
+#include "format/codec.h"
+#include "linalg/svd.h"
+#include "quantized/decode.h"
+#include "safetensors/reader.h"
 #include "support/matchers.h"
 #include "support/quantized_checkpoint.h"
 

@@ -3,8 +3,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/lora/merged_view.h"
 #include "lora/adapter_file.h"
+#include "lora/merged_view.h"
 
 namespace ctq::lora {
 namespace {

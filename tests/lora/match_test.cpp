@@ -1,5 +1,5 @@
 // Which tensors the layers of an adapter belong to.
-#include "ctq/lora/match.h"
+#include "lora/match.h"
 
 #include <algorithm>
 #include <optional>

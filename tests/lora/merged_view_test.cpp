@@ -1,10 +1,10 @@
 // A checkpoint with adapters merged, tensor by tensor.
-#include "ctq/lora/merged_view.h"
+#include "lora/merged_view.h"
 
 #include <catch2/catch.hpp>
 
-#include "ctq/model/stored_type.h"
 #include "lora/adapter_file.h"
+#include "model/stored_type.h"
 #include "support/matchers.h"
 
 namespace ctq::lora {

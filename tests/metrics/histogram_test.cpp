@@ -1,4 +1,4 @@
-#include "ctq/metrics/histogram.h"
+#include "metrics/histogram.h"
 
 #include <cmath>
 #include <limits>

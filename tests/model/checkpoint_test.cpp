@@ -1,4 +1,4 @@
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 
 #include <cstring>
 #include <filesystem>
@@ -8,9 +8,9 @@
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/base/log.h"
-#include "ctq/safetensors/index.h"
+#include "base/log.h"
 #include "safetensors/container.h"
+#include "safetensors/index.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 

@@ -1,4 +1,4 @@
-#include "ctq/model/file_kind.h"
+#include "model/file_kind.h"
 
 #include <catch2/catch.hpp>
 

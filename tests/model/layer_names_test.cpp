@@ -1,5 +1,5 @@
 // Prefixes of layers' names.
-#include "ctq/model/layer_names.h"
+#include "model/layer_names.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,5 +1,5 @@
 // Models under other libraries' names, seen under ComfyUI's.
-#include "ctq/names/renamed_view.h"
+#include "names/renamed_view.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -11,7 +11,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
-#include "ctq/safetensors/writer.h"
+#include "safetensors/writer.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 #include "support/quantized_checkpoint.h"

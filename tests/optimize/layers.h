@@ -5,7 +5,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/cholesky.h"
+#include "linalg/cholesky.h"
 
 namespace ctq::test {
 

@@ -1,12 +1,12 @@
-#include "ctq/optimize/one_pass.h"
+#include "optimize/one_pass.h"
 
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/linalg/device.h"
-#include "ctq/linalg/objective.h"
-#include "ctq/optimize/optimizer.h"
+#include "linalg/device.h"
+#include "linalg/objective.h"
 #include "optimize/layers.h"
+#include "optimize/optimizer.h"
 
 using namespace ctq;
 using namespace ctq::optimize;

@@ -1,5 +1,5 @@
 // What holds for every optimizer, on every format.
-#include "ctq/optimize/optimizer.h"
+#include "optimize/optimizer.h"
 
 #include <chrono>
 
@@ -7,7 +7,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/objective.h"
+#include "linalg/objective.h"
 #include "optimize/layers.h"
 
 namespace ctq::optimize {

@@ -1,13 +1,13 @@
-#include "ctq/optimize/quip.h"
+#include "optimize/quip.h"
 
 #include <catch2/catch.hpp>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/device.h"
-#include "ctq/linalg/objective.h"
-#include "ctq/optimize/optimizer.h"
+#include "linalg/device.h"
+#include "linalg/objective.h"
 #include "optimize/layers.h"
+#include "optimize/optimizer.h"
 
 namespace ctq::optimize {
 namespace {
@@ -40,7 +40,8 @@ TEST_CASE("quip: in segments of columns no worse than round to nearest", "[optim
   settings.optimizer = &kQuip;
   settings.segments = 4;
   settings.segments_from = GENERATE(128, 129);
-  const SecondMoment moment{.h = correlated(128), .lambda = 0.03, .sweeps = 0, .origin = Origin::kRecordedRows};
+  const SecondMoment moment{
+      .h = correlated(128), .lambda = 0.03, .sweeps = 0, .origin = Origin::kRecordedRows};
   const Rounding rounding = kQuip.round(layer, settings, &moment);
   CHECK(rounding.objective_value < 0.7 * rounding.nearest_objective);
   settings.segments = 1;

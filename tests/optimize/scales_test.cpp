@@ -1,11 +1,11 @@
-#include "ctq/optimize/scales.h"
+#include "optimize/scales.h"
 
 #include <catch2/catch.hpp>
 
 #include <ATen/ATen.h>
 
-#include "ctq/linalg/device.h"
-#include "ctq/linalg/objective.h"
+#include "linalg/device.h"
+#include "linalg/objective.h"
 #include "optimize/layers.h"
 
 namespace ctq::optimize {

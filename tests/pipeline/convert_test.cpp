@@ -1,4 +1,4 @@
-#include "ctq/pipeline/convert.h"
+#include "pipeline/convert.h"
 
 #include <sys/wait.h>
 #include <unistd.h>
@@ -15,8 +15,8 @@
 #include <ATen/Parallel.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/base/cancel.h"
-#include "ctq/linalg/hadamard.h"
+#include "base/cancel.h"
+#include "linalg/hadamard.h"
 #include "pipeline/layer_memory.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"

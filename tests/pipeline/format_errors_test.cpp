@@ -1,4 +1,4 @@
-#include "ctq/pipeline/format_errors.h"
+#include "pipeline/format_errors.h"
 
 #include <catch2/catch.hpp>
 

@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/safetensors/index.h"
+#include "safetensors/index.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 

@@ -1,4 +1,4 @@
-#include "ctq/plan/blocks.h"
+#include "plan/blocks.h"
 
 #include <catch2/catch.hpp>
 

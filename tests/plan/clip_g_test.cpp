@@ -1,10 +1,10 @@
-#include "ctq/plan/clip_g.h"
+#include "plan/clip_g.h"
 
 #include <algorithm>
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "support/clip_g_checkpoint.h"
 #include "support/matchers.h"
 

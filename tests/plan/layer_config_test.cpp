@@ -1,4 +1,4 @@
-#include "ctq/plan/layer_config.h"
+#include "plan/layer_config.h"
 
 #include <string>
 #include <utility>

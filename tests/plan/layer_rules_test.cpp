@@ -6,7 +6,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/plan/plan.h"
+#include "plan/plan.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 

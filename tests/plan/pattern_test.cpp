@@ -1,4 +1,4 @@
-#include "ctq/plan/pattern.h"
+#include "plan/pattern.h"
 
 #include <chrono>
 #include <string>

@@ -1,4 +1,4 @@
-#include "ctq/plan/plan.h"
+#include "plan/plan.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -8,7 +8,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/safetensors/writer.h"
+#include "safetensors/writer.h"
 #include "support/make_checkpoint.h"
 #include "support/matchers.h"
 

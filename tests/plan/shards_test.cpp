@@ -7,7 +7,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/safetensors/writer.h"
+#include "safetensors/writer.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

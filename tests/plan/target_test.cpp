@@ -1,4 +1,4 @@
-#include "ctq/plan/target.h"
+#include "plan/target.h"
 
 #include <string>
 

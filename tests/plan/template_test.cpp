@@ -1,4 +1,4 @@
-#include "ctq/plan/template.h"
+#include "plan/template.h"
 
 #include <string>
 #include <vector>

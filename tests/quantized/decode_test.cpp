@@ -1,14 +1,14 @@
 // The weights that codes, scales and markers stand for.
-#include "ctq/quantized/decode.h"
+#include "quantized/decode.h"
 
 #include <cmath>
 
 #include <catch2/catch.hpp>
 
-#include "ctq/format/codec.h"
-#include "ctq/format/layout.h"
-#include "ctq/linalg/hadamard.h"
+#include "format/codec.h"
+#include "format/layout.h"
 #include "linalg/golden.h"
+#include "linalg/hadamard.h"
 #include "support/matchers.h"
 #include "support/quantized_checkpoint.h"
 

@@ -7,11 +7,11 @@
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
 
-#include "ctq/format/codec.h"
-#include "ctq/format/swizzle.h"
-#include "ctq/quantized/decode.h"
-#include "ctq/quantized/decoded_view.h"
-#include "ctq/quantized/evidence.h"
+#include "format/codec.h"
+#include "format/swizzle.h"
+#include "quantized/decode.h"
+#include "quantized/decoded_view.h"
+#include "quantized/evidence.h"
 #include "support/matchers.h"
 #include "support/quantized_checkpoint.h"
 

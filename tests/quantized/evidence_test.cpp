@@ -1,4 +1,4 @@
-#include "ctq/quantized/evidence.h"
+#include "quantized/evidence.h"
 
 #include <map>
 #include <string>

@@ -1,5 +1,5 @@
 // Which layers of a file are quantized, and who says so.
-#include "ctq/quantized/layers.h"
+#include "quantized/layers.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "ctq/report/block_report.h"
+#include "report/block_report.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "ctq/report/plan_report.h"
+#include "report/plan_report.h"
 
 #include <map>
 #include <optional>

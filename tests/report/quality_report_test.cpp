@@ -1,4 +1,4 @@
-#include "ctq/report/quality_report.h"
+#include "report/quality_report.h"
 
 #include <cmath>
 #include <limits>

@@ -1,4 +1,4 @@
-#include "ctq/report/run_summary.h"
+#include "report/run_summary.h"
 
 #include <deque>
 #include <limits>

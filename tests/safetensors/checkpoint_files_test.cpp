@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "container.h"
-#include "ctq/safetensors/index.h"
+#include "safetensors/index.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

@@ -6,7 +6,7 @@
 #include <string>
 #include <string_view>
 
-#include "ctq/safetensors/header.h"
+#include "safetensors/header.h"
 
 namespace ctq::safetensors::test {
 

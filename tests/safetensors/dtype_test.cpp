@@ -1,4 +1,4 @@
-#include "ctq/safetensors/dtype.h"
+#include "safetensors/dtype.h"
 
 #include <string>
 #include <vector>

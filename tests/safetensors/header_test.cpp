@@ -1,4 +1,4 @@
-#include "ctq/safetensors/header.h"
+#include "safetensors/header.h"
 
 #include <string>
 #include <string_view>
@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "container.h"
-#include "ctq/safetensors/writer.h"
+#include "safetensors/writer.h"
 #include "support/matchers.h"
 
 namespace ctq::safetensors {

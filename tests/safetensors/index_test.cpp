@@ -1,4 +1,4 @@
-#include "ctq/safetensors/index.h"
+#include "safetensors/index.h"
 
 #include <filesystem>
 #include <string>

@@ -1,4 +1,4 @@
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 
 #include <sys/stat.h>
 #include <unistd.h>

@@ -1,4 +1,4 @@
-#include "ctq/safetensors/record_log.h"
+#include "safetensors/record_log.h"
 
 #include <catch2/catch.hpp>
 

@@ -1,4 +1,4 @@
-#include "ctq/safetensors/writer.h"
+#include "safetensors/writer.h"
 
 #include <sys/mount.h>
 #include <sys/stat.h>

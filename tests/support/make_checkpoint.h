@@ -8,8 +8,8 @@
 #include <utility>
 #include <vector>
 
-#include "ctq/safetensors/header.h"
-#include "ctq/safetensors/writer.h"
+#include "safetensors/header.h"
+#include "safetensors/writer.h"
 #include "temp_dir.h"
 
 namespace ctq::test {

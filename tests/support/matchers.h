@@ -6,7 +6,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq::test {
 

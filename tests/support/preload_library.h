@@ -4,7 +4,7 @@
 #include <cstdlib>
 #include <string>
 
-#include "ctq/base/shell.h"
+#include "base/shell.h"
 #include "temp_dir.h"
 
 namespace ctq::test {

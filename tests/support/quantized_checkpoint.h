@@ -9,7 +9,7 @@
 
 #include <ATen/ATen.h>
 
-#include "ctq/quantized/layers.h"
+#include "quantized/layers.h"
 #include "support/make_checkpoint.h"
 
 namespace ctq::test {

@@ -9,7 +9,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/shell.h"
+#include "base/shell.h"
 #include "temp_dir.h"
 
 namespace ctq::test {

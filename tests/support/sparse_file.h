@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/safetensors/header.h"
+#include "safetensors/header.h"
 
 namespace ctq::test {
 

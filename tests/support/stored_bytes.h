@@ -6,7 +6,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/safetensors/reader.h"
+#include "safetensors/reader.h"
 
 namespace ctq::test {
 

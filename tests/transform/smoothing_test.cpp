@@ -1,4 +1,4 @@
-#include "ctq/transform/smoothing.h"
+#include "transform/smoothing.h"
 
 #include <cmath>
 #include <optional>

@@ -7,13 +7,13 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/plan/plan.h"
-#include "ctq/safetensors/writer.h"
-#include "ctq/verify/client.h"
+#include "plan/plan.h"
+#include "safetensors/writer.h"
 #include "support/comfyui_facts.h"
 #include "support/layout.h"
 #include "support/sparse_file.h"
 #include "support/temp_dir.h"
+#include "verify/client.h"
 
 namespace ctq::verify {
 namespace {

@@ -3,8 +3,8 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/verify/client.h"
 #include "support/quantized_checkpoint.h"
+#include "verify/client.h"
 
 namespace ctq::verify {
 namespace {
@@ -62,10 +62,12 @@ TEST_CASE("stable-diffusion.cpp: takes int8_tensorwise with a scale per row, rot
 
 TEST_CASE("stable-diffusion.cpp: takes FP8 with one scale or one per row, however it is marked", "[verify]") {
   CHECK(findings({.json = R"({"format": "float8_e4m3fn"})", .codes = Dtype::kF8E4M3, .scale = {}}).empty());
-  CHECK(findings({.json = R"({"format": "float8_e4m3fn_rowwise"})", .codes = Dtype::kF8E4M3, .scale = {4}}).empty());
+  CHECK(findings({.json = R"({"format": "float8_e4m3fn_rowwise"})", .codes = Dtype::kF8E4M3, .scale = {4}})
+            .empty());
   CHECK(findings({.json = R"({"format": "float8_e5m2"})", .codes = Dtype::kF8E5M2, .scale = {1}}).empty());
   CHECK(findings({.json = "", .codes = Dtype::kF8E4M3, .scale = {}}).empty());
-  refuses({.json = R"({"format": "float8_e4m3fn_blockwise"})", .codes = Dtype::kF8E4M3, .scale = {2, 2}}, "[2, 2]");
+  refuses({.json = R"({"format": "float8_e4m3fn_blockwise"})", .codes = Dtype::kF8E4M3, .scale = {2, 2}},
+          "[2, 2]");
   refuses({.json = R"({"format": "mxfp8"})", .codes = Dtype::kF8E4M3, .scale = {}}, "pictures are white");
 }
 

@@ -6,12 +6,12 @@
 #include <vector>
 
 #include "ctq/engine/job.h"
-#include "ctq/lora/extract.h"
-#include "ctq/lora/merged_view.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/pipeline/convert.h"
-#include "ctq/pipeline/layer_methods.h"
-#include "ctq/rewrite/plain.h"
+#include "lora/extract.h"
+#include "lora/merged_view.h"
+#include "model/checkpoint.h"
+#include "pipeline/convert.h"
+#include "pipeline/layer_methods.h"
+#include "rewrite/plain.h"
 
 namespace ctq::engine {
 

@@ -5,15 +5,15 @@
 #include <string>
 #include <vector>
 
-#include "ctq/client/client.h"
+#include "client/client.h"
 #include "ctq/engine/settings.h"
-#include "ctq/linalg/bf16.h"
-#include "ctq/lora/extract.h"
-#include "ctq/lora/match.h"
-#include "ctq/pipeline/convert.h"
-#include "ctq/pipeline/format_choice.h"
-#include "ctq/plan/pattern.h"
-#include "ctq/plan/plan.h"
+#include "linalg/bf16.h"
+#include "lora/extract.h"
+#include "lora/match.h"
+#include "pipeline/convert.h"
+#include "pipeline/format_choice.h"
+#include "plan/pattern.h"
+#include "plan/plan.h"
 
 namespace ctq::engine {
 

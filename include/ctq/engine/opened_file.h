@@ -4,9 +4,9 @@
 #include <optional>
 #include <string>
 
-#include "ctq/model/checkpoint.h"
-#include "ctq/names/renamed_view.h"
-#include "ctq/quantized/layers.h"
+#include "model/checkpoint.h"
+#include "names/renamed_view.h"
+#include "quantized/layers.h"
 
 namespace ctq::engine {
 

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "ctq/model/checkpoint.h"
+#include "model/checkpoint.h"
 
 namespace ctq::engine {
 

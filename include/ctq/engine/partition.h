@@ -5,7 +5,7 @@
 #include <string>
 
 #include "ctq/engine/setting.h"
-#include "ctq/pipeline/convert.h"
+#include "pipeline/convert.h"
 
 namespace ctq::engine {
 

@@ -9,11 +9,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "ctq/families/preset.h"
-#include "ctq/format/layout.h"
-#include "ctq/optimize/optimizer.h"
-#include "ctq/plan/plan.h"
-#include "ctq/safetensors/dtype.h"
+#include "families/preset.h"
+#include "format/layout.h"
+#include "optimize/optimizer.h"
+#include "plan/plan.h"
+#include "safetensors/dtype.h"
 
 namespace ctq::engine {
 

@@ -7,14 +7,14 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/shell.h"
+#include "base/text.h"
 #include "cli/commands/commands.h"
 #include "cli/options/help_pages.h"
 #include "cli/options/rows.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/shell.h"
-#include "ctq/base/text.h"
 #include "expectations.h"
 #include "inputs.h"
 #include "jobs.h"

@@ -9,7 +9,7 @@
 #include <cerrno>
 #include <system_error>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 extern char** environ;
 

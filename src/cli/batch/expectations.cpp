@@ -9,12 +9,12 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
+#include "base/log.h"
 #include "cli/options/option_file.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
 #include "ctq/engine/job.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/safetensors/writer.h"
+#include "model/checkpoint.h"
+#include "safetensors/writer.h"
 
 namespace ctq::cli::batch {
 namespace {

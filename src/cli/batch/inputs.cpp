@@ -6,10 +6,10 @@
 #include <filesystem>
 #include <set>
 
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/quantized/evidence.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "model/checkpoint.h"
+#include "quantized/evidence.h"
 
 namespace ctq::cli::batch {
 namespace {

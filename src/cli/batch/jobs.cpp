@@ -8,15 +8,15 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
 #include "cli/command_input.h"
 #include "cli/conversion/conversion.h"
 #include "cli/options/arguments.h"
 #include "cli/options/spelling.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/linalg/device.h"
-#include "ctq/model/checkpoint.h"
+#include "linalg/device.h"
+#include "model/checkpoint.h"
 
 namespace ctq::cli::batch {
 namespace {

@@ -6,8 +6,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
 

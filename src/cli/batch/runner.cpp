@@ -12,9 +12,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "base/cancel.h"
+#include "base/error.h"
 #include "child.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
 #include "output_relay.h"
 
 namespace ctq::cli::batch {

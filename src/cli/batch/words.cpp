@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <string_view>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "cli/commands/commands.h"
 #include "cli/options/mode_switches.h"
 #include "cli/options/spelling.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
 
 namespace ctq::cli::batch {
 namespace {

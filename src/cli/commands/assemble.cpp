@@ -1,9 +1,9 @@
+#include "base/cancel.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/cancel.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/rewrite/part.h"
+#include "rewrite/part.h"
 
 namespace ctq::cli {
 namespace {

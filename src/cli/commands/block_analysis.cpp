@@ -5,14 +5,14 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "cli/command_input.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
 #include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/pipeline/block_analysis.h"
-#include "ctq/report/block_report.h"
-#include "ctq/safetensors/writer.h"
+#include "pipeline/block_analysis.h"
+#include "report/block_report.h"
+#include "safetensors/writer.h"
 
 namespace ctq::cli {
 namespace {

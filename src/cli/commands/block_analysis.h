@@ -6,9 +6,9 @@
 #include <vector>
 
 #include "ctq/engine/settings.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/plan/blocks.h"
-#include "ctq/plan/clip_g.h"
+#include "model/checkpoint.h"
+#include "plan/blocks.h"
+#include "plan/clip_g.h"
 
 namespace ctq::cli {
 

@@ -7,19 +7,19 @@
 
 #include <fmt/format.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "calibrate/calibration_file.h"
+#include "calibrate/gather.h"
+#include "calibrate/statistics_file.h"
 #include "calibrate_list.h"
 #include "calibrate_patch.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/calibrate/calibration_file.h"
-#include "ctq/calibrate/gather.h"
-#include "ctq/calibrate/statistics_file.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/model/checkpoint.h"
-#include "ctq/safetensors/writer.h"
+#include "model/checkpoint.h"
+#include "safetensors/writer.h"
 
 namespace ctq::cli {
 namespace {

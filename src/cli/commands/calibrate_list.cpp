@@ -9,7 +9,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 
 namespace ctq::cli {
 namespace {

@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "ctq/calibrate/calibration_file.h"
+#include "calibrate/calibration_file.h"
 
 namespace ctq::cli {
 

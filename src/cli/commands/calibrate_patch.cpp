@@ -9,16 +9,16 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
-#include "ctq/calibrate/gather.h"
-#include "ctq/format/codec.h"
-#include "ctq/format/marker_json.h"
-#include "ctq/quantized/evidence.h"
-#include "ctq/rewrite/output.h"
-#include "ctq/safetensors/writer.h"
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "calibrate/gather.h"
+#include "format/codec.h"
+#include "format/marker_json.h"
+#include "quantized/evidence.h"
+#include "rewrite/output.h"
+#include "safetensors/writer.h"
 
 namespace ctq::cli {
 namespace {

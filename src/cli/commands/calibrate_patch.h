@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <string>
 
-#include "ctq/calibrate/calibration_file.h"
-#include "ctq/model/checkpoint.h"
+#include "calibrate/calibration_file.h"
+#include "model/checkpoint.h"
 
 namespace ctq::cli {
 

@@ -3,18 +3,18 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "block_analysis.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/pipeline/clip_g.h"
-#include "ctq/plan/clip_g.h"
-#include "ctq/report/clip_g_report.h"
-#include "ctq/safetensors/writer.h"
+#include "pipeline/clip_g.h"
+#include "plan/clip_g.h"
+#include "report/clip_g_report.h"
+#include "safetensors/writer.h"
 
 namespace ctq::cli {
 namespace {

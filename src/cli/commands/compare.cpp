@@ -3,16 +3,16 @@
 
 #include <fmt/format.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
 #include "ctq/engine/output_path.h"
-#include "ctq/report/file_report.h"
-#include "ctq/safetensors/writer.h"
-#include "ctq/verify/values.h"
+#include "report/file_report.h"
+#include "safetensors/writer.h"
+#include "verify/values.h"
 
 namespace ctq::cli {
 namespace {

@@ -1,8 +1,8 @@
-#include "ctq/rewrite/dequantize.h"
+#include "rewrite/dequantize.h"
+#include "base/cancel.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/cancel.h"
 
 namespace ctq::cli {
 namespace {

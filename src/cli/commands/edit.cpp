@@ -1,12 +1,12 @@
 #include <fmt/format.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/rewrite/edit.h"
+#include "rewrite/edit.h"
 
 namespace ctq::cli {
 namespace {

@@ -4,12 +4,12 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "cli/command_input.h"
 #include "cli/conversion/conversion.h"
 #include "cli/conversion/conversion_options.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/error.h"
 #include "ctq/engine/output_path.h"
 #include "fp8.h"
 

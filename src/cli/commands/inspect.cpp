@@ -1,10 +1,10 @@
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/error.h"
-#include "ctq/report/file_report.h"
+#include "report/file_report.h"
 
 namespace ctq::cli {
 namespace {

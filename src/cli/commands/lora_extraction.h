@@ -4,7 +4,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/lora/extract.h"
+#include "lora/extract.h"
 
 namespace ctq::cli {
 

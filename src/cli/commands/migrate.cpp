@@ -3,12 +3,12 @@
 
 #include <fmt/format.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/rewrite/migrate.h"
+#include "rewrite/migrate.h"
 
 namespace ctq::cli {
 namespace {

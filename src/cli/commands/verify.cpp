@@ -2,16 +2,16 @@
 
 #include <fmt/format.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/terminal.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/terminal.h"
 #include "ctq/engine/job.h"
-#include "ctq/report/file_report.h"
-#include "ctq/verify/client.h"
-#include "ctq/verify/values.h"
+#include "report/file_report.h"
+#include "verify/client.h"
+#include "verify/values.h"
 
 namespace ctq::cli {
 namespace {

@@ -1,9 +1,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/version.h"
 #include "cli/options/environment.h"
 #include "cli/options/spelling.h"
-#include "ctq/base/version.h"
 #include "scripts.h"
 #include "vocabulary.h"
 

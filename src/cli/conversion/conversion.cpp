@@ -8,25 +8,25 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/cancel.h"
+#include "base/error.h"
+#include "base/terminal.h"
+#include "base/text.h"
 #include "cli/commands/block_analysis.h"
 #include "cli/commands/lora_extraction.h"
 #include "cli/options/arguments.h"
 #include "cli/options/config_file.h"
 #include "conversion_options.h"
-#include "ctq/base/cancel.h"
-#include "ctq/base/error.h"
-#include "ctq/base/terminal.h"
-#include "ctq/base/text.h"
 #include "ctq/engine/conversion.h"
-#include "ctq/pipeline/format_errors.h"
-#include "ctq/plan/blocks.h"
-#include "ctq/plan/template.h"
-#include "ctq/report/conversion_report.h"
-#include "ctq/report/format_errors_report.h"
-#include "ctq/report/plan_report.h"
-#include "ctq/report/quality_report.h"
-#include "ctq/report/run_summary.h"
-#include "ctq/safetensors/writer.h"
+#include "pipeline/format_errors.h"
+#include "plan/blocks.h"
+#include "plan/template.h"
+#include "report/conversion_report.h"
+#include "report/format_errors_report.h"
+#include "report/plan_report.h"
+#include "report/quality_report.h"
+#include "report/run_summary.h"
+#include "safetensors/writer.h"
 
 namespace ctq::cli {
 namespace {

@@ -5,7 +5,7 @@
 #include <string_view>
 #include <vector>
 
-#include "ctq/base/log.h"
+#include "base/log.h"
 #include "ctq/engine/job.h"
 #include "progress.h"
 

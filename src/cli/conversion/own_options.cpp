@@ -3,9 +3,9 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "conversion_options.h"
-#include "ctq/base/error.h"
-#include "ctq/families/preset.h"
+#include "families/preset.h"
 
 namespace ctq::cli {
 namespace {

@@ -5,8 +5,8 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/log.h"
-#include "ctq/base/text.h"
+#include "base/log.h"
+#include "base/text.h"
 
 namespace ctq::cli {
 namespace {

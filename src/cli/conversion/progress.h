@@ -5,8 +5,8 @@
 #include <chrono>
 #include <string>
 
-#include "ctq/base/terminal.h"
-#include "ctq/pipeline/convert.h"
+#include "base/terminal.h"
+#include "pipeline/convert.h"
 
 namespace ctq::cli {
 

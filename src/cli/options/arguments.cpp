@@ -11,9 +11,9 @@
 #include <fmt/format.h>
 #include <CLI/CLI.hpp>
 
+#include "base/error.h"
+#include "base/text.h"
 #include "config_file.h"
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
 #include "environment.h"
 #include "profiles.h"
 #include "recipe_file.h"

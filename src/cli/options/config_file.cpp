@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "file_option.h"
 #include "option_file.h"
 #include "spelling.h"

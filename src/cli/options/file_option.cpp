@@ -1,7 +1,7 @@
 #include "file_option.h"
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
+#include "base/error.h"
+#include "base/text.h"
 #include "spelling.h"
 #include "value.h"
 

@@ -1,8 +1,8 @@
 // --list-formats: the registry of formats as a table.
 #include <fmt/format.h>
 
-#include "ctq/client/client.h"
-#include "ctq/format/codec.h"
+#include "client/client.h"
+#include "format/codec.h"
 #include "help_pages.h"
 
 namespace ctq::cli {

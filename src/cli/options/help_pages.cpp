@@ -9,8 +9,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/version.h"
-#include "ctq/families/preset.h"
+#include "base/version.h"
+#include "families/preset.h"
 #include "spelling.h"
 #include "value.h"
 

@@ -3,7 +3,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 
 namespace ctq::cli {
 

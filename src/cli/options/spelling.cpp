@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 
 namespace ctq::cli {
 namespace {

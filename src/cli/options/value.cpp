@@ -10,7 +10,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 
 namespace ctq::cli {
 namespace {

@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <vector>
 
-#include "ctq/base/text.h"
+#include "base/text.h"
 #include "ctq/engine/words.h"
 #include "option.h"
 

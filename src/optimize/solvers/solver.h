@@ -3,7 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "ctq/optimize/learned.h"
+#include "optimize/learned.h"
 
 namespace ctq::optimize {
 

@@ -5,9 +5,9 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "model/layer_names.h"
 #include "quantized/dialects.h"
 #include "quantized/values.h"
 

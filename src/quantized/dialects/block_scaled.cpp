@@ -7,11 +7,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/format/swizzle.h"
-#include "ctq/quantized/scale_order.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "format/swizzle.h"
 #include "quantized/dialects.h"
+#include "quantized/scale_order.h"
 #include "quantized/values.h"
 
 namespace ctq::quantized {

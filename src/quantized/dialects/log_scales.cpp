@@ -3,7 +3,7 @@
 
 #include <nlohmann/json.hpp>
 
-#include "ctq/model/layer_names.h"
+#include "model/layer_names.h"
 #include "quantized/dialects.h"
 
 namespace ctq::quantized {

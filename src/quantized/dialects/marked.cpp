@@ -1,9 +1,9 @@
 // Layers with a marker: comfy_quant tensors and the header's map.
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "model/layer_names.h"
 #include "quantized/dialects.h"
 
 namespace ctq::quantized {

@@ -1,9 +1,9 @@
 // MXFP4 of gpt-oss: banks of experts as <tensor>_blocks and <tensor>_scales, in_features last.
 #include <ATen/ATen.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "model/layer_names.h"
 #include "quantized/dialects.h"
 #include "quantized/values.h"
 

@@ -5,8 +5,8 @@
 
 #include <fmt/format.h>
 
-#include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
+#include "base/text.h"
+#include "model/layer_names.h"
 #include "quantized/dialects.h"
 
 namespace ctq::quantized {

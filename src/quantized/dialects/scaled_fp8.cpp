@@ -1,5 +1,5 @@
 // The legacy layout: a tensor `scaled_fp8` and scales under its prefix.
-#include "ctq/model/layer_names.h"
+#include "model/layer_names.h"
 #include "quantized/dialects.h"
 
 namespace ctq::quantized {

@@ -4,9 +4,9 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/base/error.h"
-#include "ctq/base/text.h"
-#include "ctq/model/layer_names.h"
+#include "base/error.h"
+#include "base/text.h"
+#include "model/layer_names.h"
 #include "quantized/dialects.h"
 #include "quantized/values.h"
 

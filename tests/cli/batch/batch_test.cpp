@@ -3,12 +3,12 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/error.h"
 #include "cli/batch/expectations.h"
 #include "cli/batch/lora_choice.h"
 #include "cli/batch/words.h"
 #include "cli/options/option.h"
 #include "cli/options/rows.h"
-#include "ctq/base/error.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

@@ -6,12 +6,12 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "base/error.h"
 #include "cli/options/arguments.h"
 #include "cli/options/help_pages.h"
 #include "cli/options/option.h"
 #include "cli/options/spelling.h"
 #include "cli/options/value.h"
-#include "ctq/base/error.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

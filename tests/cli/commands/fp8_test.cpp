@@ -5,9 +5,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/error.h"
 #include "cli/options/option.h"
-#include "ctq/base/error.h"
-#include "ctq/format/log_scale.h"
+#include "format/log_scale.h"
 
 namespace ctq::cli {
 namespace {

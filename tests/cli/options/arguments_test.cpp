@@ -7,9 +7,9 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/error.h"
 #include "cli/options/option.h"
 #include "cli/options/spelling.h"
-#include "ctq/base/error.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/error.h"
+#include "base/error.h"
 #include "support/matchers.h"
 #include "support/temp_dir.h"
 

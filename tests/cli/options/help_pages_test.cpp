@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/base/version.h"
+#include "base/version.h"
 
 namespace ctq::cli {
 namespace {

@@ -6,12 +6,12 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/error.h"
 #include "cli/commands/fp8.h"
 #include "cli/conversion/conversion.h"
 #include "cli/options/arguments.h"
 #include "cli/options/mode_switches.h"
 #include "cli/options/option.h"
-#include "ctq/base/error.h"
 #include "support/temp_dir.h"
 
 namespace ctq::cli {

@@ -13,7 +13,7 @@
 #include "cli/options/help_pages.h"
 #include "cli/options/spelling.h"
 #include "cli/options/value.h"
-#include "ctq/families/preset.h"
+#include "families/preset.h"
 #include "support/temp_dir.h"
 
 namespace ctq::cli {

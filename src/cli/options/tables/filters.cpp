@@ -1,7 +1,7 @@
 // The page of layer filters (-hf): one switch per preset.
 #include "cli/conversion/conversion_options.h"
 #include "cli/options/rows.h"
-#include "ctq/families/preset.h"
+#include "families/preset.h"
 
 namespace ctq::cli {
 

@@ -4,7 +4,7 @@
 #include "cli/command_input.h"
 #include "cli/conversion/conversion_options.h"
 #include "cli/options/rows.h"
-#include "ctq/format/codec.h"
+#include "format/codec.h"
 
 namespace ctq::cli {
 namespace {

@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "ctq/linalg/code.h"
+#include "linalg/code.h"
 
 namespace ctq::linalg::cpu {
 

@@ -1,0 +1,73 @@
+// What was recorded of the rows that layers read: a calibration file (docs/formats/calibration.md).
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+#include <c10/core/Device.h>
+
+#include "calibrate/calibration_file.h"
+#include "model/checkpoint.h"
+
+namespace ctq::calibrate {
+
+/// Statistics of one input. Undefined tensors: not recorded.
+struct RecordedInput {
+  at::Tensor second;       ///< H = X^T X / n of the rows to learn from, [in_features, in_features] float32
+  at::Tensor mean;         ///< of x, [in_features] float32
+  at::Tensor channel_max;  ///< largest |x| of each column, [in_features] float32
+  at::Tensor held_back;    ///< rows that neither H nor the mean has seen, [n', in_features] float32
+  int64_t rows = 0;        ///< n, where rows were recorded
+};
+
+/// A file of recorded statistics, matched with a checkpoint. Reads headers when opened and statistics on
+/// demand. Safe to use from several threads.
+class Recording {
+ public:
+  /// path        .safetensors: `<layer>.rows` [n, in], `.hessian` [in, in], `.second_moment` [in], `.mean`,
+  ///             `.channel_max`, `.channel_mean` [in], `.input_scale` []; header entry `shared` for layers
+  ///             that read the input of another. .json: {layer: input_scale} or {layer: {channel_max,
+  ///             channel_mean, input_scale}}
+  /// checkpoint  whose layers are meant; names may differ by the prefix of a model
+  ///
+  /// throws  Error(kBadInput): unreadable, no such file, a width or shape that does not fit (naming the first
+  ///         layer); Error(kFailure): no entry belongs to any 2-D weight of the checkpoint
+  static Recording open(const std::string& path, const model::Checkpoint& checkpoint);
+
+  /// Whether H can be known. layer: as model::Checkpoint::Entry::layer() names it.
+  bool has_second_moment(std::string_view layer) const;
+  /// Whether RecordedInput::channel_max can be known.
+  bool has_channel_max(std::string_view layer) const;
+  /// Rows of the layer's input that H would be made of; 0 where the file has H itself, or nothing.
+  int64_t stored_rows(std::string_view layer) const;
+  /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
+  std::string key(std::string_view layer) const;
+  std::optional<double> input_scale(std::string_view layer) const;
+  /// The largest |x|, as input_magnitude() finds it.
+  std::optional<double> largest_input(std::string_view layer) const;
+
+  /// The statistics of a layer's input. Of rows, every tenth (at least 32, when there are 64) is held back,
+  /// unless the file has H itself; rows that are not finite are left out, and logged.
+  ///
+  /// returns  nothing where none is recorded; the same bits for any number of threads on the CPU
+  ///
+  /// with_second  whether H is made of rows, which is most of the work
+  std::optional<RecordedInput> load(std::string_view layer, at::Device device, bool with_second = true) const;
+
+  size_t matched() const { return layers_.owners.size(); }
+  /// Entries of the file that belong to no 2-D weight of the checkpoint.
+  const std::vector<std::string>& unmatched() const { return layers_.unmatched; }
+
+ private:
+  Recording(CalibrationFile file, MatchedLayers layers);
+  const CalibrationFile::Entry* find(std::string_view layer) const;
+
+  CalibrationFile file_;
+  MatchedLayers layers_;
+};
+
+}  // namespace ctq::calibrate
