@@ -12,11 +12,11 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "ctq/format/codec.h"
-#include "ctq/linalg/cholesky.h"
-#include "ctq/linalg/device.h"
-#include "ctq/linalg/ldlq.h"
-#include "ctq/optimize/optimizer.h"
+#include "format/codec.h"
+#include "linalg/cholesky.h"
+#include "linalg/device.h"
+#include "linalg/ldlq.h"
+#include "optimize/optimizer.h"
 
 namespace {
 

@@ -13,12 +13,12 @@
 #include "calibrate/calibration_file.h"
 #include "calibrate/gather.h"
 #include "calibrate/statistics_file.h"
-#include "calibrate_list.h"
-#include "calibrate_patch.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
+#include "ctq/engine/input_scale_patch.h"
 #include "ctq/engine/output_path.h"
 #include "model/checkpoint.h"
+#include "report/calibration_report.h"
 #include "safetensors/writer.h"
 
 namespace ctq::cli {
@@ -297,8 +297,9 @@ int list(const Asked& asked) {
   const CalibrationFile file =
       opened(asked.list, [&] { return CalibrationFile::open(asked.list->string()); });
   check_outputs("", asked, {asked.list->string()});
-  const std::string text = opened(
-      asked.list, [&] { return asked.json.given() ? calibration_json(file) : calibration_table(file); });
+  const std::string text = opened(asked.list, [&] {
+    return asked.json.given() ? report::calibration_json(file) : report::calibration_table(file);
+  });
   if (asked.json->empty()) {
     fmt::print("{}", text);
   } else {
@@ -356,7 +357,8 @@ int patch(const Asked& asked) {
   const CalibrationFile statistics = opened(source, [&] {
     return has_rows ? CalibrationFile::open_activations(path) : CalibrationFile::open(path);
   });
-  const Patched patched = patch_input_scales(checkpoint, statistics, *asked.percentile, output);
+  const engine::Patched patched =
+      engine::patch_input_scales(checkpoint, statistics, *asked.percentile, output);
   if (!asked.json->empty()) safetensors::write_text_file(asked.json->string(), patched.scales_json);
   spdlog::info("Input scales for {} of {} quantized layers: {}", patched.scaled, patched.layers, output);
   return 0;

@@ -5,7 +5,7 @@
 
 #include "calibrate/calibration_file.h"
 
-namespace ctq::cli {
+namespace ctq::report {
 
 /// One line per input: rows, width, statistics, the layers that share it; totals and header entries.
 /// throws  Error(kBadInput) for tensors that do not go together
@@ -14,4 +14,4 @@ std::string calibration_table(const calibrate::CalibrationFile& file);
 /// The same as JSON, indented by 2.
 std::string calibration_json(const calibrate::CalibrationFile& file);
 
-}  // namespace ctq::cli
+}  // namespace ctq::report

@@ -1,4 +1,4 @@
-#include "calibrate_patch.h"
+#include "ctq/engine/input_scale_patch.h"
 
 #include <algorithm>
 #include <map>
@@ -20,7 +20,7 @@
 #include "rewrite/output.h"
 #include "safetensors/writer.h"
 
-namespace ctq::cli {
+namespace ctq::engine {
 namespace {
 
 using CheckpointEntry = model::Checkpoint::Entry;
@@ -170,4 +170,4 @@ Patched patch_input_scales(const model::Checkpoint& quantized, const calibrate::
   return {nlohmann::ordered_json(scales).dump(2) + "\n", markers.size(), scales.size()};
 }
 
-}  // namespace ctq::cli
+}  // namespace ctq::engine

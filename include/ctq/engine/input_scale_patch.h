@@ -1,4 +1,4 @@
-// Input scales for a file that is already quantized: `calibrate --patch`.
+// Input scales for a file that is already quantized.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@
 #include "calibrate/calibration_file.h"
 #include "model/checkpoint.h"
 
-namespace ctq::cli {
+namespace ctq::engine {
 
 struct Patched {
   std::string scales_json;  ///< {"layer": input_scale} of the layers that got one
@@ -28,4 +28,4 @@ struct Patched {
 Patched patch_input_scales(const model::Checkpoint& quantized, const calibrate::CalibrationFile& statistics,
                            double percentile, const std::string& output);
 
-}  // namespace ctq::cli
+}  // namespace ctq::engine

@@ -1,4 +1,4 @@
-#include "calibrate_list.h"
+#include "report/calibration_report.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -11,7 +11,7 @@
 
 #include "base/text.h"
 
-namespace ctq::cli {
+namespace ctq::report {
 namespace {
 
 using calibrate::CalibrationFile;
@@ -99,4 +99,4 @@ std::string calibration_json(const CalibrationFile& file) {
   return root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
 }
 
-}  // namespace ctq::cli
+}  // namespace ctq::report
