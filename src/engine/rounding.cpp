@@ -1,11 +1,9 @@
-#include <algorithm>
 #include <random>
-#include <set>
 #include <string_view>
 
 #include "base/error.h"
 #include "engine/parts.h"
-#include "engine/unused.h"
+#include "engine/rounding_notes.h"
 
 namespace ctq::engine {
 namespace {
@@ -13,56 +11,10 @@ namespace {
 using optimize::DirectObjective;
 using optimize::Optimizer;
 using optimize::Scales;
-using optimize::Schedule;
 
 constexpr int64_t kAutoSweeps = 2;
 constexpr int64_t kBestSweeps = 4;
 constexpr int64_t kTpecIterations = 500;
-
-/// The optimizers that some layer may get.
-class InUse {
- public:
-  InUse(const Optimizer& run, const plan::Options& plan) {
-    const auto add = [&](const std::optional<plan::Target>& target) {
-      if (target) optimizers_.insert(target->optimizer ? target->optimizer : &run);
-    };
-    add(plan.target);
-    if (plan.custom) add(plan.custom->target);
-    add(plan.fallback);
-    if (!plan.layer_config) return;
-    for (const auto& entry : plan.layer_config->entries()) add(entry.rule.target);
-    if (plan.layer_config->default_rule()) add(plan.layer_config->default_rule()->target);
-  }
-  bool has(const Optimizer& optimizer) const { return optimizers_.contains(&optimizer); }
-  bool learned() const {
-    return any([](const Optimizer& each) { return each.learner != nullptr; });
-  }
-  bool implied() const {
-    return any([](const Optimizer& each) { return each.needs.implied; });
-  }
-  /// Takes a second moment in one pass.
-  bool one_pass() const {
-    return any([](const Optimizer& each) { return each.needs.moment && !each.by_gradients; });
-  }
-  bool recorded() const {
-    return any([](const Optimizer& each) { return each.needs.recorded; });
-  }
-  bool only_nearest() const {
-    return !learned() && !any([](const Optimizer& each) { return each.needs.moment; });
-  }
-  /// Learned rounding that follows a schedule.
-  bool scheduled() const {
-    return any([](const Optimizer& each) { return each.learner && each.learner->make_solver; });
-  }
-
- private:
-  template <typename Predicate>
-  bool any(const Predicate& predicate) const {
-    return std::ranges::any_of(optimizers_, [&](const Optimizer* each) { return predicate(*each); });
-  }
-
-  std::set<const Optimizer*> optimizers_;
-};
 
 bool is_best(const Rounding& rounding) { return *rounding.quality == Quality::kBest; }
 
@@ -150,94 +102,6 @@ optimize::AdaRoundSettings adaround_of(const Learning& learning, bool gpu) {
   if (learning.iterations.given()) adaround.iterations = *learning.iterations;
   if (learning.lr.given()) adaround.lr = **learning.lr;
   return adaround;
-}
-
-void note_unused_schedule(Unused& unused, const Learning& learning) {
-  const Schedule kind = *learning.schedule;
-  const bool plateau = kind == Schedule::kPlateau, cosine = kind == Schedule::kAdaptiveCosine;
-  const bool exponential = kind == Schedule::kExponential;
-  const std::string why = fmt::format("with this {}", learning.schedule);
-  if (!exponential) unused.note({&learning.gamma}, why);
-  if (!plateau) unused.note({&learning.patience, &learning.shape_influence}, why);
-  if (!plateau && !cosine) unused.note({&learning.factor, &learning.cooldown}, why);
-  if (!plateau && !exponential) unused.note({&learning.lowest}, why);
-  if (kind != Schedule::kAdaptive) unused.note({&learning.stall_reset}, why);
-}
-
-/// Settings of learned rounding where no layer, or not every kind of it, is learned.
-void note_unused_learning(Unused& unused, const Settings& settings, const InUse& in_use) {
-  const Learning& learning = settings.learning;
-  const Rounding& rounding = settings.rounding;
-  const bool subspace = *rounding.objective == DirectObjective::kSubspace;
-  if (!in_use.learned() && !in_use.has(optimize::kAdaRound))
-    unused.note({&learning.iterations, &learning.lr},
-                fmt::format("without an optimizer that learns (see {})", rounding.optimizer));
-  if (in_use.scheduled()) {
-    note_unused_schedule(unused, learning);
-    if (!in_use.has(optimize::kProdigy))
-      unused.note({&learning.use_speed}, fmt::format("without {} prodigy", rounding.optimizer));
-    if (*learning.threshold == 0)
-      unused.note({&learning.threshold_mode}, fmt::format("without {}", learning.threshold));
-    return;
-  }
-  unused.note(
-      {&learning.use_speed, &learning.schedule, &learning.gamma, &learning.patience, &learning.factor,
-       &learning.lowest, &learning.cooldown, &learning.threshold, &learning.threshold_mode,
-       &learning.stall_reset, &learning.shape_influence, &learning.stop_loss, &learning.stop_lr,
-       &learning.stop_stall},
-      fmt::format("without learned rounding ({} original, adamw, radam or prodigy)", rounding.optimizer));
-  if (in_use.has(optimize::kTpec))
-    unused.note({&learning.lr}, fmt::format("with {} tpec, which searches it", rounding.optimizer));
-  if (!subspace && !in_use.learned())
-    unused.note({&learning.top_p, &learning.min_k, &learning.max_k, &learning.full_svd},
-                fmt::format("without {} subspace", rounding.objective));
-}
-
-void note_unused_quip(Unused& unused, const Rounding& rounding, bool in_use) {
-  if (!in_use) {
-    unused.note({&rounding.quip_actorder, &rounding.quip_hadamard, &rounding.quip_seed,
-                 &rounding.quip_transformed, &rounding.quip_scheme, &rounding.quip_per_row,
-                 &rounding.quip_segmented, &rounding.quip_segments_from, &rounding.quip_segments},
-                fmt::format("without {} quip", rounding.optimizer));
-    return;
-  }
-  if (*rounding.quip_transformed)
-    unused.note({&rounding.quip_scheme, &rounding.quip_per_row},
-                fmt::format("with {}", rounding.quip_transformed));
-  if (!*rounding.quip_segmented)
-    unused.note({&rounding.quip_segments_from, &rounding.quip_segments},
-                fmt::format("without {}", rounding.quip_segmented));
-}
-
-void note_unused(const Settings& settings, const InUse& in_use, Remarks remarks) {
-  Unused unused(remarks.notes);
-  const Rounding& rounding = settings.rounding;
-  const Learning& learning = settings.learning;
-  const Calibration& calibration = settings.calibration;
-  const bool subspace = *rounding.objective == DirectObjective::kSubspace;
-  if (in_use.only_nearest())
-    unused.note({&rounding.objective, &rounding.direct_damping, &rounding.sweeps, &rounding.seed,
-                 &learning.top_p, &learning.min_k, &learning.max_k, &learning.full_svd, &learning.iterations,
-                 &learning.lr, &learning.use_speed, &learning.schedule, &learning.stop_loss,
-                 &learning.stop_lr, &learning.stop_stall, &learning.threshold, &learning.threshold_mode},
-                "when rounding to nearest");
-  note_unused_learning(unused, settings, in_use);
-  if (!in_use.one_pass()) {
-    unused.note({&rounding.objective, &rounding.direct_damping, &rounding.sweeps},
-                fmt::format("without {} auto, gptq, quip, implied or direct", rounding.optimizer));
-    if (!in_use.has(optimize::kNearest)) unused.note({&rounding.scales}, "with learned rounding");
-  }
-  if (subspace) unused.note({&rounding.direct_damping}, fmt::format("with {} subspace", rounding.objective));
-  note_unused_quip(unused, rounding, in_use.has(optimize::kQuip));
-  if (!in_use.has(optimize::kGptq))
-    unused.note({&rounding.gptq_actorder, &rounding.gptq_blocks, &rounding.gptq_gpu_kernel},
-                fmt::format("without {} gptq", rounding.optimizer));
-  if (!in_use.one_pass()) unused.note({&calibration.lora}, "without an optimizer that rounds in one pass");
-  const bool reads_means = *calibration.bias_correction != BiasWord::kOff;
-  if (!in_use.recorded() && !reads_means)
-    unused.note({&calibration.data}, fmt::format("without {} auto, gptq or quip", rounding.optimizer));
-  if (!in_use.learned() && !in_use.implied() && (!subspace || *learning.full_svd))
-    unused.note({&rounding.seed}, "here: nothing random is used");
 }
 
 pipeline::BiasCorrection bias_correction_of(const Calibration& calibration, Remarks remarks) {
@@ -352,7 +216,7 @@ void read_rounding(Job& job) {
   settings.direct_sweeps = rounding.sweeps.given() || is_best(rounding) ? settings.sweeps : 0;
   settings.scales = scales_of(rounding);
   const InUse in_use(*settings.optimizer, job.plan);
-  note_unused(asked, in_use, remarks);
+  note_unused_rounding(asked, in_use, remarks);
   if (!in_use.only_nearest())
     settings.seed = settings.direct.subspace.seed = settings.learned.subspace.seed =
         seed_of(rounding, remarks);
