@@ -320,66 +320,8 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
   return plan;
 }
 
-std::vector<std::string> Router::notes() const {
-  std::vector<std::string> notes;
-  if (not_rotated_ > 0)
-    notes.push_back(fmt::format("{} layer{} not rotated: the group does not divide the width", not_rotated_,
-                                not_rotated_ == 1 ? " is" : "s are"));
-  if (banks_not_rotated_ > 0)
-    notes.push_back(fmt::format("{} not rotated: ComfyUI does not rotate experts in INT8 back",
-                                banks_not_rotated_ == 1
-                                    ? "1 bank of experts is"
-                                    : fmt::format("{} banks of experts are", banks_not_rotated_)));
-  if (options_.by_family && outside_ > 0)
-    notes.push_back(
-        fmt::format("no preset is known for this model: weights inside numbered blocks are quantized, {} "
-                    "outside of them or "
-                    "named like embedders, routers and the like stay",
-                    outside_));
-  if (!writes_all())
-    for (std::string& sentence : misread()) notes.push_back(std::move(sentence));
-  return notes;
-}
-
-std::vector<std::string> Router::warnings() const {
-  return writes_all() ? misread() : std::vector<std::string>{};
-}
-
-std::vector<std::string> Router::misread() const {
-  std::vector<std::string> sentences;
-  for (const auto& [reason, misread] : misread_)
-    sentences.push_back(fmt::format("{} weight{} {}, '{}' first: {}", misread.count,
-                                    misread.count == 1 ? "" : "s",
-                                    writes_all()         ? "will not load as meant"
-                                    : misread.count == 1 ? "is kept"
-                                                         : "are kept",
-                                    printable(misread.first), reason));
-  return sentences;
-}
-
 bool Router::writes_all() const {
   return options_.client && options_.client->program == client::Program::kAny;
-}
-
-std::vector<std::string> Router::unused() const {
-  std::vector<std::string> sentences;
-  for (size_t i = 0; i < entry_used_.size(); ++i) {
-    if (entry_used_[i]) continue;
-    sentences.push_back(fmt::format("--layer-config entry '{}' matches no candidate",
-                                    printable(options_.layer_config->entries()[i].rule.name)));
-  }
-  if (options_.custom && !custom_used_) {
-    sentences.push_back(
-        fmt::format("--custom-layers '{}' matches no candidate", options_.custom->pattern.text()));
-  }
-  if (options_.exclude_layers && !exclude_used_) {
-    sentences.push_back(
-        fmt::format("--exclude-layers '{}' matches no candidate", options_.exclude_layers->text()));
-  }
-  for (const std::string& preset : presets_.unused()) {
-    sentences.push_back(fmt::format("preset --{} protects nothing in this file", preset));
-  }
-  return sentences;
 }
 
 }  // namespace ctq::plan
