@@ -13,10 +13,9 @@ namespace {
 using engine::By;
 using engine::Setting;
 
-/// The switches that name a type, in the order in which defaults of a profile or a recipe are looked at;
-/// --int8 comes last, as what is written when none is named.
+/// The switches that name a type; --int8 first, which is what is written when none is named.
 std::array<const Setting<bool>*, 5> type_switches(const OwnOptions& own) {
-  return {&own.fp8, &own.nvfp4, &own.mxfp8, &own.fp16, &own.int8};
+  return {&own.int8, &own.fp8, &own.fp16, &own.nvfp4, &own.mxfp8};
 }
 
 bool is_by_recipe(const engine::AnySetting& setting) { return setting.given() && !setting.by_user(); }
@@ -35,20 +34,20 @@ void refuse_beside_recipe(const OwnOptions& own, const Setting<std::string>& for
 /// Type and format.
 void take_target(const OwnOptions& own, engine::Target& target) {
   refuse_beside_recipe(own, target.format);
-  const Setting<bool>*given = nullptr, *chosen = nullptr;
+  const Setting<bool>*given = nullptr, *standard = &own.int8;
   for (const Setting<bool>* type : type_switches(own)) {
     if (type->by_user() && **type) {
-      if (given) engine::refuse(*given, "only one target format can be chosen", type->label());
+      if (given) engine::refuse(*type, "only one target format can be chosen", given->label());
       given = type;
     }
-    if (**type && !chosen) chosen = type;
+    if (**type) standard = type;
   }
   if (given && !target.format->empty())
     engine::refuse(target.format, fmt::format("names the target; it does not go with {}", *given));
   if (!given && target.format->empty() && own.int8.by_user())
     engine::refuse(own.int8, fmt::format("is off, and no other target format is chosen; add {} or {}",
                                          own.fp8, own.fp16));
-  const Setting<bool>& type = given ? *given : chosen ? *chosen : own.int8;
+  const Setting<bool>& type = given ? *given : *standard;
   target.type.set(std::string(type.name()), given ? By::kUser : By::kDefault);
   target.type.set_label(type.label());
 }
