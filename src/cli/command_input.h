@@ -9,6 +9,7 @@
 #include <c10/core/Device.h>
 
 #include "base/log.h"
+#include "cli/options/option.h"
 #include "client/client.h"
 #include "ctq/engine/opened_file.h"
 #include "ctq/engine/settings.h"
@@ -37,6 +38,9 @@ struct OutputFile {
 
   Verbosity verbosity() const { return *quiet ? Verbosity::kMinimal : Verbosity::kNormal; }
 };
+
+/// Its rows, of the group "Files". otherwise: what happens without a path; empty: nothing is said of it
+void add_output(std::vector<Option>& table, OutputFile& output, const std::string& otherwise);
 
 /// The output's path, or the input's stem with that suffix, checked against the inputs.
 std::string output_for(const OutputFile& output, const engine::OpenedFile& input, std::string_view suffix);

@@ -21,12 +21,8 @@ Table make_table(Asked& asked) {
           "usage: convert_to_quant assemble PART... -o OUT\n\n"
           "Joins the parts of one plan that --partition wrote: the bytes that a single run writes.\n"};
   add(table.options, Page::kStandard, "Files",
-      {
-          paths(asked.parts, "--input", "The parts, in any order; also without --input").alias("-i"),
-          path(asked.output.path, "--output", "File to write").alias("-o"),
-          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
-          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
-      });
+      {paths(asked.parts, "--input", "The parts, in any order; also without --input").alias("-i")});
+  add_output(table.options, asked.output, /*otherwise=*/"");
   add_help(table.options);
   return table;
 }

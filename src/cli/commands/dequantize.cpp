@@ -22,14 +22,10 @@ Table make_table(Asked& asked) {
   add(table.options, Page::kStandard, "Files",
       {
           path(asked.input, "--input", "The quantized file; also without --input").alias("-i"),
-          path(asked.output.path, "--output", "File to write")
-              .alias("-o")
-              .otherwise("<input stem>_dequantized.safetensors"),
-          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
           choice(asked.dtype, "--dtype", "Type of the decoded weights")
               .otherwise("what the layer's marker says it had, else bf16"),
-          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
       });
+  add_output(table.options, asked.output, "<input stem>_dequantized.safetensors");
   add_help(table.options);
   return table;
 }

@@ -31,12 +31,8 @@ Table make_table(Asked& asked) {
   add(table.options, Page::kStandard, "Files",
       {
           path(asked.input, "--input", "The quantized file; also without --input").alias("-i"),
-          path(asked.output.path, "--output", "File to write")
-              .alias("-o")
-              .otherwise("<input stem>_edited.safetensors"),
-          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
-          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
       });
+  add_output(table.options, asked.output, "<input stem>_edited.safetensors");
   add(table.options, Page::kStandard, "What to change",
       {
           text(asked.remove_keys, "--remove-keys", "Comma list of JSON keys to delete from the markers"),

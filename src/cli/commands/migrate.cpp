@@ -70,12 +70,8 @@ Table make_table(Asked& asked) {
   add(table.options, Page::kStandard, "Files",
       {
           path(asked.input, "--input", "The quantized file").alias("-i"),
-          path(asked.output.path, "--output", "File to write")
-              .alias("-o")
-              .otherwise("from the input's name and the mode"),
-          toggle(asked.output.no_clobber, "--no-clobber", "Refuse to replace an existing output"),
-          toggle(asked.output.quiet, "--quiet", "Print only warnings and errors").alias("-q"),
       });
+  add_output(table.options, asked.output, "from the input's name and the mode");
   add(table.options, Page::kStandard, "Of some modes",
       {
           pattern(asked.high_precision, "--hp-filter", "fp8-scaled: fail if one of these layers is FP8"),
