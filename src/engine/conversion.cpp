@@ -16,6 +16,7 @@
 #include "engine/resume_key.h"
 #include "linalg/device.h"
 #include "pipeline/input_factors.h"
+#include "plan/template.h"
 #include "transform/smoothing.h"
 
 namespace ctq::engine {
@@ -121,6 +122,21 @@ std::string Conversion::smoothing_words(const plan::Plan& plan) const {
   transform::StoredFactors stored = job_.run.input_factors;
   std::erase_if(stored, [&](const auto& factors) { return !plan.quantizes(factors.first); });
   return transform::summary(folds, quantized, stored);
+}
+
+std::vector<pipeline::LayerFormatErrors> Conversion::measure_formats(const plan::Plan& plan) const {
+  return pipeline::measure_formats(plan, job_.analysis.formats);
+}
+
+std::string Conversion::layer_template(const plan::Plan& plan) const {
+  return plan::template_json(plan, job_.plan);
+}
+
+std::string Conversion::suggested_template(const std::vector<pipeline::LayerFormatErrors>& measured) const {
+  plan::Options options = job_.plan;
+  options.allow_empty = true;
+  options.measured = pipeline::smallest_formats(measured, *job_.settings.report.threshold_db);
+  return plan::template_json(plan::make_plan(checkpoint(), options, ""), options);
 }
 
 pipeline::Result Conversion::run(pipeline::Events& events) {

@@ -10,6 +10,7 @@
 #include "lora/merged_view.h"
 #include "model/checkpoint.h"
 #include "pipeline/convert.h"
+#include "pipeline/format_errors.h"
 #include "pipeline/layer_methods.h"
 #include "rewrite/plain.h"
 
@@ -50,6 +51,13 @@ class Conversion {
   /// What SmoothQuant does to a plan's layers, in a sentence; empty: nothing to say.
   /// throws  Error(kFailure) where it was asked for and can do nothing
   std::string smoothing_words(const plan::Plan& plan) const;
+
+  /// What a plan's layers lose in each of the analysis' formats, rounded to nearest.
+  std::vector<pipeline::LayerFormatErrors> measure_formats(const plan::Plan& plan) const;
+  /// A plan as a layer configuration to edit.
+  std::string layer_template(const plan::Plan& plan) const;
+  /// The same with the smallest of the measured formats that is good enough (report.threshold_db).
+  std::string suggested_template(const std::vector<pipeline::LayerFormatErrors>& measured) const;
 
   /// On return the output is whole under its final name.
   /// throws  as pipeline::convert()

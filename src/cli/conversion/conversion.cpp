@@ -18,9 +18,7 @@
 #include "cli/options/config_file.h"
 #include "conversion_options.h"
 #include "ctq/engine/conversion.h"
-#include "pipeline/format_errors.h"
 #include "plan/blocks.h"
-#include "plan/template.h"
 #include "report/conversion_report.h"
 #include "report/format_errors_report.h"
 #include "report/plan_report.h"
@@ -83,28 +81,25 @@ void print_merged(const Conversion& conversion) {
     spdlog::info("LoRA: {} <- {}", printable(tensor), printable(fmt::format("{}", fmt::join(layers, ", "))));
 }
 
-int write_template(const plan::Plan& plan, const Job& job) {
-  safetensors::write_text_file(job.output, plan::template_json(plan, job.plan));
+int write_template(const plan::Plan& plan, const Conversion& conversion) {
+  const std::string& output = conversion.job().output;
+  safetensors::write_text_file(output, conversion.layer_template(plan));
   const size_t changed = plan.count(plan::Decision::kQuantize) + plan.count(plan::Decision::kCast);
   const auto candidates = std::ranges::count(plan.tensors, true, &plan::TensorPlan::candidate);
   fmt::print("Template: {} ({} layers to quantize, {} to keep; edit it and give it to --layer-config)\n",
-             job.output, changed, static_cast<size_t>(candidates) - changed);
+             output, changed, static_cast<size_t>(candidates) - changed);
   return 0;
 }
 
 /// What --error and --suggest print.
 void print_formats(const plan::Plan& plan, const Conversion& conversion) {
-  const Job& job = conversion.job();
-  const auto layers = pipeline::measure_formats(plan, job.analysis.formats);
-  if (job.analysis.errors) {
-    fmt::print("{}", *job.settings.report.json ? report::format_errors_json(layers)
-                                               : report::format_errors_table(layers));
-    return;
+  const auto layers = conversion.measure_formats(plan);
+  if (!conversion.job().analysis.errors) {
+    fmt::print("{}", conversion.suggested_template(layers));
+  } else {
+    fmt::print("{}", *conversion.job().settings.report.json ? report::format_errors_json(layers)
+                                                            : report::format_errors_table(layers));
   }
-  plan::Options options = job.plan;
-  options.allow_empty = true;
-  options.measured = pipeline::smallest_formats(layers, *job.settings.report.threshold_db);
-  fmt::print("{}", plan::template_json(plan::make_plan(conversion.checkpoint(), options, ""), options));
 }
 
 /// The files of --report, each in the form of its suffix.
@@ -129,7 +124,7 @@ int dry_run(const Conversion& conversion) {
   print_remarks(plan, job);
   if (const std::string smoothed = conversion.smoothing_words(plan); !smoothed.empty())
     spdlog::info("note: {}", smoothed);
-  if (job.dry_run == DryRun::kTemplate) return write_template(plan, job);
+  if (job.dry_run == DryRun::kTemplate) return write_template(plan, conversion);
   if (job.analysis.errors || job.analysis.suggest) {
     print_formats(plan, conversion);
     return 0;
