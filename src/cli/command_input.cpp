@@ -10,21 +10,6 @@
 
 namespace ctq::cli {
 
-std::string required(const engine::Setting<engine::Path>& setting) {
-  if (!setting.given()) engine::refuse_to_have(setting, "is required");
-  return setting->string();
-}
-
-std::vector<std::string> paths_of(const engine::Setting<std::vector<engine::Path>>& setting) {
-  std::vector<std::string> paths;
-  for (const engine::Path& path : *setting) paths.push_back(path.string());
-  return paths;
-}
-
-at::Device device_of(const engine::Setting<std::string>& setting) {
-  return linalg::open_device(*setting == "auto" ? "cpu" : *setting);
-}
-
 std::function<bool(const std::string&)> name_filter(const engine::Setting<std::string>& setting) {
   if (!setting.given()) return nullptr;
   return [pattern = engine::pattern_of(setting)](const std::string& name) { return pattern.search(name); };

@@ -11,20 +11,15 @@
 #include "base/log.h"
 #include "cli/options/option.h"
 #include "client/client.h"
+#include "ctq/engine/job.h"
 #include "ctq/engine/opened_file.h"
 #include "ctq/engine/settings.h"
 
 namespace ctq::cli {
 
-/// The path of a setting; throws Error(kUsage) where it was not given.
-std::string required(const engine::Setting<engine::Path>& setting);
-
-/// Of several.
-std::vector<std::string> paths_of(const engine::Setting<std::vector<engine::Path>>& setting);
-
-/// The device of that name; `auto` stays on the CPU, where the data are.
-/// throws  Error(kFailure) when it is not there
-at::Device device_of(const engine::Setting<std::string>& setting);
+using engine::device_of;
+using engine::paths_of;
+using engine::required;
 
 /// True for names that the setting's pattern is found in; null where it was not given.
 /// throws  Error(kUsage) naming the setting when the pattern does not compile

@@ -158,7 +158,7 @@ void check_input_scales(const Setting<Path>& setting) {
 /// Device, threads and memory.
 void read_compute(Job& job) {
   const Compute& compute = job.settings.compute;
-  job.run.device = linalg::open_device(*compute.device == "auto" ? "cpu" : *compute.device);
+  job.run.device = device_of(compute.device);
   job.process.threads = *compute.threads > 0 ? static_cast<int>(*compute.threads) : linalg::available_cores();
   read_memory(job);
   read_bf16(job);
@@ -173,6 +173,21 @@ std::optional<client::Client> client_of(const Setting<std::string>& setting) {
   } catch (const Error& error) {
     refuse_to_have(setting, error.what());
   }
+}
+
+std::string required(const Setting<Path>& setting) {
+  if (!setting.given()) refuse_to_have(setting, "is required");
+  return setting->string();
+}
+
+std::vector<std::string> paths_of(const Setting<std::vector<Path>>& setting) {
+  std::vector<std::string> paths;
+  for (const Path& path : *setting) paths.push_back(path.string());
+  return paths;
+}
+
+at::Device device_of(const Setting<std::string>& setting) {
+  return linalg::open_device(*setting == "auto" ? "cpu" : *setting);
 }
 
 void check_report_names(const AnySetting& setting, const std::vector<std::string>& paths, bool csv) {

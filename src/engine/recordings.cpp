@@ -14,7 +14,7 @@ std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoi
                                                            const Job& job) {
   const Setting<Path>& data = job.settings.calibration.data;
   if (data->empty()) return nullptr;
-  try {
+  return naming(data, [&] {
     auto recording =
         std::make_unique<const calibrate::Recording>(calibrate::Recording::open(data->string(), checkpoint));
     spdlog::info("Calibration data: {} layers of {}", recording->matched(), data->string());
@@ -26,15 +26,13 @@ std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoi
       warn("{}", fact);
     }
     return recording;
-  } catch (const Error& error) {
-    fail(error.code(), "argument {}: {}", data, error.what());
-  }
+  });
 }
 
 std::unique_ptr<const calibrate::LoraRows> open_lora(const model::Checkpoint& checkpoint, const Job& job) {
   const Setting<Path>& file = job.settings.calibration.lora;
   if (file->empty()) return nullptr;
-  try {
+  return naming(file, [&] {
     auto lora = std::make_unique<const calibrate::LoraRows>(file->string(), job.run.optimizer.seed);
     const auto named =
         std::ranges::count_if(checkpoint.entries(), [&](const model::Checkpoint::Entry& entry) {
@@ -45,9 +43,7 @@ std::unique_ptr<const calibrate::LoraRows> open_lora(const model::Checkpoint& ch
            checkpoint.path(), lora->example());
     spdlog::info("Calibration LoRA: {} layers of {}", named, file->string());
     return lora;
-  } catch (const Error& error) {
-    fail(error.code(), "argument {}: {}", file, error.what());
-  }
+  });
 }
 
 }  // namespace ctq::engine

@@ -73,6 +73,16 @@ struct Job {
 ///         what reading layers.config and loras.map throws
 Job prepare(const Settings& settings);
 
+/// The path of a setting; throws Error(kUsage) where it was not given.
+std::string required(const Setting<Path>& setting);
+
+/// Of several.
+std::vector<std::string> paths_of(const Setting<std::vector<Path>>& setting);
+
+/// The device of that name; `auto` stays on the CPU, where the data are.
+/// throws  Error(kFailure) when it is not there
+at::Device device_of(const Setting<std::string>& setting);
+
 /// A pattern of a setting.
 /// throws  Error(kUsage) naming the setting when it does not compile
 plan::Pattern pattern_of(const Setting<std::string>& setting);

@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "base/error.h"
 #include "ctq/engine/words.h"
 
 namespace ctq::engine {
@@ -100,6 +101,16 @@ template <typename T>
 }
 /// Without the value, where it is not what is wrong.
 [[noreturn]] void refuse_to_have(const AnySetting& setting, std::string_view fact);
+
+/// Calls run(); an Error that it throws names the setting, whose file it is about.
+template <typename Run>
+auto naming(const AnySetting& setting, const Run& run) {
+  try {
+    return run();
+  } catch (const Error& error) {
+    fail(error.code(), "argument {}: {}", setting.label(), error.what());
+  }
+}
 
 }  // namespace ctq::engine
 
