@@ -15,17 +15,6 @@
 namespace ctq::engine {
 namespace {
 
-/// The blocks of -k, with the option's name in front of what is wrong.
-template <typename Read>
-auto named(const ClipGSettings& asked, const Read& read) {
-  try {
-    return read();
-  } catch (const Error& error) {
-    if (error.code() != ErrorCode::kUsage) throw;
-    refuse_to_have(asked.first_blocks_keep, error.what());
-  }
-}
-
 std::optional<plan::QkvPrecision> read_split(const ClipGSettings& asked) {
   const bool keep_kv = *asked.keep_kv, q_fp8 = *asked.q_fp8;
   const AnySetting& refining = keep_kv ? asked.keep_kv : asked.q_fp8;
@@ -93,7 +82,8 @@ void check_count(const plan::ClipGPlan& plan, const std::string& output) {
 
 plan::ClipGOptions clip_g_options(const ClipGSettings& asked) {
   plan::ClipGOptions options;
-  options.keep = named(asked, [&] { return plan::BlockList::parse(*asked.first_blocks_keep); });
+  options.keep =
+      naming(asked.first_blocks_keep, [&] { return plan::BlockList::parse(*asked.first_blocks_keep); });
   options.split = read_split(asked);
   if (asked.split_names.given() && !options.split)
     refuse_to_have(asked.split_names, fmt::format("goes with {}", asked.split));

@@ -69,7 +69,7 @@ std::optional<double> smoothquant_of(const Settings& settings, const plan::Targe
 std::optional<pipeline::FormatGoal> goal_of(const Settings& settings, const plan::Target& target) {
   const Goal& asked = settings.goal;
   pipeline::FormatGoal goal;
-  const auto read = [&](const auto& setting) {
+  const auto check = [&](const auto& setting) {
     if (!target.codec) refuse(setting, "chooses between quantized formats; the target is float16");
     if (*settings.calibration.smoothquant)
       refuse(setting, fmt::format("does not go with {}, which changes the weights that are measured",
@@ -78,12 +78,12 @@ std::optional<pipeline::FormatGoal> goal_of(const Settings& settings, const plan
   if (asked.max_error.given()) {
     if (asked.target_bytes.given())
       refuse(asked.max_error, fmt::format("does not go with {}: one goal at a time", asked.target_bytes));
-    read(asked.max_error);
+    check(asked.max_error);
     goal.max_error = *asked.max_error;
     return goal;
   }
   if (!asked.target_bytes.given()) return std::nullopt;
-  read(asked.target_bytes);
+  check(asked.target_bytes);
   goal.target_bytes = *asked.target_bytes;
   return goal;
 }
@@ -109,8 +109,7 @@ DryRun dry_run_of(const Settings& settings) {
 /// The files of the report.
 std::vector<std::string> reports_of(const Job& job) {
   const Setting<std::vector<Path>>& asked = job.settings.report.files;
-  std::vector<std::string> reports;
-  for (const Path& path : *asked) reports.push_back(path.string());
+  std::vector<std::string> reports = paths_of(asked);
   check_report_names(asked, reports, /*csv=*/!job.analysis.blocks);
   if (reports.empty()) return reports;
   if (job.dry_run == DryRun::kTemplate || job.analysis.errors || job.analysis.suggest)
@@ -168,11 +167,7 @@ void read_compute(Job& job) {
 
 std::optional<client::Client> client_of(const Setting<std::string>& setting) {
   if (!setting.given()) return std::nullopt;
-  try {
-    return client::parse_client(*setting);
-  } catch (const Error& error) {
-    refuse_to_have(setting, error.what());
-  }
+  return naming(setting, [&] { return client::parse_client(*setting); });
 }
 
 std::string required(const Setting<Path>& setting) {

@@ -89,11 +89,7 @@ Partition parse(const std::string& text, const Environment& environment) {
 }  // namespace
 
 Partition parse_partition(const Setting<std::string>& setting, const Environment& environment) {
-  try {
-    return parse(*setting, environment);
-  } catch (const Error& error) {
-    refuse_to_have(setting, error.what());
-  }
+  return naming(setting, [&] { return parse(*setting, environment); });
 }
 
 void read_partition(Job& job) {

@@ -92,11 +92,7 @@ bool has_other_targets(const Settings& settings) {
 }
 
 plan::Pattern pattern_of(const Setting<std::string>& setting) {
-  try {
-    return plan::Pattern(*setting);
-  } catch (const Error& error) {
-    refuse_to_have(setting, error.what());
-  }
+  return naming(setting, [&] { return plan::Pattern(*setting); });
 }
 
 void read_custom_and_fallback(const Settings& settings, plan::Options& options, Remarks remarks) {

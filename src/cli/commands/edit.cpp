@@ -52,13 +52,9 @@ rewrite::Edits read_edits(const Asked& asked) {
   edits.layers = name_filter(asked.layers);
   edits.drop_tensors = name_filter(asked.remove_tensors);
   edits.save_metadata = *asked.save_quant_metadata;
-  if (asked.add_keys.given()) {
-    try {
-      edits.keys.set = format::parse_key_values(*asked.add_keys);
-    } catch (const Error& error) {
-      engine::refuse_to_have(asked.add_keys, error.what());
-    }
-  }
+  if (asked.add_keys.given())
+    edits.keys.set =
+        engine::naming(asked.add_keys, [&] { return format::parse_key_values(*asked.add_keys); });
   if (edits.keys.remove.empty() && edits.keys.set.empty() && !edits.drop_tensors && !edits.save_metadata)
     fail(ErrorCode::kUsage, "nothing to edit; give {}, {}, {} or {}", asked.remove_keys, asked.add_keys,
          asked.remove_tensors, asked.save_quant_metadata);
