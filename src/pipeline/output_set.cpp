@@ -1,6 +1,8 @@
 #include "output_set.h"
 
 #include <filesystem>
+#include <map>
+#include <optional>
 #include <set>
 #include <system_error>
 
@@ -12,21 +14,66 @@ namespace {
 
 namespace fs = std::filesystem;
 
-/// Shards of the output's own name that an earlier index of it lists.
-std::set<std::string> shards_of_older(const std::string& output, const std::string& index) {
+/// A name that the older set has while the new one takes its own.
+constexpr std::string_view kOlder = ".older";
+
+/// Shards of the output's own name, or of a set that a run which did not end had put aside.
+bool is_of(const std::string& output, std::string_view shard_file) {
+  const auto shard = safetensors::parse_shard_name(shard_file);
+  const std::string stem = fs::path(output).stem().string();
+  return shard && (shard->stem == stem || shard->stem == stem + std::string(kOlder));
+}
+
+/// The index that is there, where loaders could follow it.
+std::optional<safetensors::ShardIndex> older_index(const std::string& index) {
   std::error_code error;
-  if (!fs::exists(index, error)) return {};
-  std::set<std::string> shards;
-  const fs::path stem = fs::path(output).stem();
+  if (!fs::exists(index, error)) return std::nullopt;
   try {
-    for (const std::string& name : safetensors::read_index(index).shards()) {
-      const auto shard = safetensors::parse_shard_name(name);
-      if (shard && shard->stem == stem) shards.insert(name);
-    }
+    return safetensors::read_index(index);
   } catch (const Error&) {
-    // Not an index that a loader could follow either.
+    return std::nullopt;
+  }
+}
+
+/// The output's own that its index lists; of what was put aside the first names too.
+std::set<std::string> shards_of(const std::string& output) {
+  std::set<std::string> shards;
+  const auto index = older_index(index_name(output));
+  for (const std::string& name : index ? index->shards() : std::vector<std::string>()) {
+    auto shard = safetensors::parse_shard_name(name);
+    if (!shard || !is_of(output, name)) continue;
+    shards.insert(name);
+    shard->stem = fs::path(output).stem().string();
+    shards.insert(shard->of(shard->number));
   }
   return shards;
+}
+
+/// Gives the shards of an older set second names, and an index of those in place of theirs: it stays whole
+/// while their own names pass to the new set. False where the file system has no second names, or a shard is
+/// missing.
+bool put_aside(const safetensors::ShardIndex& older, const std::string& output) {
+  const fs::path folder = fs::path(output).parent_path();
+  std::map<std::string, std::string> aside;  // by the name that it has
+  for (const std::string& name : older.shards()) {
+    auto shard = safetensors::parse_shard_name(name);
+    if (!shard || !is_of(output, name)) continue;
+    if (!shard->stem.ends_with(kOlder)) shard->stem += kOlder;
+    const std::string second = shard->of(shard->number);
+    std::error_code error;
+    if (second != name) fs::remove(folder / second, error);
+    if (second != name) fs::create_hard_link(fs::weakly_canonical(folder / name), folder / second, error);
+    if (error || !fs::exists(folder / second, error)) {
+      for (const auto& [first, made] : aside) fs::remove(folder / made, error);
+      return false;
+    }
+    aside[name] = second;
+  }
+  std::map<std::string, std::string> weight_map = older.weight_map;
+  for (auto& [tensor, shard] : weight_map)
+    if (const auto found = aside.find(shard); found != aside.end()) shard = found->second;
+  safetensors::write_text_file(older.path, safetensors::write_index(weight_map, older.total_size));
+  return true;
 }
 
 /// What a link points to.
@@ -58,17 +105,21 @@ std::string OutputSet::commit() {
     files_.front().commit();
     return files_.front().path();
   }
-  // A crash between two names must leave no set of two generations: first the older index goes, then its
-  // shards, and the new index, which names whole files alone, comes last.
+  // A crash between two names must leave no set of two generations, and a whole one where that is possible.
   const std::string index = index_name(output_);
   const fs::path folder = fs::path(output_).parent_path();
-  std::set<std::string> older = shards_of_older(output_, index);
-  for (const safetensors::Writer& file : files_) older.erase(fs::path(file.path()).filename().string());
-  remove_file(index);
-  for (const safetensors::Writer& file : files_) remove_file(file.path());
+  std::set<std::string> leftover = shards_of(output_);
+  const auto older = older_index(index);
+  if (older && put_aside(*older, output_)) {
+    leftover.merge(shards_of(output_));
+  } else {
+    remove_file(index);
+    for (const safetensors::Writer& file : files_) remove_file(file.path());
+  }
   for (safetensors::Writer& file : files_) file.commit();
   write_index(index);
-  for (const std::string& name : older) remove_file(folder / name);
+  for (const safetensors::Writer& file : files_) leftover.erase(fs::path(file.path()).filename().string());
+  for (const std::string& name : leftover) remove_file(folder / name);
   return index;
 }
 

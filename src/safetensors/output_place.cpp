@@ -117,6 +117,22 @@ int OutputPlace::open_locked(const fs::path& hidden) {
   }
 }
 
+void OutputPlace::remove_abandoned(std::string_view ending) const noexcept {
+  const std::string start = fmt::format(".{}.", target_.filename().string());
+  std::error_code error;
+  for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
+    const std::string name = entry->path().filename().string();
+    if (!name.starts_with(start) || !name.ends_with(ending) || name.size() <= start.size() + ending.size())
+      continue;
+    const std::string_view process =
+        std::string_view(name).substr(start.size(), name.size() - start.size() - ending.size());
+    if (process.find_first_not_of("0123456789") != std::string_view::npos) continue;
+    // Who is still writing it holds the lock.
+    const Descriptor unlocked(open_locked(entry->path()));
+    if (unlocked) ::unlink(entry->path().c_str());
+  }
+}
+
 void OutputPlace::fail_in_use(const fs::path& hidden) const {
   fail(ErrorCode::kFailure, "{}: another run is writing it (temporary file {})", path_, hidden.string());
 }

@@ -29,6 +29,9 @@ class OutputPlace {
   /// Opens a hidden file of this place, made with a new file's permissions where it is missing, and locks it.
   /// returns  the descriptor, or -1 with errno; EWOULDBLOCK: another process holds the lock
   static int open_locked(const std::filesystem::path& hidden);
+  /// Removes hidden files "<name>.<process><ending>" of this place that no process holds the lock of: what a
+  /// killed run left.
+  void remove_abandoned(std::string_view ending) const noexcept;
   [[noreturn]] void fail_in_use(const std::filesystem::path& hidden) const;
   [[noreturn]] void fail_create(int error) const;
 

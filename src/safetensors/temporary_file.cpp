@@ -60,6 +60,7 @@ void TemporaryFile::discard() noexcept {
 
 void TemporaryFile::create() {
   const bool own = unfinished_ == Unfinished::kRemoved;
+  if (own) place_.remove_abandoned(kPartialEnding);
   temporary_ =
       place_.hidden(own ? fmt::format(".{}{}", ::getpid(), kPartialEnding) : std::string(kPartialEnding));
   Descriptor opened(OutputPlace::open_locked(temporary_));
@@ -83,8 +84,8 @@ void TemporaryFile::fail_full(uint64_t bytes, int error) const {
 void TemporaryFile::reserve(uint64_t bytes) {
   reserved_bytes_ = bytes;
   struct stat status {};
-  const bool longer =
-      ::fstat(descriptor_.get(), &status) == 0 && static_cast<uint64_t>(status.st_size) > bytes;
+  const bool known = ::fstat(descriptor_.get(), &status) == 0;
+  const bool longer = known && static_cast<uint64_t>(status.st_size) > bytes;
   int error = longer && ::ftruncate(descriptor_.get(), static_cast<off_t>(bytes)) != 0 ? errno : 0;
   if (bytes == 0) return;
   do {
@@ -93,8 +94,8 @@ void TemporaryFile::reserve(uint64_t bytes) {
   } while (error == EINTR);
   if (error == 0) return;
   if (is_full(error)) {
-    // A partial reservation would make the disk look fuller than it is.
-    if (::ftruncate(descriptor_.get(), 0) != 0) error = errno;
+    // A partial reservation would make the disk look fuller than it is; what an earlier run left stays.
+    if (::ftruncate(descriptor_.get(), known ? status.st_size : 0) != 0) error = errno;
     fail_full(bytes, error);
   }
   if (free_bytes(descriptor_.get()) + allocated_bytes(descriptor_.get()) < bytes) fail_full(bytes, ENOSPC);

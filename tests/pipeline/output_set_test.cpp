@@ -83,27 +83,59 @@ TEST_CASE("output_set: shards and their index", "[pipeline]") {
   CHECK(text_of(Reader(dir / "x-00002-of-00002.safetensors"), "b") == "4444");
 }
 
-TEST_CASE("output_set: a commit that fails between two shards leaves no index of two generations",
-          "[pipeline]") {
-  const TempDir dir;
-  const Names names = {"x-00001-of-00002.safetensors", "x-00002-of-00002.safetensors"};
-  for (const std::string& name : names) test::write_file(dir / name, "older");
-  test::write_file(dir / "x.safetensors.index.json",
-                   safetensors::write_index({{"a", names[0]}, {"b", names[1]}}, 0));
+namespace {
+
+/// The second rename does not happen, as after a crash.
+void commit_half(const TempDir& dir, const Names& names) {
   plan::Plan plan;
   plan.files = {file(names[0], {info("a", 2)}), file(names[1], {info("b", 4)})};
-  {
-    OutputSet outputs(plan, dir / "x.safetensors");
-    outputs.write("a", bytes("12"));
-    outputs.write("b", bytes("4444"));
-    // What a crash would do: the second rename does not happen.
-    std::filesystem::remove(dir / names[1]);
-    std::filesystem::create_directory(dir / names[1]);
-    test::write_file(dir / (names[1] + "/x"), "");
-    CHECK_THROWS_MATCHES(outputs.commit(), Error, HasCode(ErrorCode::kFailure, names[1]));
-  }
-  CHECK(dir.entries() == names);
-  CHECK_THROWS(model::Checkpoint::open(dir / names[0]));
+  OutputSet outputs(plan, dir / "x.safetensors");
+  outputs.write("a", bytes("12"));
+  outputs.write("b", bytes("4444"));
+  std::filesystem::remove(dir / names[1]);
+  std::filesystem::create_directory(dir / names[1]);
+  test::write_file(dir / (names[1] + "/x"), "");
+  CHECK_THROWS_MATCHES(outputs.commit(), Error, HasCode(ErrorCode::kFailure, names[1]));
+}
+
+const Names kTwo = {"x-00001-of-00002.safetensors", "x-00002-of-00002.safetensors"};
+
+}  // namespace
+
+TEST_CASE("output_set: a commit that fails between two shards leaves no set of two generations",
+          "[pipeline]") {
+  const TempDir dir;
+  for (const std::string& name : kTwo) test::write_file(dir / name, "older");
+  commit_half(dir, kTwo);
+  CHECK(dir.entries() == kTwo);
+  CHECK_THROWS(model::Checkpoint::open(dir / kTwo[0]));
+}
+
+TEST_CASE("output_set: an older set with an index stays whole until the new one is", "[pipeline]") {
+  const TempDir dir;
+  const std::string index = dir / "x.safetensors.index.json";
+  const Names older = {"x-00001-of-00003.safetensors", "x-00002-of-00003.safetensors",
+                       "x-00003-of-00003.safetensors"};
+  for (const std::string& name : older) test::write_file(dir / name, "older " + name);
+  test::write_file(index, safetensors::write_index({{"a", older[0]}, {"b", older[1]}, {"c", older[2]}}, 7));
+  commit_half(dir, kTwo);
+  const safetensors::ShardIndex left = safetensors::read_index(index);
+  CHECK(left.total_size == 7);
+  REQUIRE(left.weight_map.size() == 3);
+  for (const std::string& name : older)
+    CHECK(test::read_file(dir / ("x.older" + name.substr(1))) == "older " + name);
+  CHECK(left.weight_map.at("b") == "x.older-00002-of-00003.safetensors");
+
+  // The next run takes its place, and leaves nothing of either.
+  std::filesystem::remove_all(dir / kTwo[1]);
+  plan::Plan plan;
+  plan.files = {file(kTwo[0], {info("a", 2)}), file(kTwo[1], {info("b", 4)})};
+  OutputSet outputs(plan, dir / "x.safetensors");
+  outputs.write("a", bytes("12"));
+  outputs.write("b", bytes("4444"));
+  outputs.commit();
+  CHECK(safetensors::read_index(index).shards() == kTwo);
+  CHECK(dir.entries() == Names{kTwo[0], kTwo[1], "x.safetensors.index.json"});
 }
 
 TEST_CASE("output_set: shards of an older index go, others stay", "[pipeline]") {

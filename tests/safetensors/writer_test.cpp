@@ -1,5 +1,7 @@
 #include "safetensors/writer.h"
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -382,6 +384,24 @@ TEST_CASE("writer: a full disk is found before the work", "[safetensors]") {
   CHECK(dir.entries() == Names{"x"});
   CHECK(read_file(dir / "x") == "older");
   CHECK_NOTHROW(Writer(dir / "x", lay_out({tensor("a", Dtype::kU8, {30'000})}), {}).file_bytes());
+}
+
+TEST_CASE("writer: what a killed run left of the same file goes, what another still writes stays",
+          "[safetensors]") {
+  const TempDir dir;
+  write_file(dir / ".x.4194305.partial", "left");
+  write_file(dir / ".x.not-a-process.partial", "another program's");
+  write_file(dir / ".y.4194305.partial", "of another file");
+  const std::string busy = dir / ".x.4194306.partial";
+  write_file(busy, "being written");
+  const int held = ::open(busy.c_str(), O_RDWR);
+  REQUIRE(::flock(held, LOCK_EX | LOCK_NB) == 0);
+  const Writer writer(dir / "x", {}, {});
+  CHECK_FALSE(std::filesystem::exists(dir / ".x.4194305.partial"));
+  CHECK(std::filesystem::exists(dir / ".x.not-a-process.partial"));
+  CHECK(std::filesystem::exists(dir / ".y.4194305.partial"));
+  CHECK(std::filesystem::exists(busy));
+  ::close(held);
 }
 
 }  // namespace ctq::safetensors
