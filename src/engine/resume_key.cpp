@@ -5,7 +5,6 @@
 #include <set>
 #include <system_error>
 
-#include <ATen/Parallel.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -64,8 +63,8 @@ std::string settings_text(const Job& job, Times times) {
   const std::set<const AnySetting*> without_effect{
       &settings.input.path,          &settings.output.path,         &settings.output.no_clobber,
       &settings.compute.low_memory,  &settings.output.resume,       &settings.output.partition,
-      &settings.report.quality_json, &settings.report.threshold_db, &settings.compute.threads,
-      &settings.compute.device};
+      &settings.report.quality_json, &settings.report.threshold_db, &settings.report.threshold_fails,
+      &settings.compute.threads,     &settings.compute.device};
   std::string text;
   for_each(settings, [&]<typename T>(const Setting<T>& setting) {
     if (without_effect.contains(&setting)) return;
@@ -82,9 +81,10 @@ std::string settings_text(const Job& job, Times times) {
   return text + fmt::format("seed {}\n", job.run.optimizer.seed);
 }
 
-/// What may change a sum's last bit, which layers are ours, and what is remembered of each.
+/// What may change a sum's last bit, which layers are ours, and what is remembered of each. The number of
+/// threads changes nothing but what fits in memory, which pipeline::convert() adds.
 std::string machine_text(const pipeline::RunOptions& run) {
-  std::string text = fmt::format("device {}, {} threads", run.device.str(), at::get_num_threads());
+  std::string text = fmt::format("device {}", run.device.str());
   if (run.partition) text += fmt::format(", part {} of {}", run.partition->part, run.partition->parts);
   if (run.count_values) text += ", values counted";
   return text;

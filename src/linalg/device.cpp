@@ -6,15 +6,26 @@
 #include <stdlib.h>
 
 #include <algorithm>
+#include <chrono>
+#include <fstream>
+#include <limits>
+#include <new>
+#include <string>
+#include <string_view>
+#include <thread>
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/util/Exception.h>
 
 #include "base/error.h"
 
 namespace ctq::linalg {
 namespace {
+
+constexpr int kLooks = 3;
+constexpr std::chrono::milliseconds kBetweenLooks{2};
 
 /// LibTorch registers its CUDA back end when this library is loaded. Must happen before the first question
 /// about CUDA: LibTorch remembers the answer.
@@ -55,6 +66,14 @@ void free_cached_memory(at::Device device) {
   if (device.is_cuda() && at::globalContext().hasCUDA()) at::getDeviceAllocator(device.type())->emptyCache();
 }
 
+bool is_out_of_memory(const std::exception& error) {
+  if (dynamic_cast<const std::bad_alloc*>(&error) || dynamic_cast<const c10::OutOfMemoryError*>(&error))
+    return true;
+  // The allocator of the CPU has no exception of its own.
+  return dynamic_cast<const c10::Error*>(&error) &&
+         std::string_view(error.what()).find("DefaultCPUAllocator") != std::string_view::npos;
+}
+
 void set_threads(int threads) { at::set_num_threads(threads); }
 
 void use_huge_pages() {
@@ -68,9 +87,30 @@ void return_freed_memory() {
 }
 
 int available_cores() {
-  cpu_set_t cores;
-  CPU_ZERO(&cores);
-  return sched_getaffinity(0, sizeof cores, &cores) == 0 ? std::max(1, CPU_COUNT(&cores)) : 1;
+  cpu_set_t bound;
+  CPU_ZERO(&bound);
+  const int cores = sched_getaffinity(0, sizeof bound, &bound) == 0 ? std::max(1, CPU_COUNT(&bound)) : 1;
+  // "max 100000", or microseconds of all cores in each such period.
+  std::ifstream quota("/sys/fs/cgroup/cpu.max");
+  double share = 0, period = 0;
+  if (!(quota >> share >> period) || period <= 0) return cores;
+  return std::clamp(static_cast<int>(share / period), 1, cores);
+}
+
+int free_cores() {
+  // Whatever runs now; a load average would remember the run before this one.
+  int busy = std::numeric_limits<int>::max();
+  for (int look = 0; look < kLooks; ++look) {
+    if (look > 0) std::this_thread::sleep_for(kBetweenLooks);
+    std::ifstream file("/proc/loadavg");
+    std::string averages;
+    int running = 0;
+    for (int i = 0; i < 3; ++i) file >> averages;
+    if (!(file >> running)) return available_cores();
+    busy = std::min(busy, running - 1);  // without this thread
+  }
+  const int cores = available_cores();
+  return std::clamp(cores - busy, 1, cores);
 }
 
 }  // namespace ctq::linalg

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <string>
 
 #include <c10/core/Device.h>
@@ -20,6 +21,9 @@ uint64_t free_memory(at::Device device);
 /// Gives memory that LibTorch keeps for later tensors back to a GPU; nothing on the CPU.
 void free_cached_memory(at::Device device);
 
+/// Whether an operation of LibTorch ended because there was no memory for it, on any device.
+bool is_out_of_memory(const std::exception& error);
+
 /// CPU threads of all later arithmetic.
 void set_threads(int threads);
 
@@ -31,7 +35,10 @@ void use_huge_pages();
 /// Call before the first tensor, instead of use_huge_pages().
 void return_freed_memory();
 
-/// The cores this process may run on.
+/// The cores this process may run on: those that it is bound to, as far as its control group's quota allows.
 int available_cores();
+
+/// Of these, the ones that nothing else runs on just now; at least one.
+int free_cores();
 
 }  // namespace ctq::linalg

@@ -7,6 +7,7 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "journal.h"
 #include "layer_memory.h"
@@ -54,6 +55,33 @@ void check_memory(const plan::Plan& plan, const LayerMethods& methods, const Run
   }
 }
 
+/// What the bound on memory makes of layers that do not fit: steps which change codes, or nothing but
+/// rounding to nearest. Empty where all fit. Where the bound is what happens to be free, that is said.
+std::string cuts_for_memory(const model::Checkpoint& checkpoint, const plan::Options& options,
+                            const RunOptions& run) {
+  if (!run.device.is_cpu() || run.memory.layer_bytes == MemoryLimits::kUnlimited) return "";
+  const std::string name = std::filesystem::path(run.output).filename().string();
+  const plan::Plan plan = plan::make_plan(checkpoint, options, name);
+  const LayerMethods methods(checkpoint, run.optimizer, run.recording, run.lora);
+  std::string cuts;
+  size_t layers = 0;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    const LayerMethods::Choice choice = methods.choice(tensor);
+    const auto steps = steps_within(layer_work(tensor, choice, run, run.device), run.memory.layer_bytes);
+    const std::string words = steps ? steps->words() : "rounded to nearest";
+    if (words.empty()) continue;
+    ++layers;
+    cuts += fmt::format("; {}: {}", tensor.source->name(), words);
+  }
+  if (layers > 0 && !run.memory.binding)
+    warn(
+        "{} layers do not fit in the memory that is free ({} for a layer) and are worked on in parts, which "
+        "changes their codes; --max-memory makes the bound the same in every run",
+        layers, human_bytes(run.memory.layer_bytes));
+  return cuts;
+}
+
 /// The plan, and the part of it that is carried out.
 class Work {
  public:
@@ -85,6 +113,9 @@ class Work {
     }
     return std::move(result_);
   }
+
+  /// Whether what was thrown ended the conversion of tensors, not a decision about them.
+  bool in_pass() const { return in_pass_; }
 
  private:
   void make_plan() {
@@ -138,7 +169,11 @@ class Work {
   /// Weights that turned out not to be quantizable, which makes the pass worthless; none: it is done.
   plan::ValueFindings convert_once() {
     if (journal_) journal_->begin(result_.plan, result_.findings);
-    return Pass(checkpoint_, whole_, result_.plan, run_, journal_, events_).carry_out(result_);
+    in_pass_ = true;
+    plan::ValueFindings refused =
+        Pass(checkpoint_, whole_, result_.plan, run_, journal_, events_).carry_out(result_);
+    in_pass_ = false;
+    return refused;
   }
 
   const model::Checkpoint& checkpoint_;
@@ -148,19 +183,35 @@ class Work {
   Events& events_;
   plan::Plan whole_;
   Result result_;
+  bool in_pass_ = false;
 };
 
-/// With a journal that outlasts an interruption.
+/// Whether the same command can succeed later: not with this input, or these options.
+bool may_pass(const Error& error) {
+  return error.code() != ErrorCode::kBadInput && error.code() != ErrorCode::kUsage;
+}
+
+std::string kept_words(const Journal& journal) {
+  return fmt::format(
+      "{} layers are done and kept: the same command goes on from there. To discard them instead: {}",
+      journal.records(), journal.removal());
+}
+
+/// With a journal that outlasts what ends a pass.
 Result convert_resumably(const model::Checkpoint& checkpoint, const plan::Options& options,
                          const RunOptions& run, Events& events) {
-  Journal journal(run.output, *run.resume);
+  ResumeKey key = *run.resume;
+  key.options += cuts_for_memory(checkpoint, options, run);
+  Journal journal(run.output, std::move(key));
+  Work work(checkpoint, options, run, &journal, events);
   try {
-    return Work(checkpoint, options, run, &journal, events).carry_out();
+    return work.carry_out();
   } catch (const Error& error) {
-    if (!is_interruption(error) || !journal.keep()) throw;
-    fail(error.code(),
-         "{}; {} layers are done and kept: the same command goes on from there. To discard them instead: {}",
-         error.what(), journal.records(), journal.removal());
+    if (!work.in_pass() || !may_pass(error) || !journal.keep()) throw;
+    fail(error.code(), "{}; {}", error.what(), kept_words(journal));
+  } catch (const std::exception&) {  // out of memory, or LibTorch's own
+    if (work.in_pass() && journal.keep()) warn("{}", kept_words(journal));
+    throw;
   }
 }
 

@@ -56,13 +56,20 @@ void Journal::remove_left(const std::string& output) {
 }
 
 bool Journal::read_header(const std::string& line) {
-  const json header = json::parse(line, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object() || header.value("journal", 0) != kLayout) return false;
-  files_ = header.at("files").get<std::vector<std::string>>();
-  const ResumeKey key{
-      .version = header.at("version"), .input = header.at("input"), .options = header.at("options")};
+  ResumeKey key;
+  plan::ValueFindings findings;
+  try {
+    const json header = json::parse(line);
+    if (header.at("journal") != kLayout) return false;
+    files_ = header.at("files").get<std::vector<std::string>>();
+    key = {.version = header.at("version"), .input = header.at("input"), .options = header.at("options")};
+    findings = header.at("findings").get<plan::ValueFindings>();
+  } catch (const json::exception&) {  // not written by this program, or not whole
+    spdlog::info("not resuming: {} is no journal; it is removed", log_.file());
+    return false;
+  }
   if (key.version == key_.version && key.input == key_.input && key.options == key_.options) {
-    findings_ = header.at("findings").get<plan::ValueFindings>();
+    findings_ = std::move(findings);
     return true;
   }
   spdlog::info("not resuming: {} is of an interrupted run {}; it is removed", log_.file(),

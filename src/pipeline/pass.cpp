@@ -8,6 +8,7 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
+#include "base/log.h"
 #include "read_ahead.h"
 
 namespace ctq::pipeline {
@@ -70,10 +71,8 @@ plan::ValueFindings Pass::carry_out(Result& result) {
     if (!convert_tensors(result)) return std::move(refused_);
     writes_.drain();
     throw_if_cancelled();
-  } catch (const Error& error) {
-    if (!journal_ || !is_interruption(error)) throw;
-    writes_.drain();
-    journal_->flush([this] { outputs_.sync_data(); });
+  } catch (...) {
+    save_work();
     throw;
   }
   result.biases_corrected = biases_corrected_;
@@ -82,6 +81,17 @@ plan::ValueFindings Pass::carry_out(Result& result) {
   result.moved_to_cpu = layers_.moved_to_cpu();
   result.written = outputs_.commit();
   return {};
+}
+
+/// What is done goes to the disk as far as that is still possible: what failed may be the disk itself.
+void Pass::save_work() noexcept {
+  if (!journal_) return;
+  try {
+    writes_.drain();
+    journal_->flush([this] { outputs_.sync_data(); });
+  } catch (const std::exception& error) {
+    spdlog::debug("the last layers are not kept: {}", error.what());
+  }
 }
 
 bool Pass::convert_tensors(Result& result) {

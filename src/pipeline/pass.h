@@ -28,6 +28,7 @@ class Pass {
  private:
   using Order = std::vector<const plan::TensorPlan*>;
 
+  void save_work() noexcept;
   bool convert_tensors(Result& result);
   bool rank(Order& order);
   Resumed take_over(Order& order, Result& result);

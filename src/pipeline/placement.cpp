@@ -31,6 +31,10 @@ std::optional<Place> Placement::next(const plan::TensorPlan& tensor, const Place
 }
 
 void Placement::fail_for(const plan::TensorPlan& tensor) const {
+  if (device_.is_cpu())
+    fail(ErrorCode::kFailure,
+         "tensor '{}': not enough memory; bound it with --max-memory, or take fewer --threads",
+         printable(tensor.source->name()));
   fail(ErrorCode::kFailure, "tensor '{}': not enough memory on {}; use --device cpu{}",
        printable(tensor.source->name()), device_.str(),
        limits_.guarded ? "" : ", or leave out --no-memory-limits");

@@ -2,10 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <exception>
 #include <optional>
 
 #include <c10/core/Device.h>
-#include <c10/util/Exception.h>
 
 #include "layer_memory.h"
 #include "linalg/device.h"
@@ -30,14 +30,15 @@ class Placement {
   /// other place.
   std::optional<Place> next(const plan::TensorPlan& tensor, const Place& place);
 
-  /// Calls work(place) with first(), and with next() as long as it ends with c10::OutOfMemoryError.
-  /// throws  Error(kFailure) where no place is left
+  /// Calls work(place) with first(), and with next() as long as it runs out of memory.
+  /// throws  Error(kFailure) naming the tensor where no place is left
   template <typename Work>
   auto in_room(const plan::TensorPlan& tensor, const LayerWork& work_on_device, const Work& work) {
     for (std::optional<Place> place = first(tensor, work_on_device);;) {
       try {
         return work(*place);
-      } catch (const c10::OutOfMemoryError&) {
+      } catch (const std::exception& error) {
+        if (!linalg::is_out_of_memory(error)) throw;
         place = next(tensor, *place);
       }
       if (!place) fail_for(tensor);

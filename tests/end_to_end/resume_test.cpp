@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "support/make_checkpoint.h"
+#include "support/preload_library.h"
 #include "support/run_binary.h"
 
 using namespace ctq::test;
@@ -122,6 +123,28 @@ TEST_CASE("resume: layers whose values were not counted are of no use to a repor
   REQUIRE(run.code == 0);
   CHECK(has(run.out, "not resuming: "));
   CHECK(histograms_in(files.in / "r.json").size() == 40);
+}
+
+TEST_CASE("resume: a full disk costs no layer that was done", "[end_to_end][slow]") {
+  const PreloadLibrary library;
+  if (!library.built()) {
+    WARN("[skipped] no C compiler");
+    return;
+  }
+  const Fixture files;
+  const Outcome run = files.convert({}, library.prefix(".o.safetensors.partial", "full:60"));
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 1);
+  CHECK(has(run.err, "not enough space"));
+  CHECK(has(run.err, "layers are done and kept: the same command goes on from there"));
+  REQUIRE(files.out.entries() == Names{".o.safetensors.journal", ".o.safetensors.partial"});
+  const Outcome again = files.convert();
+  INFO(again.err << again.out);
+  REQUIRE(again.code == 0);
+  CHECK(has(again.out, " of 40 tensors are done"));
+  const std::string bytes = read_file(files.output);
+  REQUIRE(files.convert({"--no-resume"}).code == 0);
+  CHECK(read_file(files.output) == bytes);
 }
 
 TEST_CASE("resume: a damaged partial file costs the layers that are damaged", "[end_to_end][slow]") {

@@ -16,6 +16,7 @@
 #include <catch2/catch.hpp>
 
 #include "base/cancel.h"
+#include "base/log.h"
 #include "linalg/hadamard.h"
 #include "pipeline/layer_memory.h"
 #include "support/make_checkpoint.h"
@@ -691,15 +692,54 @@ TEST_CASE("convert: a weight with a NaN is found before the time budget is spent
   CHECK(result.time->optimized == 4);
 }
 
-TEST_CASE("convert: an error leaves nothing of a run that could be resumed", "[pipeline]") {
+TEST_CASE("convert: an error keeps what is done, and the same run goes on from there", "[pipeline]") {
   Conversion made(small_model());
   made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
-  made.run.output = made.out / "new/o.safetensors";
   made.events.on_tensor_done = [&] {
     if (made.events.done.size() == 4) throw std::runtime_error("stopped");
   };
   CHECK_THROWS_WITH(made.convert(int8_row()), "stopped");
+  CHECK(made.out.entries() == Names{".o.safetensors.journal", ".o.safetensors.partial"});
+  made.events = Recorder();
+  made.convert(int8_row());
+  CHECK(std::ranges::count_if(made.events.said,
+                              [](const auto& line) { return line.starts_with("resumed"); }) == 1);
+  CHECK(made.out.entries() == Names{"o.safetensors"});
+}
+
+TEST_CASE("convert: an error of what was asked for leaves nothing, though it could be resumed",
+          "[pipeline]") {
+  Conversion made({f32_weight("a.weight", 32, 32), weight_with("nan.weight", NAN)});
+  made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
+  made.run.strict = true;
+  CHECK_THROWS_MATCHES(made.convert(int8_row()), Error, HasCode(ErrorCode::kFailure, "nan.weight"));
   CHECK(made.out.entries().empty());
+}
+
+TEST_CASE(
+    "convert: where free memory decides about codes it is said, and with another amount nothing is resumed",
+    "[pipeline]") {
+  Conversion made(ranked_model());
+  made.run.optimizer.optimizer = &optimize::kDirect;
+  made.run.resume = ResumeKey{.version = "1", .input = "m", .options = "int8"};
+  made.run.memory.layer_bytes = 1;
+  const int before = warning_count();
+  made.events.on_tensor_done = [&] {
+    if (made.events.done.size() == 2) throw std::runtime_error("stopped");
+  };
+  CHECK_THROWS_WITH(made.convert(int8_row()), "stopped");
+  CHECK(warning_count() > before);
+  made.events = Recorder();
+  const auto resumed = [&] {
+    made.convert(int8_row());
+    return std::ranges::any_of(made.events.said,
+                               [](const auto& line) { return line.starts_with("resumed"); });
+  };
+  SECTION("the same amount") { CHECK(resumed()); }
+  SECTION("more") {
+    made.run.memory.layer_bytes = MemoryLimits::kUnlimited;
+    CHECK_FALSE(resumed());
+  }
 }
 
 TEST_CASE("convert: a signal during the last tensor still ends the run", "[pipeline]") {

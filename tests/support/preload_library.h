@@ -14,6 +14,8 @@ namespace ctq::test {
 ///   refuse_shared    the same for MAP_SHARED alone
 ///   truncate:BYTES   maps, then cuts the file
 ///   write            maps, then writes the file's last byte anew
+/// And its pwrite():
+///   full:CALLS       fails with ENOSPC after so many calls
 class PreloadLibrary {
  public:
   PreloadLibrary() {
@@ -77,6 +79,21 @@ void *mmap(void *address, size_t length, int protection, int flags, int fd, off_
 }
 void *mmap64(void *address, size_t length, int protection, int flags, int fd, off_t offset) {
   return mmap(address, length, protection, flags, fd, offset);
+}
+ssize_t pwrite(int fd, const void *bytes, size_t size, off_t offset) {
+  static ssize_t (*real)(int, const void *, size_t, off_t);
+  static int calls;
+  char path[4096];
+  const char *does = getenv("CTQ_DOES");
+  if (!real) real = dlsym(RTLD_NEXT, "pwrite");
+  if (does && !strncmp(does, "full:", 5) && is_meant(fd, path, sizeof path) && ++calls > atoi(does + 5)) {
+    errno = ENOSPC;
+    return -1;
+  }
+  return real(fd, bytes, size, offset);
+}
+ssize_t pwrite64(int fd, const void *bytes, size_t size, off_t offset) {
+  return pwrite(fd, bytes, size, offset);
 }
 )";
 
