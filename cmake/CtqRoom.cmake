@@ -8,7 +8,7 @@ set_property(GLOBAL PROPERTY CTQ_ROOMS "")
 function(ctq_room name)
   cmake_parse_arguments(ARG "TORCH" "" "DOOR;DEPENDS;LINKS" ${ARGN})
   file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/src/${name}/*.cpp")
-  list(FILTER sources EXCLUDE REGEX "/main\\.cpp$")
+  list(FILTER sources EXCLUDE REGEX "/(main|passive_waiting)\\.cpp$")  # of the executable
   list(FILTER sources EXCLUDE REGEX "\\.simd\\.cpp$")  # compiled once per instruction set by their own CMakeLists.txt
 
   add_library(ctq_${name} STATIC ${sources})

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <cstdio>
 #include <exception>
-#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -14,6 +13,7 @@
 #include "base/terminal.h"
 #include "cli/options/option.h"
 #include "cli/run.h"
+#include "linalg/device.h"
 
 namespace {
 
@@ -28,9 +28,13 @@ void point_to_help(const std::vector<std::string>& args) {
   fmt::print(stderr, "Try 'convert_to_quant {}{}--help'.\n", own_page ? args[0] : "", own_page ? " " : "");
 }
 
-/// Links to the program under these names start from the defaults of the program that had them.
+/// Links to the program under the names of older programs start from their defaults, or are one command.
 std::vector<std::string> with_profile_of(std::string_view called, std::vector<std::string> args) {
   called.remove_prefix(called.rfind('/') + 1);
+  if (called == "calibrate_activation_scales") {
+    args.insert(args.begin(), "calibrate");
+    return args;
+  }
   const bool peer = called == "ctq" || called == "convert-to-quant";
   const bool other_command = !args.empty() && args[0] != "convert" &&
                              std::ranges::count(ctq::cli::commands(), args[0], &ctq::cli::Command::name) > 0;
@@ -53,11 +57,10 @@ int main(int argc, char** argv) {
     const int code = complain(error.code(), error.what());
     if (error.code() == ctq::ErrorCode::kUsage) point_to_help(args);
     return code;
-  } catch (const std::bad_alloc&) {
-    return complain(ctq::ErrorCode::kFailure, "out of memory; try --max-memory, or fewer --threads");
-  } catch (const c10::Error& error) {
-    return complain(ctq::ErrorCode::kFailure, error.what_without_backtrace());
   } catch (const std::exception& error) {
-    return complain(ctq::ErrorCode::kFailure, error.what());
+    if (ctq::linalg::is_out_of_memory(error))
+      return complain(ctq::ErrorCode::kFailure, "out of memory; try --max-memory, or fewer --threads");
+    const auto* torch = dynamic_cast<const c10::Error*>(&error);
+    return complain(ctq::ErrorCode::kFailure, torch ? torch->what_without_backtrace() : error.what());
   }
 }

@@ -116,3 +116,14 @@ TEST_CASE("memory: options of a GPU say that they do nothing on the CPU", "[end_
   CHECK(run.code == 0);
   CHECK((run.out + run.err).find(row.message) != std::string::npos);
 }
+
+TEST_CASE("threads: they sleep while they wait, unless the environment says otherwise", "[end_to_end]") {
+  const TempDir dir;
+  make_checkpoint(dir / "m.safetensors", {bf16_weight("blocks.0.fc.weight", 64, 64)});
+  const Words words{"inspect", dir / "m.safetensors"};
+  const Outcome passive = run_binary(words, "env -u OMP_WAIT_POLICY -u GOMP_SPINCOUNT OMP_DISPLAY_ENV=true");
+  CHECK(passive.code == 0);
+  CHECK(passive.err.find("OMP_WAIT_POLICY = 'PASSIVE'") != std::string::npos);
+  const Outcome active = run_binary(words, "env OMP_WAIT_POLICY=active OMP_DISPLAY_ENV=true");
+  CHECK(active.err.find("OMP_WAIT_POLICY = 'ACTIVE'") != std::string::npos);
+}
