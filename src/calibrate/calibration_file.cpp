@@ -22,6 +22,7 @@ using nlohmann::json;
 
 constexpr std::string_view kFormat = "ctq-calibration";
 constexpr std::string_view kVersion = "1";
+constexpr std::string_view kRandomSource = "random rows";  // how `source` began before there were `origins`
 
 template <typename... Args>
 [[noreturn]] void refuse(const std::string& path, fmt::format_string<Args...> message, Args&&... args) {
@@ -59,6 +60,12 @@ std::vector<double> json_numbers(const std::string& path, const std::string& lay
   if (!list.is_null() && !numbers)
     refuse(path, "layer '{}': {} is not a list of numbers", printable(layer), key);
   return numbers ? list.get<std::vector<double>>() : std::vector<double>();
+}
+
+Origin read_origin(const std::string& path, const std::string& layer, const json& word) {
+  for (size_t i = 0; i < kOriginNames.size(); ++i)
+    if (word == kOriginNames[i]) return static_cast<Origin>(i);
+  refuse(path, "the origin of layer '{}' is none of recorded, lora and random", printable(layer));
 }
 
 }  // namespace
@@ -130,7 +137,7 @@ void CalibrationFile::read_header_entries() {
     if (!value.is_object()) refuse(path_, "the header entry '{}' is not a JSON object", key);
     return value;
   };
-  const json shared = object("shared"), counts = object("counts");
+  const json shared = object("shared"), counts = object("counts"), origins = object("origins");
   for (const auto& [layer, owner] : shared.items()) {
     if (!owner.is_string() || !entries_.contains(owner.get<std::string>()))
       refuse(path_, "layer '{}' shares an input that is not in the file", printable(layer));
@@ -141,6 +148,7 @@ void CalibrationFile::read_header_entries() {
       refuse(path_, "the header entry 'counts' has no number for layer '{}'", printable(layer));
     counts_[layer] = count.get<int64_t>();
   }
+  for (const auto& [layer, origin] : origins.items()) origins_[layer] = read_origin(path_, layer, origin);
 }
 
 void CalibrationFile::read_json() {
@@ -152,6 +160,8 @@ void CalibrationFile::read_json() {
     if (scale.is_number()) entry.json_input_scale = scale.get<double>();
     if (!scale.is_number() && !scale.is_null())
       refuse(path_, "layer '{}': the input scale is not a number", printable(layer));
+    if (value.is_object() && value.contains("origin"))
+      origins_[layer] = read_origin(path_, layer, value.at("origin"));
     entry.json_channel_max = json_numbers(path_, layer, value, "channel_max");
     entry.json_channel_mean = json_numbers(path_, layer, value, "channel_mean");
     if (!value.is_object() && !value.is_number())
@@ -195,6 +205,13 @@ int64_t CalibrationFile::width(const std::string& owner) const {
 int64_t CalibrationFile::counted(const std::string& owner) const {
   const auto found = counts_.find(owner);
   return found != counts_.end() ? found->second : entries_.find(owner)->second.stored_rows();
+}
+
+Origin CalibrationFile::origin(const std::string& owner) const {
+  if (const auto found = origins_.find(owner); found != origins_.end()) return found->second;
+  const auto source = metadata().find("source");
+  const bool random = source != metadata().end() && source->second.starts_with(kRandomSource);
+  return random && entries_.find(owner)->second.stored_rows() == 0 ? Origin::kRandom : Origin::kRecorded;
 }
 
 MatchedLayers CalibrationFile::match(const model::Checkpoint& checkpoint) const {

@@ -12,6 +12,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "calibrate/origin.h"
 #include "model/checkpoint.h"
 
 namespace ctq::calibrate {
@@ -71,6 +72,9 @@ class CalibrationFile {
   /// where there are none.
   int64_t counted(const std::string& owner) const;
 
+  /// Where an entry's numbers come from, by the header entry `origins`; of files before that by `source`.
+  Origin origin(const std::string& owner) const;
+
   /// Finds the file's layers among the 2-D weights of a checkpoint, by name or by the name without the
   /// model's prefix.
   /// throws  Error(kBadInput): an input of another width than a layer reads; Error(kFailure): no layer found
@@ -87,6 +91,7 @@ class CalibrationFile {
   Entries entries_;
   std::map<std::string, std::string, std::less<>> shared_;
   std::map<std::string, int64_t, std::less<>> counts_;
+  std::map<std::string, Origin, std::less<>> origins_;
 };
 
 /// Rows as a file has them that can be computed with: finite ones, float64 as float32. [n, N].

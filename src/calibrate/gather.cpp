@@ -62,6 +62,7 @@ std::vector<StatisticsEntry> gather_measured(const CalibrationFile& activations,
     entry.layer = names.front();
     entry.shared_by.assign(names.begin() + 1, names.end());
     entry.statistics = measure(rows, options.percentile);
+    entry.origin = activations.origin(owner);
     entry.large.push_back(pending_rows(source, rows, options));
   }
   if (entries.empty())
@@ -86,6 +87,7 @@ SyntheticStatistics gather_synthetic(const model::Checkpoint& checkpoint, const 
     const at::Tensor trained = lora ? lora->rows(entry.layer, width) : at::Tensor();
     if (trained.defined()) {
       entry.statistics = measure(trained, options.percentile);
+      entry.origin = Origin::kLora;
       ++gathered.from_lora;
     } else {
       auto known = by_width.find(width);
@@ -94,6 +96,7 @@ SyntheticStatistics gather_synthetic(const model::Checkpoint& checkpoint, const 
         known = by_width.emplace(width, measure(normal, options.percentile)).first;
       }
       entry.statistics = known->second;
+      entry.origin = Origin::kRandom;
     }
     entry.statistics.mean = at::Tensor();
   }

@@ -198,6 +198,7 @@ StatisticsEntry merged_entry(const Sources& sources, const std::string& layer, c
   const bool has_hessian = any_has(sources, &Entry::hessian);
   StatisticsEntry entry;
   entry.layer = layer;
+  for (const Source& source : sources) entry.origin = worse(entry.origin, source.file->origin(source.owner));
   entry.statistics = merged_statistics(sources, /*rows_go=*/options.hessian && any_rows);
   entry.second_moment = merged_second_moment(sources);
   if (options.hessian && !has_hessian && !any_rows) {
@@ -285,7 +286,7 @@ safetensors::Metadata merged_metadata(std::span<const CalibrationFile> files, co
       return same == file.metadata().end() || same->second != entry.second;
     });
   }
-  for (const char* key : {"rows", "uncalled", "skipped"}) merged.erase(key);
+  for (const char* key : {"rows", "uncalled", "skipped", "origins"}) merged.erase(key);
   if (options.rows) {
     merged["rows"] = std::to_string(*options.rows);
     merged["seed"] = std::to_string(options.seed);

@@ -1,6 +1,7 @@
 #include "calibrate/recorded.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -40,6 +41,22 @@ Recording Recording::open(const std::string& path, const model::Checkpoint& chec
   return {std::move(file), std::move(layers)};
 }
 
+size_t Recording::random() const {
+  return static_cast<size_t>(std::ranges::count_if(
+      layers_.owners, [&](const auto& layer) { return file_.origin(layer.second) == Origin::kRandom; }));
+}
+
+void Recording::leave_out_random() {
+  std::erase_if(layers_.owners,
+                [&](const auto& layer) { return file_.origin(layer.second) == Origin::kRandom; });
+}
+
+bool Recording::knows_moments() const {
+  return std::ranges::any_of(layers_.owners, [&](const auto& layer) {
+    return has_second_moment(layer.first) || find(layer.first)->mean != nullptr;
+  });
+}
+
 const CalibrationFile::Entry* Recording::find(std::string_view layer) const {
   const auto found = layers_.owners.find(layer);
   return found == layers_.owners.end() ? nullptr : &file_.entries().find(found->second)->second;
@@ -73,9 +90,12 @@ std::optional<double> Recording::input_scale(std::string_view layer) const {
   return entry->json_input_scale;
 }
 
-std::optional<double> Recording::largest_input(std::string_view layer) const {
+std::optional<double> Recording::input_magnitude(std::string_view layer) const {
   const std::string owner = key(layer);
-  return owner.empty() ? std::nullopt : input_magnitude(file_, owner, /*percentile=*/100);
+  if (owner.empty()) return std::nullopt;
+  if (const auto scale = input_scale(layer); scale && std::isfinite(*scale) && *scale > 0)
+    return *scale * kInputScaleCode;
+  return calibrate::input_magnitude(file_, owner, /*percentile=*/100);
 }
 
 std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device device,

@@ -38,6 +38,13 @@ class Recording {
   ///         layer); Error(kFailure): no entry belongs to any 2-D weight of the checkpoint
   static Recording open(const std::string& path, const model::Checkpoint& checkpoint);
 
+  /// Layers whose statistics are of random rows.
+  size_t random() const;
+  /// Knows nothing of those layers from here on.
+  void leave_out_random();
+  /// Whether H or the mean of some layer's input is known, so that codes or biases can depend on it.
+  bool knows_moments() const;
+
   /// Whether H can be known. layer: as model::Checkpoint::Entry::layer() names it.
   bool has_second_moment(std::string_view layer) const;
   /// Whether RecordedInput::channel_max can be known.
@@ -47,8 +54,9 @@ class Recording {
   /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
   std::string key(std::string_view layer) const;
   std::optional<double> input_scale(std::string_view layer) const;
-  /// The largest |x|, as input_magnitude() finds it.
-  std::optional<double> largest_input(std::string_view layer) const;
+  /// The |x| that the largest code shall stand for: what the file's input scale was made of, else the
+  /// largest.
+  std::optional<double> input_magnitude(std::string_view layer) const;
 
   /// The statistics of a layer's input. Of rows, every tenth (at least 32, when there are 64) is held back,
   /// unless the file has H itself; rows that are not finite are left out, and logged.

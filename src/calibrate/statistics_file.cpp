@@ -65,6 +65,7 @@ std::string statistics_json(const std::vector<StatisticsEntry>& entries) {
     if (known.channel_max.defined()) layer["channel_max"] = numbers(known.channel_max);
     if (known.channel_mean.defined()) layer["channel_mean"] = numbers(known.channel_mean);
     if (known.input_scale) layer["input_scale"] = static_cast<float>(*known.input_scale);
+    layer["origin"] = origin_name(entry.origin);
     for (const std::string& sharing : entry.shared_by) root[sharing] = layer;
     root[entry.layer] = std::move(layer);
   }
@@ -79,15 +80,17 @@ void write_statistics(const std::string& path, const std::vector<StatisticsEntry
     safetensors::write_text_file(path, statistics_json(entries));
     return;
   }
-  ordered_json shared = ordered_json::object(), counts = ordered_json::object();
+  ordered_json shared = ordered_json::object(), counts = shared, origins = shared;
   for (const StatisticsEntry& entry : entries) {
     if (entry.statistics.count > 0) counts[entry.layer] = entry.statistics.count;
+    origins[entry.layer] = origin_name(entry.origin);
     for (const std::string& sharing : entry.shared_by) shared[sharing] = entry.layer;
   }
   metadata["format"] = "ctq-calibration";
   metadata["version"] = "1";
   metadata["counts"] = counts.dump();
   metadata["shared"] = shared.dump();
+  metadata["origins"] = origins.dump();
   write_safetensors(path, entries, metadata);
 }
 

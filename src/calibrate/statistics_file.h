@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "calibrate/calibration_file.h"
+#include "calibrate/origin.h"
 #include "calibrate/statistics.h"
 #include "safetensors/header.h"
 
@@ -29,13 +30,14 @@ struct StatisticsEntry {
   std::string layer;
   std::vector<std::string> shared_by;  ///< further layers that read it
   InputStatistics statistics;
+  Origin origin = Origin::kRecorded;
   at::Tensor second_moment;  ///< diagonal of H, [N] float32; undefined: not known
   std::vector<PendingTensor> large;
 };
 
-/// Writes the entries; format, version, `shared` and `counts` are added to the metadata.
-/// path    .json: channel_max, channel_mean and input_scale alone, once for each layer, shared or not;
-///         otherwise safetensors
+/// Writes the entries; format, version, `shared`, `counts` and `origins` are added to the metadata.
+/// path    .json: channel_max, channel_mean, input_scale and the origin alone, once for each layer, shared or
+///         not; otherwise safetensors
 /// throws  Error(kFailure): see safetensors::Writer
 void write_statistics(const std::string& path, const std::vector<StatisticsEntry>& entries,
                       safetensors::Metadata metadata);

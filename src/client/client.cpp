@@ -135,6 +135,8 @@ std::string format_obstacle(const Client& client, std::string_view format, Scale
   return "";
 }
 
+bool reads_input_scale(std::string_view format) { return format == "nvfp4" || format.starts_with("float8_"); }
+
 std::string input_factor_obstacle(const Client& client, std::string_view format) {
   const auto read_for_nvfp4 = [&] {
     return format == "nvfp4" ? ""

@@ -56,6 +56,10 @@ std::string format_obstacle(const Client& client, std::string_view format, Scale
 /// pre_quant_scale, which 0.31 was the first to read"; empty where it does. format: the marker's word
 std::string input_factor_obstacle(const Client& client, std::string_view format);
 
+/// Whether any client looks at `<layer>.input_scale` of a format: of FP8 and NVFP4. Those of INT8 and of the
+/// other formats scale inputs themselves. format: the marker's word
+bool reads_input_scale(std::string_view format);
+
 /// The client that a format is made for, where ComfyUI as it is published does not read it; nothing where it
 /// does.
 std::optional<Client> implied_by(std::string_view format);

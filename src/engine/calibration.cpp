@@ -174,6 +174,12 @@ void merge(const Asked& asked) {
 
 void patch(const Asked& asked) {
   required(asked.input);
+  for (const AnySetting* setting :
+       std::initializer_list<const AnySetting*>{&asked.samples, &asked.seed, &asked.lora, &asked.device}) {
+    if (setting->given())
+      spdlog::info("note: {} has no effect with {}: input scales are measured, of recorded inputs", *setting,
+                   asked.patch);
+  }
   const bool has_rows = asked.activations.given(), has_statistics = asked.data.given();
   if (has_rows && has_statistics)
     refuse_to_have(asked.data, fmt::format("does not go with {}", asked.activations));
@@ -194,6 +200,13 @@ void patch(const Asked& asked) {
   const CalibrationFile statistics = naming(source, [&] {
     return has_rows ? CalibrationFile::open_activations(path) : CalibrationFile::open(path);
   });
+  const bool any_random = std::ranges::any_of(statistics.entries(), [&](const auto& entry) {
+    return statistics.origin(entry.first) == calibrate::Origin::kRandom;
+  });
+  if (any_random && !*asked.allow_random)
+    refuse_to_have(source, fmt::format("its statistics are of random rows, which say nothing of the model; "
+                                       "record real ones, or add {}",
+                                       asked.allow_random));
   const Patched patched = patch_input_scales(checkpoint, statistics, *asked.percentile, output);
   if (!asked.json->empty()) safetensors::write_text_file(asked.json->string(), patched.scales_json);
   spdlog::info("Input scales for {} of {} quantized layers: {}", patched.scaled, patched.layers, output);

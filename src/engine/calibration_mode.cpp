@@ -27,7 +27,7 @@ std::vector<ModeRow> modes_of(const CalibrationSettings& asked) {
        &asked.patch,
        *asked.patch,
        {&asked.patch, &asked.input, &asked.output, &asked.json, &asked.quiet, &asked.activations, &asked.data,
-        &asked.percentile}},
+        &asked.allow_random, &asked.percentile, &asked.samples, &asked.seed, &asked.lora, &asked.device}},
       {Mode::kGather,
        nullptr,
        false,

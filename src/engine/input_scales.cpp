@@ -90,10 +90,10 @@ plan::InputScales find_input_scales(const Calibration& asked, const model::Check
   if (!*asked.static_activations) return found;
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
     if (!recording || !entry.is_matrix()) continue;
-    if (const auto largest = recording->largest_input(entry.layer()))
-      found.largest_inputs.emplace(entry.layer(), *largest);
+    if (const auto magnitude = recording->input_magnitude(entry.layer()))
+      found.magnitudes.emplace(entry.layer(), *magnitude);
   }
-  if (found.largest_inputs.empty())
+  if (found.magnitudes.empty())
     warnings.push_back(
         fmt::format("{}: no measured inputs; give a recording with {}. The loader scales activations itself",
                     asked.static_activations, asked.data));

@@ -9,6 +9,38 @@
 #include "base/text.h"
 
 namespace ctq::engine {
+namespace {
+
+/// Statistics of random rows serve nothing that asks what inputs are like, unless the user insists.
+void check_origin(const Calibration& asked, calibrate::Recording& recording) {
+  const size_t random = recording.random();
+  if (random == 0) return;
+  const std::string fact =
+      fmt::format("the statistics of {} of its {} layers are of random rows, which say nothing of the model",
+                  random, recording.matched());
+  if (*asked.allow_random) {
+    warn("{}: {}; they are used ({})", asked.data, fact, asked.allow_random);
+    return;
+  }
+  for (const Setting<bool>* use : {&asked.static_activations, &asked.smoothquant}) {
+    if (**use)
+      fail(ErrorCode::kUsage, "{}, and {} builds on them; record real ones, or add {}", fact, *use,
+           asked.allow_random);
+  }
+  warn("{}: {}; they are not used ({} uses them)", asked.data, fact, asked.allow_random);
+  recording.leave_out_random();
+}
+
+/// Says so where nothing can depend on the recording.
+void note_without_effect(const Calibration& asked, const calibrate::Recording& recording) {
+  if (recording.knows_moments() || *asked.static_activations || *asked.smoothquant) return;
+  spdlog::info(
+      "note: {} has no effect: it holds neither rows nor second moments nor means, only what {} and "
+      "{} read",
+      asked.data, asked.smoothquant, asked.static_activations);
+}
+
+}  // namespace
 
 std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
                                                            const Job& job) {
@@ -16,7 +48,8 @@ std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoi
   if (data->empty()) return nullptr;
   return naming(data, [&] {
     auto recording =
-        std::make_unique<const calibrate::Recording>(calibrate::Recording::open(data->string(), checkpoint));
+        std::make_unique<calibrate::Recording>(calibrate::Recording::open(data->string(), checkpoint));
+    check_origin(job.settings.calibration, *recording);
     spdlog::info("Calibration data: {} layers of {}", recording->matched(), data->string());
     if (const auto& left = recording->unmatched(); !left.empty()) {
       const std::string fact =
@@ -25,7 +58,8 @@ std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoi
       if (job.strict) fail(ErrorCode::kFailure, "{} ({})", fact, job.settings.report.strict);
       warn("{}", fact);
     }
-    return recording;
+    note_without_effect(job.settings.calibration, *recording);
+    return std::unique_ptr<const calibrate::Recording>(std::move(recording));
   });
 }
 

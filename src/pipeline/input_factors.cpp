@@ -49,6 +49,7 @@ class Measurement {
 
  private:
   std::optional<at::Tensor> factors_on(const TensorPlan& tensor, at::Device device) const {
+    if (!run_.recording) return std::nullopt;
     const auto input = run_.recording->load(tensor.source->layer(), device, /*with_second=*/false);
     if (!input || !input->channel_max.defined() || !input->held_back.defined() ||
         input->held_back.size(0) == 0)
@@ -100,8 +101,9 @@ class Measurement {
 std::set<std::string, std::less<>> folded(const model::Checkpoint& checkpoint, const plan::Plan& plan,
                                           const RunOptions& run) {
   std::set<std::string, std::less<>> layers;
-  for (const calibrate::Fold& fold : Smoothing::candidates(
-           checkpoint, *run.recording, [&](std::string_view layer) { return plan.quantizes(layer); }))
+  for (const calibrate::Fold& fold :
+       Smoothing::candidates(checkpoint, {checkpoint, run.recording},
+                             [&](std::string_view layer) { return plan.quantizes(layer); }))
     layers.insert(fold.readers.begin(), fold.readers.end());
   return layers;
 }

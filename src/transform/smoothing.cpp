@@ -76,24 +76,23 @@ at::Tensor column_max(const at::Tensor& weight) {
 }
 
 std::vector<Fold> Smoothing::candidates(const model::Checkpoint& checkpoint,
-                                        const calibrate::Recording& recording,
+                                        const calibrate::InputRanges& ranges,
                                         const std::function<bool(std::string_view)>& quantized) {
   std::vector<Fold> found = calibrate::folds(checkpoint);
   std::erase_if(found, [&](const Fold& fold) {
-    return std::ranges::none_of(fold.readers, quantized) || !recording.has_channel_max(fold.readers.front());
+    return std::ranges::none_of(fold.readers, quantized) || !ranges.knows(fold.readers.front());
   });
   return found;
 }
 
-Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::Recording& recording, double alpha,
+Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::InputRanges& ranges, double alpha,
                      const std::function<bool(std::string_view)>& quantized, at::Device device,
                      const StoredFactors& stored) {
-  for (const Fold& fold : candidates(checkpoint, recording, quantized)) {
+  for (const Fold& fold : candidates(checkpoint, ranges, quantized)) {
     throw_if_cancelled();
-    const auto input = recording.load(fold.readers.front(), device, /*with_second=*/false);
-    if (!input || !input->channel_max.defined()) continue;
-    at::Tensor factors =
-        smoothing_factors(input->channel_max, weight_max(checkpoint, fold, device), alpha).to(at::kCPU);
+    const at::Tensor largest = ranges.largest(fold.readers.front(), device);
+    if (!largest.defined()) continue;
+    at::Tensor factors = smoothing_factors(largest, weight_max(checkpoint, fold, device), alpha).to(at::kCPU);
     const FoldedRows& maker = fold.makers.front();
     const bool kept = !std::ranges::all_of(fold.readers, quantized) ||
                       (fold.into != Fold::Into::kNorm && !quantized(maker.entry->layer()));

@@ -15,7 +15,7 @@
 #include <c10/core/Device.h>
 
 #include "calibrate/folds.h"
-#include "calibrate/recorded.h"
+#include "calibrate/input_ranges.h"
 #include "model/checkpoint.h"
 
 namespace ctq::transform {
@@ -46,9 +46,9 @@ at::Tensor column_max(const at::Tensor& weight);
 class Smoothing {
  public:
   /// What is smoothed, from headers alone: folds with a reader that is quantized and whose largest inputs
-  /// are recorded.
+  /// are known.
   static std::vector<calibrate::Fold> candidates(const model::Checkpoint& checkpoint,
-                                                 const calibrate::Recording& recording,
+                                                 const calibrate::InputRanges& ranges,
                                                  const std::function<bool(std::string_view)>& quantized);
 
   /// checkpoint  must outlive this
@@ -58,7 +58,7 @@ class Smoothing {
   /// device      where the weights are searched for their largest values
   /// stored      of layers that are readers of no fold: their columns are divided by them
   /// throws      what reading throws; Error(kInterrupted) after a signal
-  Smoothing(const model::Checkpoint& checkpoint, const calibrate::Recording& recording, double alpha,
+  Smoothing(const model::Checkpoint& checkpoint, const calibrate::InputRanges& ranges, double alpha,
             const std::function<bool(std::string_view)>& quantized, at::Device device,
             const StoredFactors& stored = {});
 

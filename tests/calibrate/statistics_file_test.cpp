@@ -225,8 +225,10 @@ TEST_CASE("merge: JSON holds each layer's small statistics, shared or not", "[ca
       {stored("a.channel_max", at::tensor({1.0f, 2.0f})), stored("a.channel_mean", at::tensor({0.5f, 1.0f})),
        stored("a.input_scale", at::scalar_tensor(0.25f)), stored("a.rows", normal(4, 2, 1))},
       {{"shared", R"({"b": "a"})"}});
-  const nlohmann::json expected = {
-      {"channel_max", {1.0, 2.0}}, {"channel_mean", {0.5, 1.0}}, {"input_scale", 0.25}};
+  const nlohmann::json expected = {{"channel_max", {1.0, 2.0}},
+                                   {"channel_mean", {0.5, 1.0}},
+                                   {"input_scale", 0.25},
+                                   {"origin", "recorded"}};
   CHECK(files.joined_json() == nlohmann::json{{"a", expected}, {"b", expected}});
   // And it is read back, also together with another file.
   Files back;

@@ -351,8 +351,8 @@ TEST_CASE("calibrate: --patch refuses what it cannot do", "[end_to_end]") {
   files.refuses({quantized, "--patch", "--activations", activations, "--json"}, 2, "needs a path");
   files.refuses({quantized, "--patch", "--activations", activations, "-o", quantized}, 2,
                 "is the input file");
-  files.refuses({quantized, "--patch", "--activations", activations, "--samples", "3"}, 2,
-                "argument --samples: does not go with --patch");
+  files.refuses({quantized, "--patch", "--activations", activations, "--rows", "3"}, 2,
+                "argument --rows: does not go with --patch");
   make_checkpoint(files / "wide.safetensors", {rows("blk.0.q", 9, 65)});
   files.refuses({quantized, "--patch", "--activations", files / "wide.safetensors"}, 4,
                 "layer 'blk.0.q' reads 64 columns");

@@ -240,6 +240,19 @@ TEST_CASE("calibration: input scales are written where they are measured or give
   std::filesystem::copy_file(files.output, files.dir / "other.safetensors");
   convert({"--fp8", "--input-scales", files.dir / "other.safetensors"});
   CHECK(scale("b.input_scale") == 0.125f);
+  // A scale of a calibration file is used as it stands, for the code 127 that it is made for.
+  write_file(files.dir / "cal.json", R"({"b": 0.0078125})");
+  const Outcome read_by_none = convert({"--int8", "--scaling_mode", "row", "--calibration-data",
+                                        files.dir / "cal.json", "--static-activations"});
+  CHECK(scale("b.input_scale") == 0.0078125f);
+  CHECK(read_by_none.out.find("steer nothing: what reads int8_tensorwise scales the inputs itself") !=
+        std::string::npos);
+  convert({"--fp8", "--calibration-data", files.dir / "cal.json", "--static-activations"});
+  CHECK(scale("b.input_scale") == Approx(0.0078125 * 127 / 448));
+  const Outcome steers_nothing = convert({"--fp8", "--calibration-data", files.dir / "cal.json"});
+  CHECK(steers_nothing.out.find("--calibration-data has no effect: it holds neither rows") !=
+        std::string::npos);
+
   const Outcome none = convert({"--fp8", "--static-activations"});
   CHECK(none.err.find("--static-activations: no measured inputs") != std::string::npos);
 

@@ -152,14 +152,52 @@ TEST_CASE("smoothquant: what it cannot do is refused before anything is written"
     CHECK_FALSE(std::filesystem::exists(files.output));
   };
   const std::string& data = files.recording;
-  refused(2, "needs the largest inputs that were recorded", {"--int8", "--smoothquant"});
   refused(2, "helps where inputs are quantized to INT8 or NVFP4",
           {"--fp8", "--smoothquant", "--calibration-data", data});
   refused(2, "changes the inputs that --static-activations",
           {"--int8", "--smoothquant", "--calibration-data", data, "--static-activations"});
   refused(2, "at most 1", {"--int8", "--smoothquant", "--smoothquant-alpha", "1.5"});
-  refused(1, "nothing in this model is known",
-          {"--int8", "--smoothquant", "--calibration-data", data, "--exclude-layers", "[qkv]_proj"});
+}
+
+TEST_CASE("smoothquant: a model that nothing can divide is converted, with a warning", "[end_to_end]") {
+  const Fixture files;
+  const Outcome run = files.convert({"--int8", "--smoothquant", "--calibration-data", files.recording,
+                                     "--exclude-layers", "[qkv]_proj", "--scaling_mode", "row"});
+  INFO(run.err);
+  CHECK(run.code == 0);
+  CHECK(run.err.find("nothing in this model can divide the input of a quantized layer") != std::string::npos);
+}
+
+TEST_CASE("smoothquant: without recorded data norms and weights say how large inputs get", "[end_to_end]") {
+  const Fixture files;
+  std::vector<std::string> args = kRow;
+  args.insert(args.end(), {"--smoothquant", "--simple"});
+  const Outcome run = files.convert(args);
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  CHECK(run.out.find("takes the ranges of inputs that norms and weights imply") != std::string::npos);
+  const auto before = ctq::model::Checkpoint::open(files.model),
+             after = ctq::model::Checkpoint::open(files.output);
+  const std::string norm = kBlock + "layer_norm1.weight";
+  CHECK_FALSE(at::equal(ctq::model::load(*before.find(norm)), ctq::model::load(*after.find(norm))));
+}
+
+TEST_CASE("smoothquant: statistics of random rows are refused, unless they are insisted on", "[end_to_end]") {
+  const Fixture files;
+  const std::string random = files.dir / "random.safetensors";
+  REQUIRE(run_binary({"calibrate", "-i", files.model, "-o", random}).code == 0);
+  std::vector<std::string> args = kRow;
+  args.insert(args.end(), {"--smoothquant", "--simple", "--calibration-data", random});
+  const Outcome refused = files.convert(args);
+  CHECK(refused.code == 2);
+  CHECK(refused.err.find("are of random rows") != std::string::npos);
+  CHECK(refused.err.find("--allow-random-calibration") != std::string::npos);
+  args.emplace_back("--allow-random-calibration");
+  CHECK(files.convert(args).code == 0);
+  // What does not ask how large inputs are goes on without them, and says so.
+  const Outcome without = files.convert({"--int8", "--calibration-data", random});
+  CHECK(without.code == 0);
+  CHECK(without.err.find("they are not used") != std::string::npos);
 }
 
 namespace {

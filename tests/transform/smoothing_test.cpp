@@ -164,7 +164,7 @@ TEST_CASE("smoothing: a layer with factors of its own is divided by them, and it
   const std::string fc2 = "text_model.encoder.layers.0.mlp.fc2";
   const Recorded recorded(checkpoint, {fc2});
   const at::Tensor factors = at::linspace(0.25, 2, 12).to(at::kBFloat16);
-  const Smoothing smoothing(checkpoint, *recorded, 0.5, kAll, at::kCPU, {{fc2, factors}});
+  const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.5, kAll, at::kCPU, {{fc2, factors}});
   CHECK(smoothing.inputs() == 1);
   const auto& weight = *checkpoint.find(fc2 + ".weight");
   const at::Tensor values = model::load(weight).to(at::kFloat);
@@ -188,7 +188,7 @@ TEST_CASE("smoothing: a smoothed block computes what it did") {
   {
     const model::Checkpoint checkpoint = clip().open();
     const Recorded recorded(checkpoint, matrices(checkpoint));
-    const Smoothing smoothing(checkpoint, *recorded, 0.5, quantized, at::kCPU);
+    const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.5, quantized, at::kCPU);
     CHECK(smoothing.inputs() == (all_quantized ? 3 : 2));  // fc1 is the only reader of its norm
     CHECK(smoothing.factors("text_model.encoder.layers.0.self_attn.q_proj").defined());
     CHECK_FALSE(smoothing.factors("text_model.encoder.layers.0.mlp.fc2").defined());
@@ -200,7 +200,7 @@ TEST_CASE("smoothing: a smoothed block computes what it did") {
   for (const bool gemma : {false, true}) {
     const model::Checkpoint checkpoint = llama(gemma).open();
     const Recorded recorded(checkpoint, matrices(checkpoint));
-    const Smoothing smoothing(checkpoint, *recorded, 0.7, quantized, at::kCPU);
+    const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.7, quantized, at::kCPU);
     CHECK(smoothing.inputs() == 4);
     const Model plain(checkpoint, "model.", nullptr), smoothed(checkpoint, "model.", &smoothing);
     CHECK(same(llama_block(smoothed, rows(), gemma), llama_block(plain, rows(), gemma)));
@@ -213,7 +213,7 @@ TEST_CASE("smoothing: a smoothed block computes what it did") {
 TEST_CASE("smoothing: readers of one input share their factors") {
   const model::Checkpoint checkpoint = clip().open();
   const Recorded recorded(checkpoint, matrices(checkpoint));
-  const Smoothing smoothing(checkpoint, *recorded, 0.5, kAll, at::kCPU);
+  const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.5, kAll, at::kCPU);
   const std::string attention = "text_model.encoder.layers.0.self_attn.";
   const at::Tensor factors = smoothing.factors(attention + "q_proj");
   CHECK(factors.is_same(smoothing.factors(attention + "k_proj")));
@@ -236,7 +236,8 @@ TEST_CASE("smoothing: norms that a residual reads, and shared value heads, are l
   bert.biased(block + "attention.output.dense", 8, 8).layer_norm(block + "attention.output.LayerNorm", 8);
   bert.biased(block + "intermediate.dense", 12, 8).biased(block + "output.dense", 8, 12);
   const model::Checkpoint checkpoint = bert.open();
-  const auto folds = Smoothing::candidates(checkpoint, *Recorded(checkpoint, matrices(checkpoint)), kAll);
+  const auto folds =
+      Smoothing::candidates(checkpoint, {checkpoint, &*Recorded(checkpoint, matrices(checkpoint))}, kAll);
   REQUIRE(folds.size() == 1);
   CHECK(folds[0].into == calibrate::Fold::Into::kValues);
   CHECK(folds[0].makers.size() == 2);
@@ -248,7 +249,7 @@ TEST_CASE("smoothing: norms that a residual reads, and shared value heads, are l
   grouped.linear(layer + "self_attn.v_proj", 4, 8).linear(layer + "self_attn.o_proj", 8, 8);
   grouped.rms_norm(layer + "self_attn.q_norm", 2);
   const model::Checkpoint shared = grouped.open();
-  const auto found = Smoothing::candidates(shared, *Recorded(shared, matrices(shared)), kAll);
+  const auto found = Smoothing::candidates(shared, {shared, &*Recorded(shared, matrices(shared))}, kAll);
   REQUIRE(found.size() == 1);
   CHECK(found[0].into == calibrate::Fold::Into::kNorm);
   CHECK(found[0].readers.size() == 3);
@@ -258,7 +259,7 @@ TEST_CASE("smoothing: what was not recorded stays as it is") {
   const model::Checkpoint checkpoint = clip().open();
   const std::string block = "text_model.encoder.layers.0.";
   const Recorded recorded(checkpoint, {block + "mlp.fc1", block + "mlp.fc2"});
-  const Smoothing smoothing(checkpoint, *recorded, 0.5, kAll, at::kCPU);
+  const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.5, kAll, at::kCPU);
   CHECK(smoothing.inputs() == 1);
   CHECK_FALSE(smoothing.factors(block + "self_attn.q_proj").defined());
   CHECK_FALSE(smoothing.changes(*checkpoint.find(block + "layer_norm1.weight")));
@@ -267,4 +268,22 @@ TEST_CASE("smoothing: what was not recorded stays as it is") {
 }
 
 }  // namespace
+TEST_CASE("smoothing: without a recording the ranges are those that norms and weights imply", "[transform]") {
+  const StructureCheckpoint made = clip();
+  const model::Checkpoint checkpoint = made.open();
+  const calibrate::InputRanges ranges(checkpoint, nullptr);
+  const std::string layer = "text_model.encoder.layers.0.self_attn.q_proj";
+  REQUIRE(ranges.knows(layer));
+  const at::Tensor largest = ranges.largest(layer, at::kCPU);
+  // A LayerNorm's output is about g z + b.
+  const auto part = [&](const char* name) {
+    return model::load(*checkpoint.find("text_model.encoder.layers.0.layer_norm1" + std::string(name)))
+        .to(at::kFloat);
+  };
+  const at::Tensor wanted = part(".bias").abs() + 3 * part(".weight").abs();
+  CHECK(at::allclose(largest, wanted, /*rtol=*/0.1));
+  const Smoothing smoothing(checkpoint, ranges, 0.5, kAll, at::kCPU);
+  CHECK(smoothing.inputs() > 0);
+}
+
 }  // namespace ctq::transform

@@ -28,6 +28,7 @@ struct CalibrationSettings {
   Setting<bool> patch{"calibrate.patch"};
   Setting<Path> activations{"calibrate.activations"};
   Setting<Path> data{"calibrate.calibration_data"};
+  Setting<bool> allow_random{"calibrate.allow_random"};
   Setting<double> percentile{"calibrate.percentile", 99.9};
   Setting<int64_t> samples{"calibrate.samples", 64};
   Setting<Path> lora{"calibrate.lora"};

@@ -49,14 +49,21 @@ Table make_table(Asked& asked) {
                "Rows that the layers have read: a calibration file, or one matrix per layer")
               .otherwise("random rows, which say nothing of the model"),
           path(asked.data, "--calibration-data", "With --patch: a calibration file, with rows or without"),
+          toggle(asked.allow_random, "--allow-random-calibration",
+                 "With --patch: use statistics of random rows too"),
           number(asked.percentile, "--percentile",
                  "Percentile of the magnitudes that sets the input scale; 100 is the largest")
               .alias("--actcal-percentile")
               .above(0)
               .at_most(100),
-          integer(asked.samples, "--samples", "Random rows per layer").at_least(1).at_most(1 << 20),
-          path(asked.lora, "--lora", "Take the A matrices of this LoRA in place of random rows"),
+          integer(asked.samples, "--samples", "Random rows per layer")
+              .alias("--actcal-samples")
+              .at_least(1)
+              .at_most(1 << 20),
+          path(asked.lora, "--lora", "Take the A matrices of this LoRA in place of random rows")
+              .alias("--actcal-lora"),
           integer(asked.seed, "--seed", "Seed of random rows, and of the choice of rows")
+              .alias("--actcal-seed")
               .at_least(0)
               .at_most(4294967295),
       });
@@ -67,7 +74,8 @@ Table make_table(Asked& asked) {
               .at_least(1)
               .otherwise("all"),
           toggle(asked.hessian, "--hessian", "Write X^T X / n in place of the rows X"),
-          device(asked.device, "--device", "With --hessian: where to calculate: auto, cpu, cuda or cuda:N"),
+          device(asked.device, "--device", "With --hessian: where to calculate: auto, cpu, cuda or cuda:N")
+              .alias("--actcal-device"),
       });
   add_help(table.options);
   return table;
