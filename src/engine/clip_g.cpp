@@ -30,6 +30,16 @@ std::optional<plan::QkvPrecision> read_split(const ClipGSettings& asked) {
   return plan::QkvPrecision{.query_fp8 = mode.starts_with("q8,"), .key_value_fp8 = mode.ends_with(",kv8")};
 }
 
+/// Values that a cast without a scale loses, where they are many.
+void warn_of_below(const std::string& name, const pipeline::ClipGValues& values) {
+  constexpr double kMany = 0.1;
+  const double share =
+      static_cast<double>(values.below) / static_cast<double>(std::max<int64_t>(values.numel, 1));
+  if (share < kMany) return;
+  warn("{}: {} values ({:.1f}%) are below FP8's smallest and become 0; --fp8-scale tensor, or -k, keeps them",
+       printable(name), values.below, 100 * share);
+}
+
 void warn_of_beyond(const std::string& name, const pipeline::ClipGValues& values, bool kept) {
   if (values.beyond == 0) {
     spdlog::debug("  {}: outlier check OK, largest {:.4f}", printable(name), values.max_abs);
@@ -41,20 +51,27 @@ void warn_of_beyond(const std::string& name, const pipeline::ClipGValues& values
 }
 
 /// Says what the values did to the plan.
-void warn_of_values(const pipeline::ClipGSurvey& survey, const plan::ValueFindings& findings) {
+void warn_of_values(const pipeline::ClipGSurvey& survey, const plan::ClipGFindings& found) {
+  const auto& findings = found.no_fp8;
   for (const auto& [name, values] : survey.fp8) {
     if (values.non_finite > 0 || values.vanishes) {
       warn("{}: {}; kept as it is", printable(name), findings.at(name));
     } else {
       warn_of_beyond(name, values, findings.contains(name));
+      if (!findings.contains(name)) warn_of_below(name, values);
     }
+  }
+  for (const auto& [name, max_abs] : survey.no_float16) {
+    if (!survey.fp8.contains(name) || findings.contains(name))
+      warn("{}: values up to {:.6g}, which float16 does not hold; it keeps its type", printable(name),
+           max_abs);
   }
   if (survey.non_finite_kept.empty()) return;
   constexpr size_t kNamed = 5;
   const std::vector<std::string> first(
       survey.non_finite_kept.begin(),
       survey.non_finite_kept.begin() + static_cast<int64_t>(std::min(kNamed, survey.non_finite_kept.size())));
-  warn("{} tensors that stay as they are hold NaN or infinite values: {}", survey.non_finite_kept.size(),
+  warn("{} tensors that do not become FP8 hold NaN or infinite values: {}", survey.non_finite_kept.size(),
        fmt::join(first, ", "));
 }
 
@@ -74,7 +91,7 @@ void check_count(const plan::ClipGPlan& plan, const std::string& output) {
   if (written != expected) {
     warn("{}: {} tensors, but {} were expected", output, written, expected);
   } else {
-    spdlog::debug("Tensor count OK: {}", written);
+    spdlog::info("Tensor count OK: {}", written);
   }
 }
 
@@ -109,7 +126,7 @@ ClipGConversion::ClipGConversion(const ClipGSettings& asked, const plan::ClipGOp
 
 void ClipGConversion::look_at_values() {
   survey_ = pipeline::survey_clip_g(plan_);
-  const plan::ValueFindings findings =
+  const plan::ClipGFindings findings =
       pipeline::findings_of(survey_, /*keep_beyond=*/*asked_.clip == "keep-fp16");
   warn_of_values(survey_, findings);
   if (*asked_.strict) refuse_non_finite(survey_, asked_.strict);

@@ -4,6 +4,8 @@
 
 #include <ATen/ops/abs.h>
 #include <ATen/ops/gt.h>
+#include <ATen/ops/le.h>
+#include <ATen/ops/logical_and.h>
 #include <ATen/ops/narrow.h>
 #include <ATen/ops/ones.h>
 #include <ATen/ops/sum.h>
@@ -43,6 +45,14 @@ at::Tensor scaled_codes(const at::Tensor& weight) {
   return encoded->codes;
 }
 
+constexpr float kLargestHalf = 65504.0f;
+constexpr float kHalvesToZero = 0x1p-25f;  // and all below
+
+/// Whether float16 holds a tensor that was not of that type, but for rounding.
+bool fits_float16(float max_abs) {
+  return max_abs <= kLargestHalf && (max_abs == 0 || max_abs > kHalvesToZero);
+}
+
 /// In a plain cast: half of the smallest E4M3 number, which rounds to the even 0.
 constexpr float kRoundsToZero = 0x1p-10f;
 
@@ -52,12 +62,16 @@ ClipGValues values_of(const at::Tensor& weight, bool scaled) {
   ClipGValues values{.max_abs = extent.amax,
                      .numel = weight.numel(),
                      .beyond = 0,
+                     .below = 0,
                      .non_finite = extent.nan_count + extent.inf_count,
                      .vanishes = false};
   values.vanishes = extent.amax > 0 && (scaled ? scaled_codec().absmax(extent.amax, /*whole=*/0).factor == 0
                                                : extent.amax <= kRoundsToZero);
-  if (!scaled && extent.amax > metrics::kLargestE4M3)
-    values.beyond = weight.abs().gt(metrics::kLargestE4M3).sum().item<int64_t>() - extent.inf_count;
+  if (scaled) return values;
+  const at::Tensor magnitudes = weight.abs();
+  values.below = magnitudes.gt(0).logical_and_(magnitudes.le(kRoundsToZero)).sum().item<int64_t>();
+  if (extent.amax > metrics::kLargestE4M3)
+    values.beyond = magnitudes.gt(metrics::kLargestE4M3).sum().item<int64_t>() - extent.inf_count;
   return values;
 }
 
@@ -70,26 +84,31 @@ ClipGSurvey survey_clip_g(const plan::ClipGPlan& plan) {
     if (!safetensors::is_float(tensor.source->info->dtype)) continue;
     for (const ClipGPart& part : tensor.parts) {
       const at::Tensor rows = rows_of(tensor, part);
+      const linalg::Extent extent = linalg::extent(rows);
       if (part.fp8) {
         survey.fp8[part.info.name] = values_of(rows, plan.scaled);
-      } else if (!linalg::extent(rows).finite()) {
+      } else if (!extent.finite()) {
         survey.non_finite_kept.push_back(part.info.name);
       }
+      if (tensor.source->info->dtype != safetensors::Dtype::kF16 && !fits_float16(extent.amax))
+        survey.no_float16[part.info.name] = extent.amax;
     }
     tensor.source->file->release(*tensor.source->info);
   }
   return survey;
 }
 
-plan::ValueFindings findings_of(const ClipGSurvey& survey, bool keep_beyond) {
-  plan::ValueFindings findings;
+plan::ClipGFindings findings_of(const ClipGSurvey& survey, bool keep_beyond) {
+  plan::ClipGFindings findings;
+  for (const auto& [name, max_abs] : survey.no_float16) findings.no_float16.insert(name);
   for (const auto& [name, values] : survey.fp8) {
     if (values.non_finite > 0) {
-      findings[name] = fmt::format("{} values are NaN or infinite", values.non_finite);
+      findings.no_fp8[name] = fmt::format("{} values are NaN or infinite", values.non_finite);
     } else if (values.vanishes) {
-      findings[name] = fmt::format("values of at most {:.6g}, which are all zeros in FP8", values.max_abs);
+      findings.no_fp8[name] =
+          fmt::format("values of at most {:.6g}, which are all zeros in FP8", values.max_abs);
     } else if (keep_beyond && values.beyond > 0) {
-      findings[name] = fmt::format("{} values beyond 448", values.beyond);
+      findings.no_fp8[name] = fmt::format("{} values beyond 448", values.beyond);
     }
   }
   return findings;
@@ -101,13 +120,14 @@ void write_clip_g(const plan::ClipGPlan& plan, const ClipGSurvey& survey, const 
   for (const ClipGTensor& tensor : plan.tensors) {
     for (const ClipGPart& part : tensor.parts) {
       const safetensors::TensorInfo& info = part.info;
-      if (!part.fp8 && !tensor.is_split()) {
+      const bool same_type = info.dtype == tensor.source->info->dtype;
+      if (same_type && !tensor.is_split()) {
         output.copy(*tensor.source);
         continue;
       }
-      output.make(info.name, info.dtype, info.shape, *tensor.source, [&plan, &tensor, &part] {
+      output.make(info.name, info.dtype, info.shape, *tensor.source, [&plan, &tensor, &part, same_type] {
         const at::Tensor rows = rows_of(tensor, part);
-        if (!part.fp8) return rows;
+        if (!part.fp8) return same_type ? rows : rows.to(at::kHalf);
         return plan.scaled ? scaled_codes(rows) : plain_cast(rows);
       });
       if (!part.fp8 || !plan.scaled) continue;

@@ -82,7 +82,7 @@ int64_t last_block_of(const model::Checkpoint& checkpoint) {
 
 class Planner {
  public:
-  Planner(const ClipGOptions& options, const ValueFindings& findings, ClipGPlan& plan)
+  Planner(const ClipGOptions& options, const ClipGFindings& findings, ClipGPlan& plan)
       : options_(options), findings_(findings), plan_(plan) {}
 
   ClipGTensor decide(const Entry& entry) const {
@@ -98,7 +98,7 @@ class Planner {
  private:
   ClipGTensor whole(const Entry& entry, std::string reason) const {
     return {&entry,
-            {{.info = info(entry.name(), entry.info->dtype, entry.info->shape),
+            {{.info = info(entry.name(), kept_type(entry, entry.name()), entry.info->shape),
               .first_row = 0,
               .fp8 = false,
               .reason = std::move(reason)}}};
@@ -134,13 +134,19 @@ class Planner {
     auto [fp8, reason] = wanted(role);
     if (fp8 && (shape.size() != 2 || !safetensors::is_float(source.info->dtype)))
       fp8 = false, reason = "not a float matrix";
-    if (const auto found = findings_.find(name); fp8 && found != findings_.end())
+    if (const auto found = findings_.no_fp8.find(name); fp8 && found != findings_.no_fp8.end())
       fp8 = false, reason = found->second;
-    const Dtype dtype = fp8 ? Dtype::kF8E4M3 : source.info->dtype;
+    const Dtype dtype = fp8 ? Dtype::kF8E4M3 : kept_type(source, name);
     return {.info = info(std::move(name), dtype, std::move(shape)),
             .first_row = first_row,
             .fp8 = fp8,
             .reason = std::move(reason)};
+  }
+
+  /// Of what does not become FP8.
+  Dtype kept_type(const Entry& source, const std::string& name) const {
+    const Dtype stored = source.info->dtype;
+    return safetensors::is_float(stored) && !findings_.no_float16.contains(name) ? Dtype::kF16 : stored;
   }
 
   std::pair<bool, std::string> wanted(ClipGRole role) const {
@@ -167,7 +173,7 @@ class Planner {
   }
 
   const ClipGOptions& options_;
-  const ValueFindings& findings_;
+  const ClipGFindings& findings_;
   const ClipGPlan& plan_;
 };
 
@@ -289,7 +295,7 @@ size_t ClipGPlan::expected_tensors() const {
 }
 
 ClipGPlan plan_clip_g(const model::Checkpoint& checkpoint, const ClipGOptions& options,
-                      const ValueFindings& findings) {
+                      const ClipGFindings& findings) {
   ClipGPlan plan;
   plan.last_block = last_block_of(checkpoint);
   refuse_quantized(checkpoint, "start from the original, unquantized file");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -107,14 +108,19 @@ struct ClipGPlan {
   size_t expected_tensors() const;
 };
 
-/// Tensors outside blocks, in kept blocks, biases and norms keep type and bytes. MLP weights become FP8; q,
-/// k, v and the attention's output as the options say.
+/// Tensors that cannot become what they should because of their values, by output name.
+struct ClipGFindings {
+  std::map<std::string, std::string> no_fp8;  ///< with the reason
+  std::set<std::string> no_float16;           ///< these keep their type
+};
+
+/// Tensors outside blocks, in kept blocks, biases and norms become float16, which most have been already. MLP
+/// weights become FP8; q, k, v and the attention's output as the options say.
 ///
-/// findings  by output name: tensors that cannot become FP8 because of their values
 /// throws    Error(kBadInput): no block; quantized already; rows of a fused tensor that three does not
 ///           divide.
 ///           Error(kUsage): a block of the list that is not there
 ClipGPlan plan_clip_g(const model::Checkpoint& checkpoint, const ClipGOptions& options,
-                      const ValueFindings& findings = {});
+                      const ClipGFindings& findings = {});
 
 }  // namespace ctq::plan

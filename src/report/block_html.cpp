@@ -150,7 +150,9 @@ std::string block_report_html(const BlockReport& report) {
     page += "<h2>Recommendation</h2>\n<ul>\n";
     for (const std::string& sentence : advice_sentences(report))
       page += fmt::format("<li>{}</li>\n", escaped(sentence));
-    page += fmt::format("</ul>\n<pre>{}</pre>\n", escaped(report.advice->command));
+    page += "</ul>\n";
+    if (!report.advice->command.empty())
+      page += fmt::format("<pre>{}</pre>\n", escaped(report.advice->command));
   }
   return html_page("FP8 by block", fmt::format("FP8 by block: {}", report.path), page);
 }

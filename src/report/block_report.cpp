@@ -51,6 +51,8 @@ ClipGAdvice advise(const BlockReport& report, std::set<int64_t> keep) {
     if (std::max(qkv.key, qkv.value) >= kElevatedQkv) qkv.risk = Risk::kElevated;
     advice.qkv.push_back(qkv);
   }
+  // With all blocks kept there is nothing to convert; in a small model the usual first ones are all.
+  if (static_cast<int64_t>(keep.size()) >= last) keep.clear();
   keep.insert(advice.sensitive.begin(), advice.sensitive.end());
   const std::vector<int64_t> risky_qkv = risky_blocks(advice.qkv, keep);
   const bool split = risky_qkv.size() * kFewBlocks <= report.blocks.size();
@@ -61,6 +63,7 @@ ClipGAdvice advise(const BlockReport& report, std::set<int64_t> keep) {
   if (advice.keep.size() == 1)
     list += fmt::format("-{}", advice.keep.front());  // one number alone counts blocks
   if (list.empty()) list = "0";
+  if (static_cast<int64_t>(keep.size()) >= last) return advice;
   advice.command = fmt::format("convert_to_quant clip-g -i {} -o OUTPUT -k {}{}{}", shell_word(report.path),
                                list, split ? " --split-attn-qkv q16,kv8" : "",
                                risky_blocks(advice.outputs, keep).empty() ? " --attn-out-fp8" : "");
@@ -99,6 +102,12 @@ std::string_view risk_word(Risk risk) {
 
 std::vector<std::string> advice_sentences(const BlockReport& report) {
   const ClipGAdvice& advice = *report.advice;
+  const int64_t last = report.blocks.back().index;
+  // The last block always stays.
+  const auto as_prefix = [&](int64_t covering) {
+    return covering < last ? fmt::format("as a prefix, -k {}", covering)
+                           : std::string("by name; a prefix would keep every block");
+  };
   std::vector<std::string> sentences;
   const auto say = [&](std::string sentence) { sentences.push_back(std::move(sentence)); };
   if (advice.sensitive.empty()) {
@@ -108,14 +117,17 @@ std::vector<std::string> advice_sentences(const BlockReport& report) {
     int64_t prefix = 0;
     while (std::ranges::binary_search(advice.sensitive, prefix)) ++prefix;
     const int64_t covering = advice.sensitive.back() + 1;
-    if (prefix == static_cast<int64_t>(advice.sensitive.size())) {
+    if (covering >= last) {
+      say("No prefix covers them but one of every block: name them.");
+    } else if (prefix == static_cast<int64_t>(advice.sensitive.size())) {
       say(fmt::format("They are the first blocks: -k {} covers them.", prefix));
     } else {
       say(fmt::format("A prefix that covers them all is -k {}.", covering));
     }
-    if (advice.sensitive.back() + 3 >= report.blocks.back().index)
+    if (covering < last && advice.sensitive.back() + 3 >= last)
       say("Some of them are just before the last block, which a short prefix does not reach: name them.");
   }
+  if (advice.command.empty()) say("Every block is better kept: leave this encoder in float16.");
   std::vector<int64_t> high, elevated;
   for (const OutputRisk& row : advice.outputs) {
     if (row.risk == Risk::kHigh) high.push_back(row.block);
@@ -126,15 +138,14 @@ std::vector<std::string> advice_sentences(const BlockReport& report) {
     say(
         fmt::format("WARNING: attn.out_proj is at 12 % or more in: {}. --attn-out-fp8 is strongly "
                     "discouraged unless these blocks "
-                    "are kept (as a prefix, -k {}).",
-                    plan::range_list(high), high.back() + 1));
+                    "are kept ({}).",
+                    plan::range_list(high), as_prefix(high.back() + 1)));
   }
   if (!elevated.empty()) {
     say(
-        fmt::format("CAUTION: attn.out_proj is at 8 % or more in: {}. Keep these blocks (as a prefix, -k {}) "
-                    "or do without "
+        fmt::format("CAUTION: attn.out_proj is at 8 % or more in: {}. Keep these blocks ({}) or do without "
                     "--attn-out-fp8.",
-                    plan::range_list(elevated), elevated.back() + 1));
+                    plan::range_list(elevated), as_prefix(elevated.back() + 1)));
   }
   const std::vector<int64_t> exposed =
       risky_blocks(advice.outputs, std::set<int64_t>(advice.keep.begin(), advice.keep.end()));
@@ -145,10 +156,10 @@ std::vector<std::string> advice_sentences(const BlockReport& report) {
   if (risky.empty()) {
     say("K and V: below 6 % everywhere; --split-attn-qkv is safe.");
   } else {
-    say(fmt::format(
-        "K or V is at 6 % or more in: {}. Keep these blocks (as a prefix, -k {}), or leave K and V of all "
-        "blocks as they are: without --split-attn-qkv, or with q16,kv16.",
-        plan::range_list(risky), risky.back() + 1));
+    say(
+        fmt::format("K or V is at 6 % or more in: {}. Keep these blocks ({}), or leave K and V of all "
+                    "blocks as they are: without --split-attn-qkv, or with q16,kv16.",
+                    plan::range_list(risky), as_prefix(risky.back() + 1)));
   }
   return sentences;
 }

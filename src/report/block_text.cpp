@@ -80,8 +80,6 @@ std::string ranking_table(const BlockReport& report, const Widths& widths) {
 }
 
 std::string output_table(const ClipGAdvice& advice) {
-  if (std::ranges::all_of(advice.outputs, [](const OutputRisk& row) { return row.risk == Risk::kLow; }))
-    return "";
   std::string text = fmt::format("\n{:>5} {:>16} {:<12} Note\n", "Block", "out_proj QError%", "Risk");
   for (const OutputRisk& row : advice.outputs) {
     const std::string_view note = row.risk == Risk::kHigh       ? "strongly discouraged <<"
@@ -93,7 +91,6 @@ std::string output_table(const ClipGAdvice& advice) {
 }
 
 std::string qkv_table(const ClipGAdvice& advice) {
-  if (std::ranges::all_of(advice.qkv, [](const QkvRisk& row) { return row.risk == Risk::kLow; })) return "";
   std::string text = fmt::format("\n{:>5} {:>10} {:>10} {:>10} {:<10}\n", "Block", "Q QError%", "K QError%",
                                  "V QError%", "Risk");
   for (const QkvRisk& row : advice.qkv) {
@@ -114,6 +111,7 @@ std::string block_report_text(const BlockReport& report) {
   text += output_table(*report.advice) + qkv_table(*report.advice) +
           fmt::format("\nRecommendation\n{:->{}}\n", "", widths.rule);
   for (const std::string& sentence : advice_sentences(report)) text += sentence + "\n";
+  if (report.advice->command.empty()) return text;
   return text + fmt::format("\n  {}\n", report.advice->command);
 }
 

@@ -92,7 +92,7 @@ std::string clip_g_mapping(const ClipGPlan& plan) {
   for (const ClipGTensor& tensor : plan.tensors) {
     const std::string_view from = safetensors::dtype_name(tensor.source->info->dtype);
     for (const ClipGPart& part : tensor.parts) {
-      const std::string to = part.fp8
+      const std::string to = part.info.dtype != tensor.source->info->dtype
                                  ? fmt::format("{} -> {}", from, safetensors::dtype_name(part.info.dtype))
                                  : fmt::format("{} (unchanged)", from);
       text += fmt::format("  {}: {}, {}\n", printable(part.info.name), to, part.reason);
@@ -134,6 +134,7 @@ std::string clip_g_json(const ClipGPlan& plan, const pipeline::ClipGSurvey& surv
       if (const auto found = survey.fp8.find(part.info.name); found != survey.fp8.end()) {
         row["max_abs"] = found->second.max_abs;
         row["beyond_448"] = found->second.beyond;
+        row["become_zero"] = found->second.below;
         row["non_finite"] = found->second.non_finite;
       }
     }

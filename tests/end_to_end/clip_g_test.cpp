@@ -90,6 +90,17 @@ struct Mode {
 };
 
 /// The output by the table of the specification: seven first blocks and the last are kept.
+std::string as_f16(const std::string& f32) {
+  std::vector<float> values(f32.size() / sizeof(float));
+  std::memcpy(values.data(), f32.data(), f32.size());
+  std::string bytes;
+  for (const float value : values) {
+    const c10::Half half(value);
+    bytes.append(reinterpret_cast<const char*>(&half.x), sizeof half.x);
+  }
+  return bytes;
+}
+
 std::map<std::string, Expected> expected_of(const Reader& in, const Mode& mode) {
   std::map<std::string, Expected> expected;
   const auto put = [&](const std::string& name, const std::string& bytes, Dtype dtype, bool fp8) {
@@ -116,7 +127,8 @@ std::map<std::string, Expected> expected_of(const Reader& in, const Mode& mode) 
     const bool fp8 = rest == "mlp.c_fc.weight" || rest == "mlp.c_proj.weight" ||
                      (rest == "attn.out_proj.weight" && mode.out8) ||
                      (rest == "attn.in_proj_weight" && mode.fused8);
-    put(info.name, bytes, info.dtype, open && fp8);
+    const bool cast = info.dtype == Dtype::kF32;
+    put(info.name, cast ? as_f16(bytes) : bytes, cast ? Dtype::kF16 : info.dtype, open && fp8);
   }
   return expected;
 }
@@ -250,8 +262,54 @@ TEST_CASE("clip-g: values that FP8 cannot hold", "[end_to_end]") {
   CHECK(read_file(files / "out.safetensors") == before);
   // In a tensor that stays anyway.
   const Folder kept(Planted{.factors = {}, .first_values = {{in_block(31, "ln_1.weight"), kNaN}}});
-  CHECK(kept.convert({}).err.find("1 tensors that stay as they are hold NaN") != std::string::npos);
+  CHECK(kept.convert({}).err.find("1 tensors that do not become FP8 hold NaN") != std::string::npos);
   kept.convert({"--strict"}, 1);
+}
+
+TEST_CASE("clip-g: what does not become FP8 is float16, but for what float16 cannot hold", "[end_to_end]") {
+  const TempDir dir;
+  std::vector<TestTensor> tensors = clip_g_tensors(4);
+  const auto f32 = [](const std::string& name, std::vector<float> values) {
+    return tensor(name, Dtype::kF32, {static_cast<int64_t>(values.size())},
+                  {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(float)});
+  };
+  for (TestTensor& each : tensors) {
+    if (each.info.name == in_block(0, "ln_1.weight"))
+      each = f32(each.info.name, std::vector<float>(8, 1.25f));
+    if (each.info.name == in_block(1, "ln_1.weight")) each = f32(each.info.name, std::vector<float>(8, 1e6f));
+  }
+  make_checkpoint(dir / "m.safetensors", tensors);
+  const Outcome run = run_binary({"clip-g", dir / "m.safetensors", "-o", dir / "o.safetensors", "-k", "1"});
+  INFO(run.err);
+  REQUIRE(run.code == 0);
+  CHECK(run.out.find("Tensor count OK") != std::string::npos);
+  const Reader out(dir / "o.safetensors");
+  CHECK(out.find(in_block(0, "ln_1.weight"))->dtype == Dtype::kF16);
+  CHECK(out.find("ln_final.weight")->dtype == Dtype::kF16);
+  CHECK(out.find(in_block(1, "ln_1.weight"))->dtype == Dtype::kF32);
+  CHECK(run.err.find(in_block(1, "ln_1.weight") + ": values up to 1e+06, which float16 does not hold") !=
+        std::string::npos);
+}
+
+TEST_CASE("clip-g --analyze: what it recommends can be run, also in a small model", "[end_to_end]") {
+  for (const int64_t blocks : {2, 5, 8}) {
+    const TempDir dir;
+    Planted made;
+    made.factors[in_block(blocks - 2, "mlp.c_fc.weight")] = 0.05f;  // only a prefix of all blocks covers it
+    make_checkpoint(dir / "m.safetensors", clip_g_tensors(blocks, made));
+    const Outcome run = run_binary({"clip-g", dir / "m.safetensors", "--analyze", "--json", dir / "a.json"});
+    INFO(blocks << run.out);
+    REQUIRE(run.code == 0);
+    CHECK(run.out.find("out_proj QError%") != std::string::npos);
+    CHECK(run.out.find("K QError%") != std::string::npos);
+    CHECK(run.out.find("-k " + std::to_string(blocks - 1) + " ") == std::string::npos);
+    CHECK(run.out.find("-k " + std::to_string(blocks - 1) + ")") == std::string::npos);
+    if (blocks == 2) continue;  // its one other block is the sensitive one
+    std::string command = json::parse(read_file(dir / "a.json")).at("advice").at("command");
+    command.replace(command.find("OUTPUT"), 6, dir / "o.safetensors");
+    command.replace(0, std::string("convert_to_quant").size(), CTQ_BINARY);
+    CHECK(std::system((command + " >/dev/null").c_str()) == 0);
+  }
 }
 
 TEST_CASE("clip-g: a dry run counts the same and writes nothing", "[end_to_end]") {

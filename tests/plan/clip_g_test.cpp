@@ -69,7 +69,8 @@ TEST_CASE("clip-g: a weight that its values exclude stays, and so does a third",
   const ClipGPlan before = plan_clip_g(checkpoint, options);
   CHECK(is_fp8(before, fc));
   CHECK(is_fp8(before, key));
-  const ClipGPlan after = plan_clip_g(checkpoint, options, {{fc, "why"}, {key, "why"}});
+  const ClipGPlan after =
+      plan_clip_g(checkpoint, options, {.no_fp8 = {{fc, "why"}, {key, "why"}}, .no_float16 = {}});
   CHECK_FALSE(is_fp8(after, fc));
   CHECK_FALSE(is_fp8(after, key));
   CHECK(is_fp8(after, "transformer.resblocks.2.attn.v_proj.weight"));
