@@ -23,7 +23,7 @@
 namespace ctq::optimize {
 namespace {
 
-constexpr int64_t kVainIterations = 30;
+constexpr int64_t kVainIterations = 50;
 
 /// Brings the published reg_lambda to the unit of the error here, in which 200 iterations then leave few
 /// positions between the ends.
@@ -93,7 +93,7 @@ class AdaRound final : public Minimizer {
   at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, h_); }
   const at::Tensor& h() const override { return h_; }
   double lambda() const override { return lambda_; }
-  bool ended_early() const override { return ended_early_; }
+  Ending ending() const override { return ending_; }
 
  private:
   double reg_lambda() const { return kPressure * settings_.reg_lambda; }
@@ -101,22 +101,24 @@ class AdaRound final : public Minimizer {
   void learn(Neighbours& neighbours, double per_unit) const {
     const Memory memory{at::zeros_like(neighbours.positions.h), at::zeros_like(neighbours.positions.h)};
     double best = std::numeric_limits<double>::infinity();
-    int64_t vain = 0;
-    for (int64_t i = 0; i < settings_.iterations && vain < kVainIterations; ++i) {
+    int64_t vain = 0, i = 0;
+    std::string_view by = "iterations";
+    for (; i < settings_.iterations; ++i) {
       throw_if_cancelled();
-      if (is_past(settings_.deadline)) {
-        ended_early_ = true;
-        return;
-      }
+      if (is_past(settings_.deadline)) by = "time";
+      if (vain == kVainIterations) by = "stall";
+      if (by != "iterations") break;
       const double done = static_cast<double>(i) / static_cast<double>(settings_.iterations);
       const Progress now{.t = static_cast<double>(i + 1),
                          .lr = settings_.lr * (1 + std::cos(std::numbers::pi * done)) / 2,
                          .beta = settings_.beta_start + (settings_.beta_end - settings_.beta_start) * done};
       const double loss =
           iterate(neighbours, memory, now, per_unit) / static_cast<double>(neighbours.positions.h.numel());
-      vain = best - loss < settings_.least_gain ? vain + 1 : 0;
+      vain = best - loss < settings_.least_gain * std::abs(best) ? vain + 1 : 0;
       best = std::min(best, loss);
     }
+    if (ending_.by != "time") ending_.by = by;
+    ending_.iterations = std::max(ending_.iterations, i);
   }
 
   /// returns  the objective before the step
@@ -154,7 +156,7 @@ class AdaRound final : public Minimizer {
   at::Tensor half_h_;
   double lambda_ = 0;
   AdaRoundSettings settings_;
-  mutable bool ended_early_ = false;
+  mutable Ending ending_;
 };
 
 }  // namespace

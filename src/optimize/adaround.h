@@ -29,7 +29,7 @@ struct AdaRoundSettings {
   double lr = 0.03;          ///< in steps of the grid
   double reg_lambda = 0.015;
   double beta_start = 20, beta_end = 2;
-  double least_gain = 5e-6;  ///< of the objective per weight; 30 iterations in a row with less end it
+  double least_gain = 5e-6;  ///< as a share of the objective; 50 iterations in a row with less end it
   AdaRoundSolver solver = AdaRoundSolver::kAdamW;
   bool half_products = false;  ///< E H' by bfloat16 factors
   std::optional<std::chrono::steady_clock::time_point> deadline =

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include <ATen/core/Tensor.h>
 
@@ -26,8 +27,12 @@ class Minimizer {
   virtual const at::Tensor& h() const = 0;
   /// The damping that was used.
   virtual double lambda() const = 0;
-  /// Whether a deadline ended a round() before its time.
-  virtual bool ended_early() const { return false; }
+  /// How the rounds so far ended, where they are iterated.
+  struct Ending {
+    int64_t iterations = 0;  ///< of the longest
+    std::string_view by;     ///< "time", "stall", "iterations"; empty: not iterated
+  };
+  virtual Ending ending() const { return {}; }
 };
 
 /// Null where H' cannot be factored. h: [in_features, in_features] float32; must outlive the result.

@@ -127,13 +127,14 @@ Rounding SecondMomentRounding::round_part(const Layer& layer) const {
     search.offer(search.measured({std::move(values), best.scale, {}}), /*same_scales=*/true);
   }
 
-  if (minimizer_->ended_early()) rounding.stopped_by = "time";
+  const Minimizer::Ending ending = minimizer_->ending();
+  rounding.stopped_by = ending.by;
   const double mean = h_.diagonal().mean().item<double>() * (1 + minimizer_->lambda());
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;
   rounding.nearest_objective = search.nearest() / unit;
   rounding.objective_value = rounding.nearest_objective;
-  rounding.iterations = settings_.sweeps;
+  rounding.iterations = settings_.sweeps + ending.iterations;
   if (!(search.total() < search.nearest())) return rounding;
   rounding.guarded = false;
   rounding.values = search.best().values;

@@ -82,14 +82,17 @@ void search_runs(const Layer& layer, const at::Tensor& h, at::Tensor scale, at::
   nearest.copy_(found.values);
 }
 
-/// The columns of one tile, in ATen operations. scale: [tiles down, 1]
+/// The columns of one tile, in ATen operations, by the rule of linalg::search_scales(): the first of the
+/// least, beginning with the layer's own scale. scale: [tiles down, 1]
 void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at::Tensor scale,
                   at::Tensor nearest) {
   const at::Tensor weight = span.of(layer.weight).contiguous(), absmax = scale.clone();
   const auto cost_of = [&](const at::Tensor& values, const at::Tensor& tried_rows) {
     return sum_tiles(layer, weighted_squares(at::addcmul(-weight, values, tried_rows), h));
   };
-  at::Tensor least = cost_of(nearest, by_row(layer, absmax));
+  const at::Tensor absmax_rows = by_row(layer, absmax);
+  nearest.copy_(layer.grid->nearest(scaled(weight, absmax_rows)));
+  at::Tensor least = cost_of(nearest, absmax_rows);
   for (const double factor : candidates(layer)) {
     const at::Tensor tried = storable(layer, absmax * factor), tried_rows = by_row(layer, tried);
     const at::Tensor values = layer.grid->nearest(scaled(weight, tried_rows));

@@ -23,11 +23,28 @@ constexpr int64_t kAdaRoundRows = 96;
 constexpr int64_t kAdaRoundElements = 1024, kAdaRoundSide = 32;
 
 /// Options of the conversion that this command has too, meaning the same.
-constexpr std::array<std::string_view, 20> kShared = {
-    "--exclude-layers", "--calibration-data", "--manual_seed",    "--report-quality", "--quality-threshold",
-    "--quality-json",   "--dry-run",          "--json",           "--strict",         "--no-clobber",
-    "--allow-empty",    "--requantize",       "--max-shard-size", "--device",         "--threads",
-    "--low-memory",     "--progress",         "--resume",         "--partition",      "--names"};
+constexpr std::array<std::string_view, 22> kShared = {"--exclude-layers",
+                                                      "--calibration-data",
+                                                      "--allow-random-calibration",
+                                                      "--manual_seed",
+                                                      "--report-quality",
+                                                      "--quality-threshold",
+                                                      "--quality-threshold-fail",
+                                                      "--quality-json",
+                                                      "--dry-run",
+                                                      "--json",
+                                                      "--strict",
+                                                      "--no-clobber",
+                                                      "--allow-empty",
+                                                      "--requantize",
+                                                      "--max-shard-size",
+                                                      "--device",
+                                                      "--threads",
+                                                      "--low-memory",
+                                                      "--progress",
+                                                      "--resume",
+                                                      "--partition",
+                                                      "--names"};
 
 struct Asked {
   ConversionOptions conversion;
@@ -90,7 +107,7 @@ Table make_table(Asked& asked) {
                  "Keep distilled_guidance_layer, final_layer, img_in and txt_in"),
           integer(asked.min_tensor_size, "--min_tensor_size", "Keep weights with fewer elements")
               .at_least(0)
-              .otherwise("adaround 1024, and no side below 32; else 0"),
+              .otherwise("adaround 1024, and no side below 32; else 0; given, it decides alone"),
       });
   add(table.options, Page::kStandard, "How codes are chosen",
       {
@@ -113,7 +130,7 @@ Table make_table(Asked& asked) {
           number(asked.beta_start, "--beta_start", "adaround: exponent of that at the start").at_least(1),
           number(asked.beta_end, "--beta_end", "adaround: and at the end").at_least(1),
           number(asked.least_gain, "--early_stop_threshold",
-                 "adaround: 30 iterations that gain less per weight end it")
+                 "adaround: 50 iterations that gain a smaller share of the loss end it")
               .at_least(0),
           integer(asked.batch_size, "--batch_size", "adaround: rows of random input in memory at a time")
               .at_least(1)
@@ -130,7 +147,8 @@ Table make_table(Asked& asked) {
           toggle(asked.shared_scales, "--use_shared_scales",
                  "One scale for all weights of a module; with adaround on unless it is said to be off"),
           toggle(asked.legacy, "--legacy",
-                 "scale_weight, scale_input and scaled_fp8; off: markers, as stock ComfyUI has them now"),
+                 "scale_weight, scale_input and scaled_fp8; off: markers, as stock ComfyUI has them now")
+              .shortcut("--comfy_quant", "false"),
       });
   for (const std::string_view name : kShared) {
     Option& option = table.options.emplace_back(*std::ranges::find(conversion.options, name, &Option::name));
@@ -207,7 +225,7 @@ void read_filters(const Asked& asked, const Optimizer& method, engine::Layers& l
   layers.min_elements = asked.min_tensor_size.given() ? *asked.min_tensor_size
                         : adaround                    ? kAdaRoundElements
                                                       : 0;
-  layers.min_side = adaround ? kAdaRoundSide : 0;
+  layers.min_side = adaround && !asked.min_tensor_size.given() ? kAdaRoundSide : 0;
 }
 
 /// Scales, and what stands for the whole file.
