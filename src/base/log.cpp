@@ -46,7 +46,7 @@ void start_log(Verbosity verbosity, bool notes_to_stderr) {
     errors->set_pattern("%v");
   } else {
     auto notes = std::make_shared<NotesSink>();
-    notes->set_pattern(verbosity == Verbosity::kDebug ? "%v  (%s:%#)" : "%v");
+    notes->set_pattern(verbosity == Verbosity::kDebug ? "[%H:%M:%S.%e] %v" : "%v");
     sinks.push_back(notes);
     errors->set_level(spdlog::level::warn);
     errors->set_pattern("convert_to_quant: %^%l%$: %v");

@@ -1,7 +1,9 @@
 #include "base/terminal.h"
 
+#include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdlib>
 
 #include <fmt/format.h>
@@ -27,6 +29,13 @@ bool colours(std::FILE* stream) {
   const char* terminal = std::getenv("TERM");
   return (!unwanted || *unwanted == '\0') && (!terminal || std::string_view(terminal) != "dumb") &&
          ::isatty(::fileno(stream)) == 1;
+}
+
+size_t columns(std::FILE* stream) {
+  constexpr size_t kUsual = 80, kFewest = 40;
+  winsize size{};
+  if (::ioctl(::fileno(stream), TIOCGWINSZ, &size) != 0 || size.ws_col == 0) return kUsual;
+  return std::max<size_t>(size.ws_col, kFewest);
 }
 
 std::string Paint::operator()(Tone tone, std::string_view text) const {

@@ -12,6 +12,9 @@ namespace ctq {
 /// empty (no-color.org).
 bool colours(std::FILE* stream);
 
+/// Columns of the terminal that is printed to; 80 where it is none.
+size_t columns(std::FILE* stream);
+
 /// What a word says.
 enum class Tone : uint8_t { kGood, kCaution, kBad, kQuiet };
 

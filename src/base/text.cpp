@@ -140,6 +140,26 @@ std::vector<std::string> comma_list(const std::string& text) {
   return words;
 }
 
+std::string wrapped(std::string_view text, size_t indent, size_t columns) {
+  std::string lines;
+  size_t at = indent;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, end);
+    if (at > indent && at + 1 + word.size() >= columns) {
+      lines += "\n" + std::string(indent, ' ');
+      at = indent;
+    } else if (at > indent) {
+      lines += ' ';
+      ++at;
+    }
+    lines += word;
+    at += word.size();
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return lines;
+}
+
 std::string shape_text(std::span<const int64_t> shape) { return fmt::format("[{}]", fmt::join(shape, ", ")); }
 
 std::string_view nearest_word(std::string_view text, std::span<const std::string_view> words) {

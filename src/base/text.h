@@ -32,6 +32,10 @@ bool is_utf8(std::string_view text);
 /// "a, b" as {"a", "b"}; spaces around words and empty words are dropped.
 std::vector<std::string> comma_list(const std::string& text);
 
+/// The text with line breaks in place of spaces, so that lines that begin `indent` columns to the right end
+/// before `columns`; lines after the first get that many spaces. A longer word stays whole.
+std::string wrapped(std::string_view text, size_t indent, size_t columns);
+
 /// "[3, 4]", "[]" for a scalar.
 std::string shape_text(std::span<const int64_t> shape);
 

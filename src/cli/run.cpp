@@ -31,7 +31,14 @@ const std::map<std::string_view, int (*)(const std::vector<std::string>& args)> 
 
 namespace {
 
-int run_words(const std::vector<std::string>& words) {
+/// What an older program called its command.
+std::vector<std::string> with_present_name(std::vector<std::string> words) {
+  if (!words.empty() && words[0] == "calibrate_activation_scales") words[0] = "calibrate";
+  return words;
+}
+
+int run_words(const std::vector<std::string>& given) {
+  const std::vector<std::string> words = with_present_name(given);
   if (print_requested_page(words)) return 0;
   check_command(words);
   const std::vector<std::string> args =

@@ -105,16 +105,17 @@ pipeline::LayerMethods Conversion::methods() const {
 
 std::string Conversion::smoothing_words(const plan::Plan& plan) const {
   if (!job_.run.smoothquant_alpha) return "";
-  const auto folds = transform::Smoothing::candidates(
-      checkpoint(), *job_.run.recording, [&](std::string_view layer) { return plan.quantizes(layer); });
-  if (folds.empty() && job_.smoothing_measured && job_.run.input_factors.empty()) return "";
-  if (folds.empty() && job_.run.input_factors.empty())
-    fail(ErrorCode::kFailure,
-         "{}: nothing in this model is known to be able to divide a recorded input of a quantized layer{}",
-         job_.settings.calibration.smoothquant,
-         job_.plan.target.codec->format == "nvfp4"
-             ? std::string(", and no nvfp4 layer can have factors of its own")
-             : fmt::format("; {} serves every model", job_.settings.target.convrot));
+  const auto folds =
+      transform::Smoothing::candidates(checkpoint(), {checkpoint(), job_.run.recording},
+                                       [&](std::string_view layer) { return plan.quantizes(layer); });
+  if (folds.empty() && job_.run.input_factors.empty()) {
+    if (!job_.smoothing_measured)
+      warn(
+          "{}: nothing in this model can divide the input of a quantized layer, so that none is smoothed; {} "
+          "serves every model",
+          job_.settings.calibration.smoothquant, job_.settings.target.convrot);
+    return "";
+  }
   std::vector<std::string> quantized;
   for (const plan::TensorPlan& tensor : plan.tensors) {
     if (tensor.decision == plan::Decision::kQuantize) quantized.emplace_back(tensor.source->layer());

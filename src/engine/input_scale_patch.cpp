@@ -17,6 +17,7 @@
 #include "format/codec.h"
 #include "format/marker_json.h"
 #include "quantized/evidence.h"
+#include "quantized/layers.h"
 #include "rewrite/output.h"
 #include "safetensors/writer.h"
 
@@ -29,17 +30,13 @@ using nlohmann::json;
 constexpr std::string_view kMarkerSuffix = ".comfy_quant";
 constexpr const char* kMetadataKey = "_quantization_metadata";
 
-std::string text_of(const CheckpointEntry& entry) {
-  const auto bytes = entry.file->bytes(*entry.info);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
-
 /// The markers of the file, tensors first, then those that only the header has. Parsed later.
 std::map<std::string, std::string> find_markers(const model::Checkpoint& quantized) {
   std::map<std::string, std::string> markers;
   for (const CheckpointEntry& entry : quantized.entries()) {
-    if (entry.name().ends_with(kMarkerSuffix))
-      markers[entry.name().substr(0, entry.name().size() - kMarkerSuffix.size())] = text_of(entry);
+    if (entry.name().ends_with(kMarkerSuffix) && entry.info->bytes() <= ctq::quantized::kMaxMarkerBytes)
+      markers[entry.name().substr(0, entry.name().size() - kMarkerSuffix.size())] =
+          ctq::quantized::text_of(entry);
   }
   if (const auto header = quantized.metadata().find(kMetadataKey); header != quantized.metadata().end()) {
     const json value = json::parse(header->second, nullptr, /*allow_exceptions=*/false);
@@ -131,7 +128,7 @@ void write_copy(const model::Checkpoint& quantized, const Scales& scales, const 
       add(*entry.info, {&entry, ""});
       continue;
     }
-    Copy marker{nullptr, format::calibrated_marker(text_of(entry))};
+    Copy marker{nullptr, format::calibrated_marker(ctq::quantized::text_of(entry))};
     safetensors::TensorInfo info = *entry.info;
     info.shape = {static_cast<int64_t>(marker.bytes.size())};
     add(std::move(info), std::move(marker));

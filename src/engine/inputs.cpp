@@ -73,6 +73,9 @@ const model::Checkpoint& ConvertedInput::unmerged() const {
 void ConvertedInput::rename(const Job& job) {
   const model::Checkpoint& checkpoint = unmerged();
   const auto foreign = names::find_foreign(checkpoint);
+  if (!foreign && job.settings.input.names.by_user())
+    spdlog::info("note: {} has no effect: the names are not those of another library",
+                 job.settings.input.names);
   if (!foreign || !quantized::find_quantized(checkpoint).empty()) return;  // the plan refuses the latter
   if (job.names == Names::kKept) {
     spdlog::info("note: {} under names of {}, which stay", foreign->naming->title, foreign->naming->source);

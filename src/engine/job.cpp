@@ -11,6 +11,19 @@
 namespace ctq::engine {
 namespace {
 
+/// The type of weights that stay unquantized.
+void read_kept_type(const Output& output, plan::Options& options, Remarks remarks) {
+  using safetensors::Dtype;
+  const std::string& word = *output.kept_type;
+  if (word == "source") {
+    if (output.keep_type.given())
+      remarks.notes.push_back(fmt::format("{} has no effect without {}", output.keep_type, output.kept_type));
+    return;
+  }
+  options.kept_type = word == "float16" ? Dtype::kF16 : word == "bfloat16" ? Dtype::kBF16 : Dtype::kF32;
+  if (output.keep_type.given()) options.keep_type = pattern_of(output.keep_type);
+}
+
 plan::Options plan_options(const Settings& settings, Remarks remarks) {
   const Layers& layers = settings.layers;
   const Output& output = settings.output;
@@ -24,7 +37,7 @@ plan::Options plan_options(const Settings& settings, Remarks remarks) {
   read_custom_and_fallback(settings, options, remarks);
   options.by_family = *layers.by_family && options.presets.empty();
   options.client = client_of(output.client);
-  if (output.comfy_layout.given())
+  if (output.comfy_layout.given() || *output.comfy_layout)
     options.layout = *output.comfy_layout ? format::Layout::kComfy : format::Layout::kLegacy;
   options.full_precision_matrix_mult = *output.full_precision_matrix_mult;
   options.save_quant_metadata = *output.save_quant_metadata;
@@ -32,7 +45,9 @@ plan::Options plan_options(const Settings& settings, Remarks remarks) {
   options.allow_empty = *output.allow_empty;
   options.remove_ema = *settings.input.remove_ema;
   options.max_shard_bytes = *output.max_shard_bytes;
+  read_kept_type(output, options, remarks);
   options.keep_containing = *layers.keep_containing;
+  options.names_unused_words = layers.keep_containing.by_user() || layers.remove_containing.by_user();
   options.remove_containing = *layers.remove_containing;
   options.min_elements = *layers.min_elements;
   options.min_side = *layers.min_side;
@@ -55,9 +70,10 @@ std::optional<double> smoothquant_of(const Settings& settings, const plan::Targe
     refuse(asked.smoothquant,
            "helps where inputs are quantized to INT8 or NVFP4; the target is " + target.label());
   if (!asked.data.given())
-    refuse(asked.smoothquant, fmt::format("needs the largest inputs that were recorded ({}); factors without "
-                                          "them make a model worse",
-                                          asked.data));
+    remarks.notes.push_back(fmt::format(
+        "{} without {} takes the ranges of inputs that norms and weights imply; recorded ones serve "
+        "a model better",
+        asked.smoothquant, asked.data));
   for (const AnySetting* other :
        std::initializer_list<const AnySetting*>{&asked.static_activations, &asked.input_scales}) {
     if (other->given())
@@ -138,12 +154,17 @@ void read_names(Job& job) {
 void read_quality(Job& job) {
   const Report& report = job.settings.report;
   job.strict = *report.strict;
-  job.report_quality = *report.quality || !report.quality_json->empty();
-  job.threshold_is_binding = job.report_quality && report.threshold_db.given();
+  job.threshold_is_binding = *report.threshold_fails;
+  job.report_quality = *report.quality || !report.quality_json->empty() || job.threshold_is_binding;
   if (report.threshold_db.given() && !job.report_quality && !job.analysis.suggest)
     job.notes.push_back(fmt::format("{} has no effect without {}", report.threshold_db, report.quality));
-  if (job.report_quality && !job.plan.target.codec && !has_other_targets(job.settings))
-    job.notes.push_back(fmt::format("{} measures quantized layers; float16 has none", report.quality));
+  if (!job.plan.target.codec && !has_other_targets(job.settings)) {
+    constexpr std::string_view kNone = "measures quantized layers; float16 has none";
+    if (report.quality_json.given()) refuse(report.quality_json, kNone);
+    if (*report.threshold_fails) refuse(report.threshold_fails, kNone);
+    if (*report.quality) job.notes.push_back(fmt::format("{} {}", report.quality, kNone));
+    job.report_quality = job.threshold_is_binding = false;
+  }
   if (job.settings.layers.filter_set.given() && job.plan.presets.empty())
     job.notes.push_back(fmt::format("{} has no effect without a preset", job.settings.layers.filter_set));
 }
@@ -158,7 +179,7 @@ void check_input_scales(const Setting<Path>& setting) {
 void read_compute(Job& job) {
   const Compute& compute = job.settings.compute;
   job.run.device = device_of(compute.device);
-  job.process.threads = *compute.threads > 0 ? static_cast<int>(*compute.threads) : linalg::available_cores();
+  job.process.threads = *compute.threads > 0 ? static_cast<int>(*compute.threads) : linalg::free_cores();
   read_memory(job);
   read_bf16(job);
 }
@@ -245,6 +266,7 @@ Job prepare(const Settings& settings) {
   job.output = settings.output.path->empty() ? output_name(job) : settings.output.path->string();
   read_extraction(job);
   read_partition(job);
+  note_unread(job);
   job.run.output = job.output;
   job.run.strict = job.strict;
   job.run.measure_quality = job.report_quality || !job.reports.empty();

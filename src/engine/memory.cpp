@@ -107,6 +107,8 @@ void read_bf16(Job& job) {
   if (use == Bf16Word::kOn && !linalg::has_bf16(device))
     job.notes.push_back(fmt::format("{} on: {} has no BF16 arithmetic; float32 is used", compute.bf16,
                                     device.is_cpu() ? "the CPU" : device.str()));
+  if (use == Bf16Word::kOff && device.is_cpu())
+    job.notes.push_back(fmt::format("{} off has no effect: on the CPU all is float32", compute.bf16));
   if (use == Bf16Word::kOn) job.process.bf16 = {.product = 0, .hadamard = 0, .hessian = 0};
   if (use == Bf16Word::kAuto) {
     job.process.bf16.product = *compute.bf16_product;

@@ -109,6 +109,7 @@ void read_partition(Job& job) {
   job.run.partition = partition;
   constexpr std::string_view kSuffix = ".safetensors";
   std::string& output = job.output;
+  job.whole_output = output;
   const bool has_suffix = output.ends_with(kSuffix);
   if (has_suffix) output.resize(output.size() - kSuffix.size());
   output += fmt::format(".part-{}-of-{}{}", partition.part, partition.parts, has_suffix ? kSuffix : "");

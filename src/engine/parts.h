@@ -46,6 +46,11 @@ void read_extraction(Job& job);
 /// throws  Error(kUsage): one without a dry run that analyzes, two at once, an unknown format
 Analysis read_analysis(const Settings& settings, const plan::Target& target);
 
+/// Notes for what a merge alone, an analysis of blocks or a dry run does not read. All else of the job is
+/// known.
+/// throws  Error(kUsage) for a file that would not be written
+void note_unread(Job& job);
+
 /// Sets the run's partition, and the part's name as its output: "model.part-2-of-4.safetensors".
 /// throws  Error(kUsage) also for settings that parts cannot have
 void read_partition(Job& job);

@@ -109,12 +109,14 @@ pipeline::BiasCorrection bias_correction_of(const Calibration& calibration, Rema
   if (calibration.data.given() && (word == BiasWord::kOn || word == BiasWord::kAuto))
     return pipeline::BiasCorrection::kRecorded;
   if (word == BiasWord::kOn) {
-    remarks.notes.push_back(fmt::format(
-        "{0} on changes no bias: without calibration data the mean input is taken as zero; {0} norm uses the "
-        "mean that a norm's bias implies",
-        calibration.bias_correction));
+    remarks.notes.push_back(
+        fmt::format("{} on without {} is norm: only biases of layers right behind a norm change, by the mean "
+                    "input that its "
+                    "bias implies; of others no mean is known",
+                    calibration.bias_correction, calibration.data));
   }
-  return word == BiasWord::kNorm ? pipeline::BiasCorrection::kNorm : pipeline::BiasCorrection::kNone;
+  return word == BiasWord::kNorm || word == BiasWord::kOn ? pipeline::BiasCorrection::kNorm
+                                                          : pipeline::BiasCorrection::kNone;
 }
 
 std::optional<double> time_budget_of(const Settings& settings, const InUse& in_use,
@@ -176,6 +178,12 @@ void remark_on_choice(const Settings& settings, const InUse& in_use, at::Device 
     remarks.notes.push_back(
         fmt::format("{} {} without {} takes the second moments that the checkpoint implies",
                     rounding.optimizer, gptq ? "gptq" : "quip", data));
+  if (in_use.has(optimize::kQuip) && !*rounding.quip_transformed)
+    remarks.notes.push_back(
+        fmt::format("{} quip without {} stores weights as they are: its rotation offers other codes, which a "
+                    "row takes only "
+                    "where they are better than those of gptq, seldom at 8 bits",
+                    rounding.optimizer, rounding.quip_transformed));
   if (!data.given() && is_best(rounding))
     remarks.notes.push_back(fmt::format(
         "{} best without calibration data: real inputs lower the model's error two to three times further "
@@ -192,6 +200,8 @@ void read_rounding(Job& job) {
   const Rounding& rounding = asked.rounding;
   const Remarks remarks{job.notes, job.warnings};
   optimize::Settings& settings = job.run.optimizer;
+  if (!job.plan.target.codec && !has_other_targets(asked))
+    refuse_rounding(asked, "chooses codes; the target is float16, which has none");
   settings.optimizer = read_optimizer(asked, job.plan, remarks);
   settings.learned = learned_of(asked.learning);
   if (settings.optimizer == &optimize::kTpec && !asked.learning.iterations.given())

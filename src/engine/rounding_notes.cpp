@@ -28,6 +28,9 @@ void note_unused_learning(Unused& unused, const Settings& settings, const InUse&
   if (!in_use.learned() && !in_use.has(optimize::kAdaRound))
     unused.note({&learning.iterations, &learning.lr},
                 fmt::format("without an optimizer that learns (see {})", rounding.optimizer));
+  if (!in_use.has(optimize::kAdaRound))
+    unused.note({&learning.drawn_rows},
+                fmt::format("without {} adaround: nothing else draws rows", rounding.optimizer));
   if (in_use.scheduled()) {
     note_unused_schedule(unused, learning);
     if (!in_use.has(optimize::kProdigy))
@@ -49,7 +52,7 @@ void note_unused_learning(Unused& unused, const Settings& settings, const InUse&
                 fmt::format("without {} subspace", rounding.objective));
 }
 
-void note_unused_quip(Unused& unused, const Rounding& rounding, bool in_use) {
+void note_unused_quip(Unused& unused, const Rounding& rounding, bool in_use, bool is_plain_int8) {
   if (!in_use) {
     unused.note({&rounding.quip_actorder, &rounding.quip_hadamard, &rounding.quip_seed,
                  &rounding.quip_transformed, &rounding.quip_scheme, &rounding.quip_per_row,
@@ -57,6 +60,10 @@ void note_unused_quip(Unused& unused, const Rounding& rounding, bool in_use) {
                 fmt::format("without {} quip", rounding.optimizer));
     return;
   }
+  if (!is_plain_int8)
+    unused.note({&rounding.quip_scheme, &rounding.quip_per_row}, "but for INT8 without a scaling mode");
+  if (*rounding.quip_scheme == "block")
+    unused.note({&rounding.quip_per_row}, fmt::format("with {} block", rounding.quip_scheme));
   if (*rounding.quip_transformed)
     unused.note({&rounding.quip_scheme, &rounding.quip_per_row},
                 fmt::format("with {}", rounding.quip_transformed));
@@ -66,6 +73,14 @@ void note_unused_quip(Unused& unused, const Rounding& rounding, bool in_use) {
 }
 
 }  // namespace
+
+void refuse_rounding(const Settings& settings, std::string_view why) {
+  const std::set<const AnySetting*> harmless{&settings.rounding.simple, &settings.rounding.seconds,
+                                             &settings.rounding.seed};
+  for_each_of_rounding(settings, [&](const auto& setting) {
+    if (setting.by_user() && !harmless.contains(&setting)) refuse(setting, why);
+  });
+}
 
 void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks remarks) {
   Unused unused(remarks.notes);
@@ -86,13 +101,18 @@ void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks
     if (!in_use.has(optimize::kNearest)) unused.note({&rounding.scales}, "with learned rounding");
   }
   if (subspace) unused.note({&rounding.direct_damping}, fmt::format("with {} subspace", rounding.objective));
-  note_unused_quip(unused, rounding, in_use.has(optimize::kQuip));
+  const Target& target = settings.target;
+  note_unused_quip(unused, rounding, in_use.has(optimize::kQuip),
+                   *target.type == "int8" && target.format->empty() && target.scaling->empty());
   if (!in_use.has(optimize::kGptq))
     unused.note({&rounding.gptq_actorder, &rounding.gptq_blocks, &rounding.gptq_gpu_kernel},
                 fmt::format("without {} gptq", rounding.optimizer));
   if (!in_use.one_pass()) unused.note({&calibration.lora}, "without an optimizer that rounds in one pass");
   const bool reads_means = *calibration.bias_correction != BiasWord::kOff;
-  if (!in_use.recorded() && !reads_means)
+  const bool reads_ranges = *calibration.smoothquant || *calibration.static_activations;
+  if (!calibration.data.given())
+    unused.note({&calibration.allow_random}, fmt::format("without {}", calibration.data));
+  if (!in_use.recorded() && !reads_means && !reads_ranges)
     unused.note({&calibration.data}, fmt::format("without {} auto, gptq or quip", rounding.optimizer));
   if (!in_use.learned() && !in_use.implied() && (!subspace || *learning.full_svd))
     unused.note({&rounding.seed}, "here: nothing random is used");

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 #include <set>
+#include <string_view>
 
 #include "engine/parts.h"
 #include "optimize/optimizer.h"
@@ -55,6 +56,10 @@ class InUse {
 
   std::set<const optimize::Optimizer*> optimizers_;
 };
+
+/// throws  Error(kUsage) for the first setting of rounding that a user gave, where no layer is rounded to
+///         codes
+void refuse_rounding(const Settings& settings, std::string_view why);
 
 /// Adds a note for every setting of rounding that is given and read by none of these.
 void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks remarks);

@@ -8,6 +8,7 @@ namespace {
 /// The settings that describe a target of its own; null: there is none.
 struct TargetSettings {
   const Setting<std::string>& type;
+  const Setting<bool>& simple;
   const Setting<std::string>* scaling;
   const Setting<int64_t>& block_size;
 };
@@ -28,12 +29,14 @@ const format::Codec* read_codec(const Settings& settings, const TargetSettings& 
     if (!codec) refuse(*own.scaling, fmt::format("{} has no such layout", type));
     return codec;
   }
-  // A recipe's scaling mode is for its own format.
-  const std::string inherited = settings.target.scaling.by_user() ? *settings.target.scaling : "";
+  // A recipe's scaling mode is for its own format, a profile's for all that have it.
+  const Setting<std::string>& scaling = settings.target.scaling;
+  const std::string inherited = scaling.by_user() || !scaling.given() ? *scaling : "";
   if (const format::Codec* codec = plan::codec_of_type(type, inherited)) return codec;
   const format::Codec* codec = plan::codec_of_type(type, "");
-  remarks.notes.push_back(
-      fmt::format("{} {} has no scaling mode {}; it takes {}", own.type, type, inherited, codec->label()));
+  if (scaling.by_user())
+    remarks.notes.push_back(
+        fmt::format("{} {} has no scaling mode {}; it takes {}", own.type, type, inherited, codec->label()));
   return codec;
 }
 
@@ -45,6 +48,7 @@ plan::Target read_target_of(const Settings& settings, const TargetSettings& own,
   if (*own.type == "fp16") {
     if (own.scaling) unused(*own.scaling, "fp16");
     unused(own.block_size, "fp16");
+    unused(own.simple, "fp16");
     return target;
   }
   target.codec = read_codec(settings, own, remarks);
@@ -60,7 +64,8 @@ plan::CustomLayers read_custom(const Settings& settings, Remarks remarks) {
   const Layers& layers = settings.layers;
   if (!layers.custom_type.given()) refuse(layers.custom, fmt::format("needs {}", layers.custom_type));
   plan::Target target = read_target_of(
-      settings, {layers.custom_type, &layers.custom_scaling, layers.custom_block_size}, remarks);
+      settings, {layers.custom_type, layers.custom_simple, &layers.custom_scaling, layers.custom_block_size},
+      remarks);
   if (*layers.custom_simple) target.optimizer = &optimize::kNearest;
   if (*layers.custom_convrot) {
     if (!target.codec || !plan::takes_rotation(*target.codec))
@@ -106,8 +111,8 @@ void read_custom_and_fallback(const Settings& settings, plan::Options& options, 
   }
   if (!layers.fallback_type.given())
     return refuse_without(layers.fallback_type, layers.fallback_block_size, layers.fallback_simple);
-  options.fallback =
-      read_target_of(settings, {layers.fallback_type, nullptr, layers.fallback_block_size}, remarks);
+  options.fallback = read_target_of(
+      settings, {layers.fallback_type, layers.fallback_simple, nullptr, layers.fallback_block_size}, remarks);
   if (*layers.fallback_simple) options.fallback->optimizer = &optimize::kNearest;
   if (*layers.fallback_type == type_of(options.target))
     remarks.warnings.push_back(

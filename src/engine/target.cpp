@@ -40,7 +40,12 @@ Choice choice_of(const Settings& settings) {
   Choice choice{.type = target.format->empty() ? *target.type : "",
                 .format = *target.format,
                 .scaling = *target.scaling};
-  if (*settings.rounding.optimizer == &optimize::kQuip) read_quip_layout(settings, choice);
+  // A profile's scaling mode is for the types that have it.
+  if (!target.scaling.given() && choice.format.empty() && !plan::codec_of_type(choice.type, choice.scaling))
+    choice.scaling.clear();
+  if (!target.scaling.given() && !choice.format.empty()) choice.scaling.clear();
+  const bool all_nearest = *settings.rounding.simple && !has_other_targets(settings);
+  if (*settings.rounding.optimizer == &optimize::kQuip && !all_nearest) read_quip_layout(settings, choice);
   return choice;
 }
 
@@ -100,10 +105,17 @@ plan::Target read_fp16(const Settings& settings, bool alone, Remarks remarks) {
   plan::Target target;
   read_linear_dtype(settings, target);
   if (*asked.convrot || *asked.dynamic_convrot)
-    refuse(asked.convrot, "goes with INT8 and a scale per row; the target is float16", "true");
+    refuse(*asked.convrot ? asked.convrot : asked.dynamic_convrot,
+           "goes with INT8 and a scale per row; the target is float16", "true");
+  const Calibration& calibration = settings.calibration;
   for (const AnySetting* setting : std::initializer_list<const AnySetting*>{
-           &asked.scaling, &asked.block_size, &settings.output.full_precision_matrix_mult}) {
-    if (alone && setting->given())
+           &asked.scaling, &asked.block_size, &asked.convrot_group,
+           &settings.output.full_precision_matrix_mult, &settings.output.comfy_layout,
+           &settings.output.save_quant_metadata, &settings.layers.embeddings, &settings.rounding.simple,
+           &settings.rounding.seed, &calibration.data, &calibration.lora, &calibration.unit_input_scales,
+           &calibration.input_scales, &calibration.static_activations, &calibration.bias_correction,
+           &settings.loras.extract}) {
+    if (alone && setting->by_user())
       remarks.notes.push_back(fmt::format("{} has no effect where the target is float16", *setting));
   }
   return target;

@@ -33,7 +33,7 @@ constinit const Preset kLoraPreset = {
 constinit const Preset kGenericTextPreset = {
     .name = "generic_text",
     .help =
-        "Marks the file as a text encoder (input scales are then written for FP8) without protecting any "
+        "Marks the file as a text encoder (the legacy layout then has scale_input) without protecting any "
         "layer by itself.",
     .category = "text",
     .text_encoder = true,

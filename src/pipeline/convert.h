@@ -54,11 +54,10 @@ struct RunOptions {
   BiasCorrection bias_correction = BiasCorrection::kNone;
   const calibrate::Recording* recording = nullptr;  ///< of the layers' inputs; must outlive the run
   const calibrate::LoraRows* lora = nullptr;  ///< says which inputs matter where none are recorded; as above
-  std::optional<double>
-      smoothquant_alpha;                   ///< smooths inputs first (transform::Smoothing); needs a recording
-  transform::StoredFactors input_factors;  ///< of the layers of plan::Options::input_factors, with
-                                           ///< smoothquant_alpha
-  bool strict = false;                     ///< non-finite weights end the run
+  std::optional<double> smoothquant_alpha;    ///< smooths inputs first (transform::Smoothing)
+  transform::StoredFactors input_factors;     ///< of the layers of plan::Options::input_factors, with
+                                              ///< smoothquant_alpha
+  bool strict = false;                        ///< non-finite weights end the run
   bool shared_scales = false;       ///< weights of one module, each with one scale, get one scale for all
   std::optional<ResumeKey> resume;  ///< keeps what an interrupted run has done, and goes on from it; nothing:
                                     ///< neither

@@ -53,15 +53,15 @@ std::optional<transform::Smoothing> make_smoothing(const model::Checkpoint& chec
                                                    const plan::Plan& plan, const RunOptions& options) {
   if (!options.smoothquant_alpha) return std::nullopt;
   const auto quantized = [&](std::string_view layer) { return plan.quantizes(layer); };
-  TORCH_INTERNAL_ASSERT(options.recording);
+  const calibrate::InputRanges ranges(checkpoint, options.recording);
   transform::StoredFactors stored;
   for (const TensorPlan& tensor : plan.tensors) {
     if (!tensor.scales_input) continue;
     const std::string layer(tensor.source->layer());
     stored.emplace(layer, options.input_factors.at(layer));
   }
-  return std::make_optional<transform::Smoothing>(checkpoint, *options.recording, *options.smoothquant_alpha,
-                                                  quantized, options.device, stored);
+  return std::make_optional<transform::Smoothing>(checkpoint, ranges, *options.smoothquant_alpha, quantized,
+                                                  options.device, stored);
 }
 
 /// What the layer's output loses on average by the change of its weight: -E mean(x). [out_features] float64.
@@ -151,7 +151,8 @@ std::vector<at::Tensor> LayerConversion::packed(const TensorPlan& tensor,
 LayerOutcome LayerConversion::cast(const TensorPlan& tensor) {
   if (std::string finding = value_finding(tensor, options_.optimizer.quip_seed); !finding.empty())
     return Unfit{std::move(finding)};
-  return Converted{.stored = {values_of(tensor, options_.device).to(at::kHalf).cpu()}, .record = {}};
+  const at::ScalarType type = model::scalar_type(tensor.outputs.front());
+  return Converted{.stored = {values_of(tensor, options_.device).to(type).cpu()}, .record = {}};
 }
 
 std::optional<at::Tensor> LayerConversion::kept(const TensorPlan& tensor) const {

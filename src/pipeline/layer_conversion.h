@@ -39,7 +39,7 @@ class LayerConversion {
   /// Codes in room, judged and packed. has_bias: a bias may take up what the codes change, which the record
   /// then says
   LayerOutcome quantize(const plan::TensorPlan& tensor, bool has_bias);
-  /// As float16.
+  /// As the plain type of its target.
   LayerOutcome cast(const plan::TensorPlan& tensor);
   /// Of a tensor that stays unquantized: its values where they are not its bytes: smoothed, decoded, merged.
   std::optional<at::Tensor> kept(const plan::TensorPlan& tensor) const;

@@ -55,7 +55,11 @@ bool is_worse_than_zeros(const at::Tensor& weight, const format::Encoded& encode
   return error.square().sum().item<double>() > original.square().sum().item<double>();
 }
 
-std::string cast_finding(float amax) {
+std::string cast_finding(float amax, safetensors::Dtype type) {
+  constexpr float kLargestBFloat = 0x1.FEp127f;
+  if (type == safetensors::Dtype::kBF16 && amax > kLargestBFloat)
+    return fmt::format("largest magnitude {:.6g} is beyond bfloat16's {:.6g}", amax, kLargestBFloat);
+  if (type != safetensors::Dtype::kF16) return "";
   if (amax > kLargestHalf)
     return fmt::format("largest magnitude {:.6g} is beyond float16's {}", amax, kLargestHalf);
   if (amax > 0 && amax <= kHalvesToZero)
@@ -111,7 +115,7 @@ std::string value_finding(const plan::TensorPlan& tensor, uint64_t sign_seed) {
   const at::Tensor weight = model::load(*tensor.source);
   const linalg::Extent extent = linalg::extent(weight);
   if (!extent.finite()) return no_encoding_fault(weight);
-  if (tensor.decision == plan::Decision::kCast) return cast_finding(extent.amax);
+  if (tensor.decision == plan::Decision::kCast) return cast_finding(extent.amax, tensor.target.plain);
   if (tensor.source->info->shape.size() == 2)
     return nearest_fault(tensor.target, weight, extent.amax, sign_seed);
   for (const at::Tensor& expert : matrices_of(weight)) {

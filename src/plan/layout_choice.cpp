@@ -2,9 +2,11 @@
 
 #include <algorithm>
 #include <cstring>
+#include <map>
 #include <set>
 
 #include "base/error.h"
+#include "client/client.h"
 #include "families/sensitive.h"
 #include "format/bank.h"
 #include "format/log_scale.h"
@@ -109,10 +111,13 @@ void choose_layout(Plan& plan, const Options& options) {
 }
 
 void add_input_scales(Plan& plan, const Options& options) {
+  std::map<std::string_view, size_t> unread;  // layers by format
   for (const TensorPlan& tensor : plan.tensors) {
     if (!multiplies(tensor)) continue;
+    const format::Codec& codec = *tensor.target.codec;
+    if (options.input_scales.any() && !client::reads_input_scale(codec.format)) ++unread[codec.format];
     const std::string_view layer = tensor.source->layer();
-    const auto scale = options.input_scales.of(layer, *tensor.target.codec);
+    const auto scale = options.input_scales.of(layer, codec);
     if (!scale) continue;
     const auto value = static_cast<float>(*scale);
     std::string bytes(sizeof value, '\0');
@@ -121,6 +126,9 @@ void add_input_scales(Plan& plan, const Options& options) {
         std::move(bytes));
     plan.generated.back().info.shape = {};
   }
+  for (const auto& [format, layers] : unread)
+    plan.notes.push_back(fmt::format(
+        "input scales of {} layers steer nothing: what reads {} scales the inputs itself", layers, format));
 }
 
 void add_markers(Plan& plan, const Options& options) {

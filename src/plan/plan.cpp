@@ -33,7 +33,7 @@ std::vector<safetensors::TensorInfo> outputs_of(const TensorPlan& plan, format::
   switch (plan.decision) {
     case Decision::kRemove: return {};
     case Decision::kKeep: return {output(source.name, source.dtype, source.shape)};
-    case Decision::kCast: return {output(source.name, safetensors::Dtype::kF16, source.shape)};
+    case Decision::kCast: return {output(source.name, plan.target.plain, source.shape)};
     case Decision::kQuantize: break;
   }
   std::vector<safetensors::TensorInfo> outputs;
@@ -89,6 +89,27 @@ TensorPlan without_ema(const model::Checkpoint::Entry& entry) {
   return plan;
 }
 
+/// Readers of the legacy layout look whether a text encoder has input scales.
+bool is_text_encoder(const std::vector<std::string>& presets) {
+  return std::ranges::any_of(presets, [](const std::string& name) {
+    const families::Preset* preset = families::find_preset(name);
+    return preset && preset->text_encoder;
+  });
+}
+
+bool has_one_scale(const TensorPlan& tensor) {
+  return tensor.target.codec->granularity == format::Granularity::kTensor;
+}
+
+/// Of the files that hold the tensors, headers included.
+uint64_t file_bytes(const model::Checkpoint& checkpoint) {
+  std::set<const safetensors::Reader*> files;
+  for (const model::Checkpoint::Entry& entry : checkpoint.entries()) files.insert(entry.file);
+  uint64_t bytes = 0;
+  for (const safetensors::Reader* file : files) bytes += file->file_bytes();
+  return bytes;
+}
+
 /// What becomes of the averages that training kept beside the weights; empty where there are none, or nothing
 /// else.
 std::string ema_words(const Plan& plan, const Options& options) {
@@ -119,12 +140,12 @@ void add_loader_notes(Plan& plan) {
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision == Decision::kQuantize) codecs.insert(tensor.target.codec);
   }
-  for (const format::Codec& codec : format::registry()) {
-    if (!codecs.contains(&codec) || client::is_stock(codec)) continue;
-    const client::OtherReader reader = client::other_reader(codec.format);
+  for (const format::Codec* codec : codecs) {  // in the registry's order
+    if (client::is_stock(*codec) || codec == &format::log_scale_codec()) continue;
+    const client::OtherReader reader = client::other_reader(codec->format);
     plan.notes.push_back(
         fmt::format("{} is not loaded by stock ComfyUI (it is read by {}); --format {} gives a file that is",
-                    codec.label(), reader.name, reader.instead));
+                    codec->label(), reader.name, reader.instead));
   }
   const bool int8 = std::ranges::any_of(codecs, [](auto* codec) { return codec->type == "int8"; });
   if (codecs.empty()) return;
@@ -169,8 +190,8 @@ std::string_view decision_name(Decision decision) {
 std::optional<double> InputScales::of(std::string_view layer, const format::Codec& codec) const {
   if (!codec.reads_input_scale) return std::nullopt;
   if (const auto given = scales.find(layer); given != scales.end()) return given->second;
-  if (const auto largest = largest_inputs.find(layer); largest != largest_inputs.end() && largest->second > 0)
-    return largest->second / format::largest_input(codec);
+  if (const auto magnitude = magnitudes.find(layer); magnitude != magnitudes.end() && magnitude->second > 0)
+    return magnitude->second / format::largest_input(codec);
   return one_for_all ? std::optional(1.0) : std::nullopt;
 }
 
@@ -208,8 +229,8 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
     const bool removed = options.remove_ema && model::is_ema_name(entry.name());
     plan.tensors.push_back(removed ? without_ema(entry) : router.route(entry));
-    plan.bytes_in += entry.info->bytes();
   }
+  plan.bytes_in = file_bytes(checkpoint);
   const size_t changed = plan.count(Decision::kQuantize) + plan.count(Decision::kCast);
   if (changed == 0 && !options.allow_empty) {
     const std::vector<std::string> misread = router.misread();
@@ -228,8 +249,9 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
   plan.notes = router.notes();
   plan.warnings = router.warnings();
   choose_layout(plan, options);
+  const bool copies = options.copy_weight_scales || is_text_encoder(options.presets);
   for (TensorPlan& tensor : plan.tensors) {
-    tensor.copies_scale = options.copy_weight_scales && multiplies(tensor) &&
+    tensor.copies_scale = copies && multiplies(tensor) && has_one_scale(tensor) &&
                           plan.layout == format::Layout::kLegacy &&
                           !options.input_scales.of(tensor.source->layer(), *tensor.target.codec);
     tensor.scales_input = multiplies(tensor) && options.input_factors.contains(tensor.source->layer());

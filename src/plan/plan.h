@@ -25,7 +25,7 @@ namespace ctq::plan {
 /// What becomes of a tensor.
 enum class Decision : uint8_t {
   kQuantize,  ///< codes, scales and a marker take its place
-  kCast,      ///< stored as float16
+  kCast,      ///< stored as a plain type
   kKeep,      ///< copied byte by byte
   kRemove,    ///< left out of the output
 };
@@ -50,11 +50,11 @@ struct CustomLayers {
 
 /// What loaders divide a layer's input by when they quantize it: <layer>.input_scale, by layer.
 struct InputScales {
-  std::map<std::string, double, std::less<>> scales;          ///< as they are
-  std::map<std::string, double, std::less<>> largest_inputs;  ///< largest |x|: the scale is that over the
-                                                              ///< format's largest code
-  bool one_for_all = false;                                   ///< 1.0 for every other quantized layer
+  std::map<std::string, double, std::less<>> scales;      ///< as they are
+  std::map<std::string, double, std::less<>> magnitudes;  ///< |x| that the format's largest code stands for
+  bool one_for_all = false;                               ///< 1.0 for every other quantized layer
 
+  bool any() const { return one_for_all || !scales.empty() || !magnitudes.empty(); }
   /// Of a layer in a format; nothing where none is known, or no reader of the format looks for one.
   std::optional<double> of(std::string_view layer, const format::Codec& codec) const;
 };
@@ -83,6 +83,7 @@ struct Options {
   families::FilterSet filter_set = families::FilterSet::kSeed;
   std::optional<Pattern> exclude_layers;
   std::vector<std::string> keep_containing;    ///< weights whose name holds one of these stay as they are
+  bool names_unused_words = true;              ///< said where no name holds any of the words around here
   std::vector<std::string> remove_containing;  ///< tensors whose name holds one of these are left out
   int64_t min_elements = 0;                    ///< of a weight that is quantized
   int64_t min_side = 0;                        ///< shorter side of one
@@ -98,8 +99,10 @@ struct Options {
   std::optional<int64_t>
       scaled_fp8_elements;  ///< legacy layout; nothing: as full_precision_matrix_mult has it
   bool allow_empty = false;
-  bool remove_ema = false;       ///< model::is_ema_name() tensors are left out
-  uint64_t max_shard_bytes = 0;  ///< 0: one file
+  bool remove_ema = false;                      ///< model::is_ema_name() tensors are left out
+  uint64_t max_shard_bytes = 0;                 ///< 0: one file
+  std::optional<safetensors::Dtype> kept_type;  ///< of 2-D weights that stay unquantized; nothing: their own
+  std::optional<Pattern> keep_type;             ///< these keep theirs
 };
 
 /// Tensors that cannot be quantized because of their values, which only reading them shows: name -> reason.
@@ -117,6 +120,7 @@ struct TensorPlan {
   bool by_target = false;       ///< the run's own target reached it, and no other rule
   bool shape_fallback = false;  ///< the target's blocks do not divide it
   bool value_fallback = false;  ///< kept because of its values
+  bool recast = false;          ///< kCast of a weight that stays unquantized
   bool copies_scale = false;    ///< the last output is a copy of the scale
   bool scales_input = false;    ///< the last output holds what loaders multiply the layer's input by
 
@@ -147,7 +151,7 @@ struct Plan {
   std::vector<std::string> warnings;  ///< what will not work as it stands, one line each
   std::vector<std::string> unused;    ///< patterns and presets that matched nothing, as sentences
   std::string suggested_preset;       ///< recognised from the names but not given; empty otherwise
-  uint64_t bytes_in = 0;              ///< of the input's tensors
+  uint64_t bytes_in = 0;              ///< of the input's files; of the tensors of a part
   uint64_t bytes_out = 0;             ///< of all output files
 
   size_t count(Decision decision) const;

@@ -74,6 +74,13 @@ Router::Router(const Options& options, const ValueFindings& findings, std::span<
       parts_(parts),
       presets_(options.presets, options.filter_set, names),
       entry_used_(options.layer_config ? options.layer_config->entries().size() : 0) {
+  for (const std::string& name : options.presets) {
+    const families::Preset* preset = families::find_preset(name);
+    for (const families::PreservedDtype& row :
+         preset ? preset->preserve_dtype : std::span<const families::PreservedDtype>())
+      types_.push_back(
+          {row.dtype == "float32" ? Dtype::kF32 : Dtype::kBF16, Pattern(std::string(row.expression))});
+  }
   if (!options.by_family || parts.adapter()) return;
   for (const families::Part& part : parts.all()) {
     if (!part.family || !part.family->preset) continue;
@@ -105,7 +112,33 @@ std::string Router::not_a_candidate(const model::Checkpoint::Entry& entry) const
   return "";
 }
 
-TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
+TensorPlan Router::route(const model::Checkpoint::Entry& entry) { return in_kept_type(decide(entry)); }
+
+TensorPlan Router::in_kept_type(TensorPlan plan) const {
+  const model::Checkpoint::Entry& entry = *plan.source;
+  if (!options_.kept_type || plan.decision != Decision::kKeep || plan.value_fallback || !entry.is_matrix() ||
+      !safetensors::is_float(entry.info->dtype))
+    return plan;
+  if (options_.keep_type && options_.keep_type->search(entry.name())) return plan;
+  safetensors::Dtype type = *options_.kept_type;
+  for (const TypeByName& row : types_) {
+    if (!row.names.search(entry.name())) continue;
+    const bool wider = safetensors::dtype_bits(row.type) > safetensors::dtype_bits(entry.info->dtype);
+    type = wider ? entry.info->dtype : row.type;
+    break;
+  }
+  if (type == entry.info->dtype) return plan;
+  plan.decision = Decision::kCast;
+  plan.recast = true;
+  plan.target = Target();
+  plan.target.plain = type;
+  plan.reason += ", as " + plan.target.label();
+  return fit_to_values(std::move(plan));
+}
+
+TensorPlan Router::decide(const model::Checkpoint::Entry& entry) {
+  keep_used_ |= held_by(entry.name(), options_.keep_containing).has_value();
+  remove_used_ |= held_by(entry.name(), options_.remove_containing).has_value();
   if (const auto word = held_by(entry.name(), options_.remove_containing)) {
     TensorPlan plan = keep(entry, fmt::format("its name holds '{}'", *word));
     plan.decision = Decision::kRemove;
@@ -116,9 +149,11 @@ TensorPlan Router::route(const model::Checkpoint::Entry& entry) {
     plan.decision = Decision::kRemove;
     return plan;
   }
-  if (std::string reason = not_a_candidate(entry); !reason.empty()) return keep(entry, std::move(reason));
+  const std::string no_candidate = not_a_candidate(entry);
+  if (!no_candidate.empty() && options_.target.codec) return keep(entry, no_candidate);
   if (const auto word = held_by(entry.name(), options_.keep_containing))
     return keep(entry, fmt::format("its name holds '{}'", *word));
+  if (!no_candidate.empty()) return route_to_float16(entry);
   if (std::string reason = too_small(entry); !reason.empty()) return keep(entry, std::move(reason));
   TensorPlan plan = route_candidate(entry);
   plan.candidate = true;
@@ -138,6 +173,16 @@ std::string Router::too_small(const model::Checkpoint::Entry& entry) const {
   return "";
 }
 
+TensorPlan Router::route_to_float16(const model::Checkpoint::Entry& entry) {
+  if (!safetensors::is_float(entry.info->dtype))
+    return keep(entry, fmt::format("element type {}", safetensors::dtype_name(entry.info->dtype)));
+  if (auto exclusion = excluded(entry.name())) return keep(entry, std::move(*exclusion));
+  TensorPlan plan = keep(entry, "target");
+  plan.target = options_.target;
+  plan.decision = Decision::kCast;
+  return fit_to_values(fit_to_shape(std::move(plan), /*heuristic=*/false));
+}
+
 TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {
   Choice choice = choose(entry);
   TensorPlan plan = keep(entry, std::move(choice.reason));
@@ -146,12 +191,15 @@ TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {
   plan.by_target = choice.by_target;
   plan.decision = plan.target.codec ? Decision::kQuantize : Decision::kCast;
   plan.full_precision_matrix_mult = choice.full_precision_matrix_mult;
-  plan = fit_to_client(fit_to_shape(std::move(plan), choice.heuristic));
+  return fit_to_values(fit_to_client(fit_to_shape(std::move(plan), choice.heuristic)));
+}
+
+TensorPlan Router::fit_to_values(TensorPlan plan) const {
   if (plan.decision == Decision::kKeep) return plan;
-  if (const auto finding = findings_.find(entry.name()); finding != findings_.end()) {
-    plan = keep(entry, finding->second);
-    plan.value_fallback = true;
-  }
+  const auto finding = findings_.find(plan.source->name());
+  if (finding == findings_.end()) return plan;
+  plan = keep(*plan.source, finding->second);
+  plan.value_fallback = true;
   return plan;
 }
 
@@ -217,7 +265,8 @@ std::optional<std::string> Router::excluded(const std::string& name) {
   exclude_used_ |= by_pattern;
   const auto hit = presets_.protects(name);
   if (by_pattern) return "excluded by pattern";
-  if (is_table(name)) return std::nullopt;  // asked for by name: a preset's "embed_tokens" is not
+  if (is_table(name) && options_.target.codec)
+    return std::nullopt;  // asked for by name: a preset's "embed_tokens" is not
   if (hit) return fmt::format("preset {}: '{}'", hit->preset, hit->pattern);
   return kept_by_family(name);
 }
@@ -288,7 +337,10 @@ TensorPlan Router::fit_rotation(TensorPlan plan) {
 TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
   const model::Checkpoint::Entry& entry = *plan.source;
   if (heuristic) {
-    if (std::string reason = unsuitable(plan); !reason.empty()) return keep(entry, std::move(reason));
+    if (std::string reason = unsuitable(plan); !reason.empty()) {
+      heuristic_used_ = true;
+      return keep(entry, std::move(reason));
+    }
   }
   if (plan.decision == Decision::kCast) {
     return entry.info->dtype == Dtype::kF16 ? keep(entry, "is F16 already") : plan;
@@ -317,6 +369,7 @@ TensorPlan Router::fit_to_shape(TensorPlan plan, bool heuristic) {
       break;
   }
   plan.shape_fallback = true;
+  if (options_.block_fallback == BlockFallback::kRow && fallbacks_++ == 0) first_fallback_ = entry.layer();
   return plan;
 }
 

@@ -52,12 +52,19 @@ class Router {
   std::string not_a_candidate(const model::Checkpoint::Entry& entry) const;
   /// Why a candidate is below the sizes asked for; empty when it is not.
   std::string too_small(const model::Checkpoint::Entry& entry) const;
+  TensorPlan decide(const model::Checkpoint::Entry& entry);
+  /// A weight that stays unquantized, in the type that such weights are to have.
+  TensorPlan in_kept_type(TensorPlan plan) const;
+  /// What is no candidate, where the run's target is float16.
+  TensorPlan route_to_float16(const model::Checkpoint::Entry& entry);
   TensorPlan route_candidate(const model::Checkpoint::Entry& entry);
   Choice choose(const model::Checkpoint::Entry& entry);
   Choice follow(const LayerRule& rule) const;
   TensorPlan keep(const model::Checkpoint::Entry& entry, std::string reason) const;
   TensorPlan fit_to_shape(TensorPlan plan, bool heuristic);
   TensorPlan fit_rotation(TensorPlan plan);
+  /// Keeps what was found not to fit its format.
+  TensorPlan fit_to_values(TensorPlan plan) const;
   /// The most specific entry of the layer configuration that matches; null when none does.
   const LayerRule* configured(std::string_view layer);
   /// Why filters leave a candidate out; nothing when they do not.
@@ -77,14 +84,24 @@ class Router {
   const ValueFindings& findings_;
   const families::Parts& parts_;
   families::ActivePresets presets_;
+  /// A type by the name, where Options::kept_type is another.
+  struct TypeByName {
+    safetensors::Dtype type;
+    Pattern names;
+  };
+  std::vector<TypeByName> types_;
   std::map<const families::Part*, families::ActivePresets> of_families_;
   std::map<std::string, Misread> misread_;  // by the reason
   size_t outside_ = 0;                      // weights that the automatic detection keeps
   std::vector<bool> entry_used_;            // by the layer configuration's entries
   bool custom_used_ = false;
   bool exclude_used_ = false;
+  bool heuristic_used_ = false;
+  bool keep_used_ = false, remove_used_ = false;  ///< Options::keep_containing, remove_containing
   size_t not_rotated_ = 0;
   size_t banks_not_rotated_ = 0;
+  size_t fallbacks_ = 0;        // layers with scales per row in place of what they do not fit
+  std::string first_fallback_;  // one of them
 };
 
 }  // namespace ctq::plan

@@ -1,6 +1,9 @@
 // What the user should know of the decisions.
 
+#include <span>
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "base/text.h"
 #include "plan/router.h"
@@ -17,6 +20,12 @@ std::vector<std::string> Router::notes() const {
                                 banks_not_rotated_ == 1
                                     ? "1 bank of experts is"
                                     : fmt::format("{} banks of experts are", banks_not_rotated_)));
+  const bool heuristic = options_.heuristic || (options_.custom && options_.custom->heuristic);
+  if (heuristic && !heuristic_used_) notes.push_back("the heuristic leaves no layer out");
+  if (fallbacks_ > 0)
+    notes.push_back(
+        fmt::format("{} layer{} not fit the format and get INT8 or FP8 with a scale per row, '{}' first",
+                    fallbacks_, fallbacks_ == 1 ? " does" : "s do", printable(first_fallback_)));
   if (options_.by_family && outside_ > 0)
     notes.push_back(
         fmt::format("no preset is known for this model: weights inside numbered blocks are quantized, {} "
@@ -59,6 +68,13 @@ std::vector<std::string> Router::unused() const {
     sentences.push_back(
         fmt::format("--exclude-layers '{}' matches no candidate", options_.exclude_layers->text()));
   }
+  const auto unused_words = [&](std::span<const std::string> words, bool used, std::string_view fate) {
+    if (!used && !words.empty() && options_.names_unused_words)
+      sentences.push_back(fmt::format("no name holds any of the words whose tensors are {}: {}", fate,
+                                      fmt::join(words, ", ")));
+  };
+  unused_words(options_.keep_containing, keep_used_, "kept");
+  unused_words(options_.remove_containing, remove_used_, "left out");
   for (const std::string& preset : presets_.unused()) {
     sentences.push_back(fmt::format("preset --{} protects nothing in this file", preset));
   }

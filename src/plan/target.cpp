@@ -32,7 +32,10 @@ bool has_four_bits(const format::Codec& codec) { return codec.grid().code() >= l
 }  // namespace
 
 std::string Target::label() const {
-  if (!codec) return "float16";
+  if (!codec)
+    return plain == safetensors::Dtype::kF16    ? "float16"
+           : plain == safetensors::Dtype::kBF16 ? "bfloat16"
+                                                : "float32";
   if (rotation_group > 0)
     return fmt::format("{} ({}, convrot {}{})", codec->format, granularity_name(codec->granularity),
                        rotation_group, linear_dtype == format::LinearDtype::kInt8 ? ", linear int8" : "");

@@ -10,10 +10,11 @@
 #include "format/codec.h"
 #include "format/layout.h"
 #include "optimize/optimizer.h"
+#include "safetensors/header.h"
 
 namespace ctq::plan {
 
-/// A format with its parameter, and how its codes are found. A null codec stands for float16, which has
+/// A format with its parameter, and how its codes are found. A null codec stands for a plain type, which has
 /// neither scales nor marker.
 struct Target {
   const format::Codec* codec = nullptr;
@@ -24,6 +25,7 @@ struct Target {
   const optimize::Optimizer* optimizer = nullptr;                 ///< null: the run's
   std::optional<int64_t> num_iter = {};                           ///< of learned rounding; nothing: the run's
   format::LinearDtype linear_dtype = format::LinearDtype::kInt4;  ///< of formats that take one
+  safetensors::Dtype plain = safetensors::Dtype::kF16;            ///< without a codec
 
   /// "int8_blockwise (block 128)", "int8_tensorwise (row, convrot 256)",
   /// "convrot_w4a4 (row, convrot 256, linear int8)", "float16".

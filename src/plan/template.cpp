@@ -25,7 +25,8 @@ ordered_json settings_of(const Target& target) {
 }
 
 ordered_json settings_of(const TensorPlan& tensor) {
-  const bool changed = tensor.decision == Decision::kQuantize || tensor.decision == Decision::kCast;
+  const bool changed =
+      (tensor.decision == Decision::kQuantize || tensor.decision == Decision::kCast) && !tensor.recast;
   ordered_json settings = changed ? settings_of(tensor.target) : ordered_json{{"format", "keep"}};
   if (tensor.decision == Decision::kQuantize && tensor.full_precision_matrix_mult)
     settings["full_precision_matrix_mult"] = *tensor.full_precision_matrix_mult;

@@ -134,5 +134,7 @@ std::string format_of_scale(safetensors::Dtype codes, const std::vector<int64_t>
 
 /// The bytes of a tensor as text.
 std::string text_of(const model::Checkpoint::Entry& entry);
+/// No marker is near as long; stable-diffusion.cpp takes none that is longer.
+inline constexpr uint64_t kMaxMarkerBytes = 64 << 10;
 
 }  // namespace ctq::quantized

@@ -71,7 +71,7 @@ ordered_json tensor_json(const TensorPlan& tensor, const pipeline::LayerMethods&
     json["stock"] = client::is_stock(*tensor.target.codec);
     json["optimizer"] = methods.choice(tensor).label();
   } else if (tensor.decision == Decision::kCast) {
-    json["format"] = "float16";
+    json["format"] = tensor.target.label();
   }
   if (const safetensors::TensorInfo* scale = scale_of(tensor)) json["scale_shape"] = scale->shape;
   json["bytes_in"] = tensor.bytes_in();

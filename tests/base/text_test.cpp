@@ -167,4 +167,11 @@ TEST_CASE("nearest_word: the nearest within a third of the length", "[base]") {
   CHECK(nearest_word("fan", kTied) == "wan");  // the first of equals
 }
 
+TEST_CASE("wrapped: lines end before the last column, at spaces", "[base]") {
+  CHECK(wrapped("one two three", 0, 8) == "one two\nthree");
+  CHECK(wrapped("one two three", 4, 12) == "one two\n    three");
+  CHECK(wrapped("a-word-that-is-longer no", 2, 10) == "a-word-that-is-longer\n  no");
+  CHECK(wrapped("", 4, 10).empty());
+}
+
 }  // namespace ctq

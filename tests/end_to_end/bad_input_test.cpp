@@ -284,9 +284,9 @@ TEST_CASE("an interrupt without --resume removes the temporary file and exits 13
   write_file(dir / "m.safetensors", file_of(header, ""));
   std::filesystem::resize_file(dir / "m.safetensors", 8 + header.size() + 1610612736u);
   write_file(dir / "o.safetensors", kOlder);
-  const Outcome outcome =
-      run_binary({"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8", "--threads", "1", "--no-resume"},
-                 "timeout --foreground --preserve-status -s INT 0.4");
+  const Outcome outcome = run_binary(
+      {"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8", "--threads", "1", "--no-resume"},
+      "timeout --foreground --preserve-status -s INT 0.4");
   INFO(outcome.err << outcome.out);
   CHECK(outcome.code == 130);
   CHECK(read_file(dir / "o.safetensors") == kOlder);

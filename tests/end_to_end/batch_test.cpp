@@ -234,3 +234,23 @@ TEST_CASE("batch: each file's LoRAs stand on its command line and are merged", "
                                    std::filesystem::file_time_type::clock::now() + std::chrono::seconds(2));
   CHECK(has(models.batch(words).out, "1 converted, 0 failed, 1 finished before"));
 }
+
+TEST_CASE("batch: the parts of each file have the names that a single conversion gives them",
+          "[end_to_end]") {
+  const Models models(2);
+  const std::string out = models / "out";
+  for (const char* part : {"1/2", "2/2"})
+    models.batch({models / "modela.safetensors", models / "modelb.safetensors", "--output-dir", out,
+                  "--partition", part, "--fp8", "--manual_seed", "1"});
+  Words names;
+  for (const auto& entry : std::filesystem::directory_iterator(out)) names.push_back(entry.path().filename());
+  std::ranges::sort(names);
+  REQUIRE(names.size() == 4);
+  for (const std::string& name : names) {
+    INFO(name);
+    CHECK(name.find(".part-") == name.rfind(".part-"));
+  }
+  const Outcome again = models.batch({models / "modela.safetensors", "--output-dir", out, "--partition",
+                                      "1/2", "--fp8", "--manual_seed", "1", "--skip-finished"});
+  CHECK(has(again.out, "1 finished before"));
+}

@@ -24,7 +24,7 @@ std::string make_small_model(const TempDir& dir, std::string_view name = "model.
        f32_weight("blocks.0.mlp.weight", 64, 384), bf16_vector("blocks.0.norm.weight", 128),
        tensor("conv.weight", Dtype::kF16, {2, 1, 3, 3}, std::string(36, 'c')),
        tensor("ids", Dtype::kI64, {2}, std::string(16, 'i')), tensor("e8m0", Dtype::kF8E8M0, {3}, "abc"),
-       tensor("scalar", Dtype::kF32, {}, std::string(4, 's')),
+       tensor("scalar", Dtype::kF32, {}, std::string(4, 'A')),
        tensor("empty.weight", Dtype::kBF16, {0, 16}, "")},
       {{"modelspec.title", "small"}});
   return path;
@@ -321,7 +321,10 @@ TEST_CASE("convert: quality report, its JSON, and exit 3 only for an explicit th
   const double rel = json.at("layers")[0].at("weight_rel"), db = json.at("layers")[0].at("sqnr_db");
   CHECK(db == Approx(-20 * std::log10(rel)));
   CHECK(rel == Approx(0.0265).margin(0.003));
-  CHECK(with({"--report-quality", "--quality-threshold", "40"}).code == 3);
+  CHECK(with({"--quality-threshold", "40", "--quality-threshold-fail"}).code == 3);
+  const Outcome warned = with({"--report-quality", "--quality-threshold", "40"});
+  CHECK(warned.code == 0);
+  CHECK(warned.err.find("below 40.0 dB") != std::string::npos);
   CHECK(std::filesystem::exists(dir / "o.safetensors"));
   CHECK(with({"--quality-threshold", "40"}).code == 0);
 }

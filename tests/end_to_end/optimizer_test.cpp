@@ -118,7 +118,7 @@ TEST_CASE("optimizer: options that contradict each other are refused, those with
   notes({"--optimizer", "adamw", "--num_iter", "2", "--scales", "search"},
         "--scales has no effect with learned rounding");
   notes({"--optimizer", "original", "--num_iter", "0"}, "--num_iter 0 rounds to nearest");
-  notes({"--bias-correction", "on"}, "--bias-correction on changes no bias");
+  notes({"--bias-correction", "on"}, "--bias-correction on without --calibration-data is norm");
   notes({"--manual_seed", "-1"}, "was picked");
 }
 

@@ -23,7 +23,7 @@ CASES = [
     ("convert_to_quant --format float8_e5", "convert_to_quant --format float8_e5m2 "),
     ("convert_to_quant -i only_", "convert_to_quant -i only_model.safetensors "),
     ("convert_to_quant inspect only_", "convert_to_quant inspect only_model.safetensors "),
-    ("convert_to_quant batch --output-d", "convert_to_quant batch --output-dir "),
+    ("convert_to_quant batch --output-di", "convert_to_quant batch --output-dir "),
     ("convert_to_quant batch --fallback-bl", "convert_to_quant batch --fallback-block-size "),
     ("convert_to_quant completion fi", "convert_to_quant completion fish "),
     ("convert_to_quant --device au", "convert_to_quant --device auto "),

@@ -35,4 +35,14 @@ class HasCode : public Catch::MatcherBase<Error> {
   std::vector<std::string> words_;
 };
 
+/// A wrapped text on one line, with one space between words.
+inline std::string words_of(const std::string& text) {
+  std::string line;
+  for (const char c : text) {
+    const bool space = c == ' ' || c == '\n';
+    if (!space || (!line.empty() && line.back() != ' ')) line += space ? ' ' : c;
+  }
+  return line;
+}
+
 }  // namespace ctq::test

@@ -50,6 +50,7 @@ struct Job {
   std::string input;
   std::string output;  ///< given, or derived from the input's name; of a template run the template, and of
                        ///< loras.merged_only the merged model
+  std::string whole_output;  ///< where `output` is one part's: what the parts are named after
   plan::Options plan;
   pipeline::RunOptions run;
   Process process;

@@ -32,7 +32,9 @@ struct Output {
   Setting<bool> comfy_layout{"output.comfy_layout"};   ///< chosen or not; else by what the content needs
   Setting<bool> full_precision_matrix_mult{"output.full_precision_matrix_mult"};
   Setting<bool> save_quant_metadata{"output.save_quant_metadata"};
-  Setting<std::string> client{"output.client"};  ///< as client::parse_client() takes it
+  Setting<std::string> kept_type{"output.kept_type", "source"};  ///< of unquantized 2-D weights
+  Setting<std::string> keep_type{"output.keep_type"};            ///< a pattern: these keep theirs
+  Setting<std::string> client{"output.client"};                  ///< as client::parse_client() takes it
 };
 
 /// What layers become.
@@ -155,6 +157,7 @@ struct Learning {
 /// What is known of the layers' inputs, and what is done with it.
 struct Calibration {
   Setting<Path> data{"calibration.data"};
+  Setting<bool> allow_random{"calibration.allow_random"};  ///< also statistics of random rows
   Setting<Path> lora{"calibration.lora"};
   Setting<BiasWord> bias_correction{"calibration.bias_correction", BiasWord::kAuto};
   Setting<bool> smoothquant{"calibration.smoothquant"};
@@ -205,6 +208,7 @@ struct Compute {
 struct Report {
   Setting<bool> quality{"report.quality"};
   Setting<double> threshold_db{"report.threshold_db", 30};
+  Setting<bool> threshold_fails{"report.threshold_fails"};  ///< a layer below it fails the run
   Setting<Path> quality_json{"report.quality_json"};
   Setting<std::vector<Path>> files{"report.files"};
   Setting<bool> strict{"report.strict"};
@@ -231,36 +235,11 @@ struct Settings {
   Report report;
 };
 
-/// Calls visit(setting) for every setting of it. settings: const or not
+/// Calls visit(setting) for every setting of `rounding` and `learning`. settings: const or not
 template <typename S, typename Visit>
-void for_each(S& settings, Visit&& visit) {
-  auto& input = settings.input;
-  auto& output = settings.output;
-  auto& target = settings.target;
-  auto& layers = settings.layers;
-  auto& goal = settings.goal;
+void for_each_of_rounding(S& settings, Visit&& visit) {
   auto& rounding = settings.rounding;
   auto& learning = settings.learning;
-  auto& calibration = settings.calibration;
-  auto& loras = settings.loras;
-  auto& compute = settings.compute;
-  auto& report = settings.report;
-  (visit(input.path), visit(input.requantize), visit(input.names), visit(input.remove_ema));
-  (visit(output.path), visit(output.no_clobber), visit(output.max_shard_bytes), visit(output.allow_empty),
-   visit(output.resume), visit(output.partition), visit(output.comfy_layout),
-   visit(output.full_precision_matrix_mult), visit(output.save_quant_metadata), visit(output.client));
-  (visit(target.type), visit(target.format), visit(target.scaling), visit(target.block_size),
-   visit(target.block_fallback), visit(target.convrot), visit(target.convrot_group),
-   visit(target.dynamic_convrot), visit(target.linear_dtype), visit(target.logarithmic_scales),
-   visit(target.shared_scales), visit(target.scaled_fp8_elements), visit(target.copied_input_scales));
-  (visit(layers.presets), visit(layers.filter_set), visit(layers.by_family), visit(layers.exclude),
-   visit(layers.heuristic), visit(layers.embeddings), visit(layers.config), visit(layers.config_full_match),
-   visit(layers.keep_containing), visit(layers.remove_containing), visit(layers.min_elements),
-   visit(layers.min_side), visit(layers.custom), visit(layers.custom_type), visit(layers.custom_block_size),
-   visit(layers.custom_scaling), visit(layers.custom_simple), visit(layers.custom_heuristic),
-   visit(layers.custom_full_precision), visit(layers.custom_convrot), visit(layers.custom_convrot_group),
-   visit(layers.fallback_type), visit(layers.fallback_block_size), visit(layers.fallback_simple));
-  (visit(goal.max_error), visit(goal.target_bytes));
   (visit(rounding.optimizer), visit(rounding.quality), visit(rounding.simple), visit(rounding.scales),
    visit(rounding.sweeps), visit(rounding.seed), visit(rounding.seconds), visit(rounding.objective),
    visit(rounding.direct_damping), visit(rounding.gptq_actorder), visit(rounding.gptq_blocks),
@@ -276,8 +255,40 @@ void for_each(S& settings, Visit&& visit) {
    visit(learning.stop_lr), visit(learning.stop_stall), visit(learning.solver), visit(learning.reg_lambda),
    visit(learning.beta_start), visit(learning.beta_end), visit(learning.least_gain),
    visit(learning.half_products), visit(learning.drawn_rows), visit(learning.drawn_at_once));
-  (visit(calibration.data), visit(calibration.lora), visit(calibration.bias_correction),
-   visit(calibration.smoothquant), visit(calibration.smoothquant_alpha),
+}
+
+/// Calls visit(setting) for every setting of it. settings: const or not
+template <typename S, typename Visit>
+void for_each(S& settings, Visit&& visit) {
+  auto& input = settings.input;
+  auto& output = settings.output;
+  auto& target = settings.target;
+  auto& layers = settings.layers;
+  auto& goal = settings.goal;
+  auto& calibration = settings.calibration;
+  auto& loras = settings.loras;
+  auto& compute = settings.compute;
+  auto& report = settings.report;
+  (visit(input.path), visit(input.requantize), visit(input.names), visit(input.remove_ema));
+  (visit(output.path), visit(output.no_clobber), visit(output.max_shard_bytes), visit(output.allow_empty),
+   visit(output.resume), visit(output.partition), visit(output.comfy_layout),
+   visit(output.full_precision_matrix_mult), visit(output.save_quant_metadata), visit(output.kept_type),
+   visit(output.keep_type), visit(output.client));
+  (visit(target.type), visit(target.format), visit(target.scaling), visit(target.block_size),
+   visit(target.block_fallback), visit(target.convrot), visit(target.convrot_group),
+   visit(target.dynamic_convrot), visit(target.linear_dtype), visit(target.logarithmic_scales),
+   visit(target.shared_scales), visit(target.scaled_fp8_elements), visit(target.copied_input_scales));
+  (visit(layers.presets), visit(layers.filter_set), visit(layers.by_family), visit(layers.exclude),
+   visit(layers.heuristic), visit(layers.embeddings), visit(layers.config), visit(layers.config_full_match),
+   visit(layers.keep_containing), visit(layers.remove_containing), visit(layers.min_elements),
+   visit(layers.min_side), visit(layers.custom), visit(layers.custom_type), visit(layers.custom_block_size),
+   visit(layers.custom_scaling), visit(layers.custom_simple), visit(layers.custom_heuristic),
+   visit(layers.custom_full_precision), visit(layers.custom_convrot), visit(layers.custom_convrot_group),
+   visit(layers.fallback_type), visit(layers.fallback_block_size), visit(layers.fallback_simple));
+  (visit(goal.max_error), visit(goal.target_bytes));
+  for_each_of_rounding(settings, visit);
+  (visit(calibration.data), visit(calibration.allow_random), visit(calibration.lora),
+   visit(calibration.bias_correction), visit(calibration.smoothquant), visit(calibration.smoothquant_alpha),
    visit(calibration.static_activations), visit(calibration.unit_input_scales),
    visit(calibration.input_scales));
   (visit(loras.files), visit(loras.last_file), visit(loras.strengths), visit(loras.dampen), visit(loras.map),
@@ -289,9 +300,10 @@ void for_each(S& settings, Visit&& visit) {
    visit(compute.stream_hessian), visit(compute.stream_ldlq), visit(compute.stream_ortho),
    visit(compute.bf16), visit(compute.bf16_product), visit(compute.bf16_hadamard),
    visit(compute.bf16_hessian));
-  (visit(report.quality), visit(report.threshold_db), visit(report.quality_json), visit(report.files),
-   visit(report.strict), visit(report.dry_run), visit(report.json), visit(report.layer_template),
-   visit(report.blocks), visit(report.errors), visit(report.suggest), visit(report.formats));
+  (visit(report.quality), visit(report.threshold_db), visit(report.threshold_fails),
+   visit(report.quality_json), visit(report.files), visit(report.strict), visit(report.dry_run),
+   visit(report.json), visit(report.layer_template), visit(report.blocks), visit(report.errors),
+   visit(report.suggest), visit(report.formats));
 }
 
 }  // namespace ctq::engine

@@ -105,6 +105,12 @@ void refuse_shared_outputs(const std::vector<Job>& jobs) {
   }
 }
 
+/// The process that only starts others computes nothing, and takes no memory of a GPU.
+std::vector<std::string> without_gpu(std::vector<std::string> words) {
+  words.emplace_back("--device=cpu");
+  return words;
+}
+
 }  // namespace
 
 std::string Job::label() const { return recipe.empty() ? input : fmt::format("{} [{}]", input, recipe); }
@@ -122,13 +128,15 @@ std::vector<Job> make_jobs(std::span<const std::string> inputs, const BatchOptio
       job.words.push_back("--input=" + input);
       const Arguments arguments = Arguments::parse(job.words);
       refuse_single_file_options(arguments);
-      const engine::Job conversion_job = make_job(job.words);
-      job.output = conversion_job.output;
-      if (batch.output_dir.given())
-        job.output = (*batch.output_dir / fs::path(job.output).filename()).string();
+      const engine::Job conversion_job = make_job(without_gpu(job.words));
+      const auto placed = [&](const std::string& output) {
+        return batch.output_dir.given() ? (*batch.output_dir / fs::path(output).filename()).string() : output;
+      };
+      job.output = placed(conversion_job.output);
       job.finished = *batch.skip_finished && conversion_job.dry_run == engine::DryRun::kNo &&
                      is_finished(job, arguments);
-      job.words.push_back("--output=" + job.output);
+      const std::string& whole = conversion_job.whole_output;  // the child names its part
+      job.words.push_back("--output=" + (whole.empty() ? job.output : placed(whole)));
       if (*batch.jobs > 1 && arguments.integer("threads") == 0) {
         job.words.push_back(
             fmt::format("--threads={}", std::max<int64_t>(1, linalg::available_cores() / *batch.jobs)));

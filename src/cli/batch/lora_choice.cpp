@@ -7,6 +7,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
 #include "ctq/engine/job.h"
 #include "ctq/engine/output_path.h"
@@ -65,6 +66,11 @@ LoraChoice::LoraChoice(const BatchOptions& options)
     fail(ErrorCode::kBadInput, "argument {}: {}: there is no such file", options.lora, single_);
   if (!folder_.empty() && !fs::is_directory(folder_))
     fail(ErrorCode::kBadInput, "argument {}: {}: there is no such folder", options.lora_dir, folder_);
+  for (const engine::AnySetting* other :
+       std::initializer_list<const engine::AnySetting*>{&options.lora_dir, &options.lora_mapping}) {
+    if (!single_.empty() && other->given())
+      spdlog::info("note: {} has no effect with {}, which serves every file", *other, options.lora);
+  }
   if (!options.lora_mapping.given()) return;
   const ordered_json mapping = parse_mapping(options.lora_mapping);
   for (const auto& [key, value] : mapping.items()) {

@@ -104,6 +104,8 @@ int run_compare(const std::vector<std::string>& args) {
   const std::string report_path = asked.report->string();
   const double threshold = *asked.threshold;
   start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
+  if (*asked.low_memory)
+    spdlog::info("note: {} has no effect: one layer at a time is always held", asked.low_memory);
   const at::Device device = device_of(asked.device);
   install_signal_handlers();
   if (!report_path.empty()) {

@@ -10,6 +10,7 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
+#include "base/shell.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "cli/commands/block_analysis.h"
@@ -46,6 +47,30 @@ void print_remarks(const plan::Plan& plan, const Job& job) {
   if (job.strict && !plan.unused.empty()) fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
 }
 
+/// The size of what will be written, and who will load it.
+void say_what_will_be(const plan::Plan& plan, const Job& job) {
+  const size_t quantized = plan.count(plan::Decision::kQuantize);
+  spdlog::info("{} of {} tensors become {}; {} -> {}, for {}",
+               quantized > 0 ? quantized : plan.count(plan::Decision::kCast), plan.tensors.size(),
+               quantized > 0 ? "quantized weights" : "float16", human_bytes(plan.bytes_in),
+               human_bytes(plan.bytes_out), job.plan.client.value_or(client::Client{}).name());
+}
+
+/// What is left out, one line each, as those of the tensors that stay.
+void say_what_goes(const plan::Plan& plan) {
+  for (const plan::TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision == plan::Decision::kRemove)
+      spdlog::info("Removing tensor: {} (Reason: {})", printable(tensor.source->name()), tensor.reason);
+  }
+}
+
+/// What tells the user that the file is right.
+void say_how_to_check(const pipeline::Result& result, const Job& job) {
+  if (job.run.partition || result.plan.count(plan::Decision::kQuantize) == 0) return;
+  fmt::print("Check: convert_to_quant verify {} --original {}\n", shell_word(result.written),
+             shell_word(job.input));
+}
+
 /// Says what the plan decided before the work begins, then follows the work.
 class Followed final : public pipeline::Events {
  public:
@@ -58,7 +83,9 @@ class Followed final : public pipeline::Events {
     spdlog::info("({}/{}) Measured: {}: {}", index, count, printable(layer.name), fmt::join(words, ", "));
   }
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
+    say_what_will_be(plan, conversion_.job());
     print_remarks(plan, conversion_.job());
+    say_what_goes(plan);
     if (const std::string chosen = conversion_.methods().summary(plan); !chosen.empty()) spdlog::info(chosen);
     if (const std::string smoothed = conversion_.smoothing_words(plan); !smoothed.empty())
       spdlog::info(smoothed);
@@ -84,10 +111,13 @@ void print_merged(const Conversion& conversion) {
 int write_template(const plan::Plan& plan, const Conversion& conversion) {
   const std::string& output = conversion.job().output;
   safetensors::write_text_file(output, conversion.layer_template(plan));
-  const size_t changed = plan.count(plan::Decision::kQuantize) + plan.count(plan::Decision::kCast);
-  const auto candidates = std::ranges::count(plan.tensors, true, &plan::TensorPlan::candidate);
+  size_t changed = 0, kept = 0;
+  for (const plan::TensorPlan& tensor : plan.tensors) {
+    if (!tensor.candidate) continue;
+    ++(tensor.decision == plan::Decision::kKeep || tensor.recast ? kept : changed);
+  }
   fmt::print("Template: {} ({} layers to quantize, {} to keep; edit it and give it to --layer-config)\n",
-             output, changed, static_cast<size_t>(candidates) - changed);
+             output, changed, kept);
   return 0;
 }
 
@@ -116,6 +146,7 @@ int dry_run(const Conversion& conversion) {
   const model::Checkpoint& checkpoint = conversion.checkpoint();
   const bool json = *job.settings.report.json;
   if (job.analysis.blocks) {
+    print_remarks({}, job);
     report_blocks(checkpoint, plan::find_blocks(checkpoint), /*keep=*/std::nullopt,
                   {.reports = job.reports, .json = "", .print_json = json});
     return 0;
@@ -144,7 +175,7 @@ int dry_run(const Conversion& conversion) {
 
 /// --lora-only-to.
 int write_merged(const Conversion& conversion) {
-  for (const std::string& note : conversion.job().notes) spdlog::info("note: {}", note);
+  print_remarks({}, conversion.job());
   const rewrite::Written written = conversion.write_merged();
   fmt::print("Merged, not quantized: {} ({} tensors changed, {} copied)\n", conversion.job().output,
              written.computed, written.copied);
@@ -176,7 +207,9 @@ int convert(Conversion& conversion, Followed& events) {
       job, [&] { return report::conversion_html(result, job.input); },
       [&] { return report::conversion_csv(result); },
       [&] { return report::conversion_json(result, job.input); });
-  return job.report_quality ? report_quality(result, job) : 0;
+  const int code = job.report_quality ? report_quality(result, job) : 0;
+  say_how_to_check(result, job);
+  return code;
 }
 
 Verbosity verbosity_of(std::string_view word) {
@@ -236,7 +269,7 @@ int run_conversion(Job job, const Telling& telling) {
   if (dry || telling.verbosity >= Verbosity::kVerbose) print_merged(conversion);
   if (!conversion.job().merging.only_to.empty()) return write_merged(conversion);
   Followed events(conversion, telling.progress);
-  conversion.gather(events);
+  if (!conversion.job().analysis.blocks) conversion.gather(events);
   return dry ? dry_run(conversion) : convert(conversion, events);
 }
 

@@ -22,7 +22,11 @@ struct OwnOptions {
   engine::Setting<bool> print_config{"print_config"};
   engine::Setting<std::string> verbose{"verbose", "NORMAL"};
   engine::Setting<std::string> progress{"progress", "auto"};
-  engine::Setting<bool> calib_cpu{"calib_cpu"};
+  /// Of older programs; nothing here needs them.
+  engine::Setting<bool> calib_cpu{"calib_cpu"}, verbose_pinned{"verbose_pinned"},
+      normalize_scales{"normalize_scales", true};
+  engine::Setting<std::string> scale_optimization{"scale_optimization", "fixed"};
+  engine::Setting<int64_t> scale_refinement{"scale_refinement", 1};
   engine::Setting<bool> streaming{"streaming"}, streaming_aggressive{"streaming_aggressive"};
 };
 

@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "conversion_options.h"
+#include "families/base_avoid.h"
 #include "families/preset.h"
 
 namespace ctq::cli {
@@ -63,6 +64,31 @@ void take_streaming(const OwnOptions& own, engine::Compute& compute, std::vector
   }
 }
 
+/// An older program's way to say what becomes of scales.
+void take_scale_optimization(const OwnOptions& own, engine::Rounding& rounding,
+                             std::vector<std::string>& notes) {
+  if (own.scale_refinement.given())
+    notes.push_back(fmt::format("{} has no effect: scales are refitted once", own.scale_refinement));
+  if (!own.scale_optimization.given() || *own.scale_optimization == "fixed") return;
+  if (rounding.scales.given())
+    engine::refuse(own.scale_optimization, fmt::format("does not go with {}", rounding.scales));
+  rounding.scales.set(optimize::Scales::kRefit, By::kUser);
+  rounding.scales.set_label(own.scale_optimization.label());
+  notes.push_back(fmt::format("{} {} is --scales refit: fitted to the codes that were chosen",
+                              own.scale_optimization, *own.scale_optimization));
+}
+
+/// Names that this older program never makes NVFP4 or MXFP8, whatever the model.
+void take_base_list(const OwnOptions& own, engine::Settings& settings) {
+  const std::string& type = *settings.target.type;
+  const std::string& format = *settings.target.format;
+  if (*own.profile != "peer" ||
+      (type != "nvfp4" && type != "mxfp8" && format != "nvfp4" && format != "mxfp8"))
+    return;
+  settings.layers.keep_containing.set(
+      {std::begin(families::kBaseAvoidPeer), std::end(families::kBaseAvoidPeer)}, By::kDefault);
+}
+
 }  // namespace
 
 void take_own(ConversionOptions& options, std::vector<std::string>& notes,
@@ -74,8 +100,11 @@ void take_own(ConversionOptions& options, std::vector<std::string>& notes,
     const auto found = own.presets.find(preset->name);
     if (found != own.presets.end() && found->second) presets.emplace_back(preset->name);
   }
-  settings.layers.presets = presets;
-  settings.layers.by_family = own.recipe.given();
+  const By by = presets.empty() ? By::kDefault : By::kUser;
+  settings.layers.presets.set(std::move(presets), by);
+  settings.layers.presets.set_label("layer presets");
+  settings.layers.by_family.set(own.recipe.given(), own.recipe.given() ? By::kRecipe : By::kDefault);
+  take_base_list(own, settings);
   // What that program calls adaptive is smooth.
   Setting<optimize::Schedule>& schedule = settings.learning.schedule;
   if (*own.profile == "peer" && *schedule == optimize::Schedule::kAdaptive)
@@ -85,9 +114,13 @@ void take_own(ConversionOptions& options, std::vector<std::string>& notes,
                                     : By::kDefault,
                  "adaptive");
   take_streaming(own, settings.compute, warnings);
-  if (*own.calib_cpu)
-    notes.push_back(
-        fmt::format("{} has no effect: rows are drawn from the seed when they are needed", own.calib_cpu));
+  take_scale_optimization(own, settings.rounding, notes);
+  const auto note = [&](const engine::AnySetting& setting, std::string_view why) {
+    if (setting.given()) notes.push_back(fmt::format("{} has no effect: {}", setting, why));
+  };
+  note(own.calib_cpu, "rows are drawn from the seed when they are needed");
+  note(own.verbose_pinned, "no transfer of this program is pinned");
+  note(own.normalize_scales, "scales have the shape that loaders expect");
 }
 
 }  // namespace ctq::cli

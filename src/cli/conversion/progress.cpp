@@ -19,7 +19,9 @@ constexpr std::chrono::seconds kPlainInterval{10};
 
 /// "INT8", "FP8", "NVFP4", "FP16": the family, as the log lines of this field's programs name it.
 std::string family(const plan::Target& target) {
-  std::string name(target.codec ? target.codec->type : "fp16");
+  std::string name = target.codec                               ? std::string(target.codec->type)
+                     : target.plain == safetensors::Dtype::kF16 ? "fp16"
+                                                                : target.label();
   std::ranges::transform(name, name.begin(),
                          [](char c) { return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c; });
   return name;
@@ -30,12 +32,12 @@ std::string optimizer_words(const pipeline::Optimized& optimized) {
   if (optimized.left_over())
     return fmt::format(", rtn: no time left, {} {:.3g}", optimized.objective_name, optimized.objective);
   const std::string source = optimized.source.empty() ? "" : fmt::format(" ({})", optimized.source);
-  if (optimized.guarded)
-    return fmt::format(", {}{}: no gain, round to nearest kept", optimized.method, source);
   const std::string end =
       optimized.stopped_by.empty()
           ? ""
           : fmt::format(", {} iterations ({})", optimized.iterations, optimized.stopped_by);
+  if (optimized.guarded)
+    return fmt::format(", {}{}: no gain, round to nearest kept{}", optimized.method, source, end);
   return fmt::format(", {}{}: {} {:.3g} -> {:.3g} ({:+.1f} %){}", optimized.method, source,
                      optimized.objective_name, optimized.nearest_objective, optimized.objective,
                      100 * (optimized.objective / std::max(optimized.nearest_objective, 1e-300) - 1), end);
@@ -96,13 +98,13 @@ void Progress::ranked(const pipeline::Ranked& ranked) {
 
 void Progress::tensor_done(const pipeline::TensorDone& done) {
   const plan::TensorPlan& tensor = *done.tensor;
-  const auto level = (tensor.source->is_matrix() || tensor.candidate) && mode_ != ProgressMode::kBar
-                         ? spdlog::level::info
-                         : spdlog::level::debug;
+  const bool concerns = tensor.source->is_matrix() || tensor.candidate || tensor.decision == Decision::kCast;
+  const auto level = concerns && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
   if (spdlog::default_logger_raw()->should_log(level)) {
     clear_line();
     spdlog::log(level, tensor_line(done, paint_));
   }
+  say_how_long(done);
   switch (mode_) {
     case ProgressMode::kBar: draw_line(done); break;
     case ProgressMode::kJson: print_json(done); break;
@@ -128,6 +130,16 @@ double Progress::eta_seconds(const pipeline::TensorDone& done) const {
   const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
   return elapsed * static_cast<double>(done.bytes_total - done.bytes_done) /
          static_cast<double>(done.bytes_done - bytes_resumed_);
+}
+
+/// Once, by the first layers.
+void Progress::say_how_long(const pipeline::TensorDone& done) {
+  constexpr double kFirstSeconds = 10;
+  const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
+  if (said_how_long_ || elapsed < kFirstSeconds) return;
+  said_how_long_ = true;
+  clear_line();
+  spdlog::info("about {} more, by the first {} tensors", human_duration(eta_seconds(done)), done.index);
 }
 
 std::string Progress::status(const pipeline::TensorDone& done) const {
@@ -161,7 +173,7 @@ void Progress::print_json(const pipeline::TensorDone& done) const {
                        {"key", tensor.source->name()},
                        {"decision", plan::decision_name(tensor.decision)}};
   if (tensor.decision != Decision::kKeep)
-    json["format"] = tensor.target.codec ? tensor.target.codec->format : "float16";
+    json["format"] = tensor.target.codec ? std::string(tensor.target.codec->format) : tensor.target.label();
   if (done.optimized) {
     json["optimizer"] = done.optimized->method;
     json["objective_nearest"] = done.optimized->nearest_objective;

@@ -33,6 +33,7 @@ class Progress final : public pipeline::Events {
   void clear_line();
   void print_json(const pipeline::TensorDone& done) const;
   std::string status(const pipeline::TensorDone& done) const;
+  void say_how_long(const pipeline::TensorDone& done);
   double eta_seconds(const pipeline::TensorDone& done) const;
 
   const ProgressMode mode_;
@@ -41,6 +42,7 @@ class Progress final : public pipeline::Events {
   Clock::time_point last_shown_;
   uint64_t bytes_resumed_ = 0;  ///< of the input: an earlier run's work, of no use to the ETA
   bool line_on_screen_ = false;
+  bool said_how_long_ = false;
 };
 
 }  // namespace ctq::cli

@@ -83,6 +83,7 @@ class Normalizer {
     const Option& option = *spelling.option;
     has_words_option_ |= words_go_to_ && words_go_to_->option == &option;
     if (option.kind == Kind::kSwitch) {
+      if (!attached && !rest_.empty() && is_truth(rest_.front())) attached = take();
       if (attached) check_value(spelling, *attached);
       const bool on = !attached || *parse_switch(*attached);
       put(option, on != spelling.negated ? "true" : "false");

@@ -17,6 +17,9 @@ std::string format_list() {
     if (!stock) text += fmt::format("; for stock ComfyUI use {}", other.instead);
     text += "\n";
   }
+  const format::Codec& quip = format::quip_codec();
+  text += fmt::format("{:<26}{:<10}{}; written by --optimizer quip --quip-store-transformed\n", quip.format,
+                      format::granularity_name(quip.granularity), client::other_reader(quip.format).name);
   return text;
 }
 

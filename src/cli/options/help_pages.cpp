@@ -9,6 +9,8 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "base/terminal.h"
+#include "base/text.h"
 #include "base/version.h"
 #include "families/preset.h"
 #include "spelling.h"
@@ -26,7 +28,8 @@ struct PageText {
 };
 
 constexpr std::array kPages{
-    PageText{Page::kStandard, "standard", "--help, -h", "Standard Options", ""},
+    PageText{Page::kStandard, "standard", "--help-standard, -hs", "Standard Options",
+             "What most conversions need; --help shows the first of them."},
     PageText{Page::kFilters, "filters", "--help-filters, -hf", "Layer Filters",
              "Presets that keep the sensitive layers of a model family unquantized.\n"
              "Several may be combined; a preset that protects nothing in the file is reported."},
@@ -45,6 +48,33 @@ constexpr std::array kPages{
 /// When several pages are asked for, the first of these is printed.
 constexpr std::array kPrecedence{Page::kLearned, Page::kExperimental, Page::kFilters, Page::kAdvanced,
                                  Page::kModes,   Page::kLora,         Page::kStandard};
+
+/// What --help shows.
+constexpr std::array<std::string_view, 21> kFirstOptions{"--input",
+                                                         "--output",
+                                                         "--recipe",
+                                                         "--int8",
+                                                         "--fp8",
+                                                         "--nvfp4",
+                                                         "--mxfp8",
+                                                         "--fp16",
+                                                         "--format",
+                                                         "--comfy_quant",
+                                                         "--client",
+                                                         "--scaling_mode",
+                                                         "--quality",
+                                                         "--simple",
+                                                         "--target-size",
+                                                         "--exclude-layers",
+                                                         "--calibration-data",
+                                                         "--merge-lora",
+                                                         "--device",
+                                                         "--dry-run",
+                                                         "--report"};
+
+/// What a help page calls the value of an option, by its kind.
+constexpr std::array<std::string_view, 11> kValueNames{"",        "N",    "X",    "TEXT",  "WORD",  "FILE",
+                                                       "FILE...", "SIZE", "TIME", "REGEX", "DEVICE"};
 
 constexpr std::array<std::string_view, 11> kKindNames{"switch",   "integer", "number", "text",
                                                       "choice",   "path",    "paths",  "bytes",
@@ -68,12 +98,25 @@ std::string choices_remark(const Option& option) {
   return fmt::format(" [choices: {}]", fmt::join(option.choices, ", "));
 }
 
+/// " FILE", "[=FILE]"; empty where it takes none.
+std::string value_name(const Option& option) {
+  const std::string_view name = kValueNames.at(static_cast<size_t>(option.kind));
+  if (name.empty()) return "";
+  return option.optional_value ? fmt::format("[={}]", name) : fmt::format(" {}", name);
+}
+
+constexpr size_t kColumn = 32;  // where explanations begin
+
+/// "  left      explanation", wrapped.
+std::string line_of(std::string_view left, std::string_view explanation) {
+  std::string line = fmt::format("  {:<{}}", left, kColumn - 2);
+  if (left.size() + 3 > kColumn) line += fmt::format("\n{:<{}}", "", kColumn);
+  return line + wrapped(explanation, kColumn, columns(stdout)) + "\n";
+}
+
 std::string option_line(const Option& option) {
-  constexpr size_t kColumn = 30;
-  const std::string spellings = fmt::format("{}", fmt::join(all_spellings(option), ", "));
-  std::string line = fmt::format("  {:<{}}", spellings, kColumn);
-  if (spellings.size() >= kColumn) line += fmt::format("\n  {:<{}}", "", kColumn);
-  return line + option.help + default_remark(option) + choices_remark(option) + "\n";
+  return line_of(fmt::format("{}{}", fmt::join(all_spellings(option), ", "), value_name(option)),
+                 option.help + default_remark(option) + choices_remark(option));
 }
 
 /// The groups of a table that stand on the page.
@@ -91,21 +134,21 @@ std::string option_groups(std::span<const Option> options, Page page) {
   return text;
 }
 
-std::string standard_page() {
+std::string first_page() {
   std::string text =
-      "usage: convert_to_quant [convert] -i IN [-o OUT] [options]\n\n"
-      "Quantizes a safetensors checkpoint for ComfyUI: INT8 unless another target is named.\n"
-      "Switches may be written --x, --no-x, --x=true or --x=false; '-' and '_' in names are the same.\n\n"
-      "Standard Options\n";
-  text += option_groups(conversion_table().options, Page::kStandard);
-  text += "\nFurther pages\n";
-  for (const PageText& page : kPages) {
-    if (page.page != Page::kStandard) text += fmt::format("  {:<30}{}\n", page.spellings, page.title);
-  }
+      "usage: convert_to_quant [convert] -i IN [-o OUT] [options]\n\n" +
+      wrapped(
+          "Quantizes a safetensors checkpoint for ComfyUI: INT8 unless another target is named. Switches may "
+          "be written --x, --no-x, --x=true or --x=false; '-' and '_' in names are the same.",
+          0, columns(stdout)) +
+      "\n\nFirst options\n";
+  for (const std::string_view name : kFirstOptions)
+    text += option_line(*std::ranges::find(conversion_table().options, name, &Option::name));
+  text += "\nAll options\n";
+  for (const PageText& page : kPages) text += line_of(page.spellings, page.title);
+  text += line_of("--help-json", "All options and commands as JSON");
   text += "\nCommands\n";
-  for (const Command& command : commands()) {
-    text += fmt::format("  {:<30}{}\n", command.name, command.help);
-  }
+  for (const Command& command : commands()) text += line_of(command.name, command.help);
   return text;
 }
 
@@ -162,7 +205,6 @@ bool asked_for(const std::vector<std::string>& args, std::string_view name,
 }  // namespace
 
 std::string help_page(Page page) {
-  if (page == Page::kStandard) return standard_page();
   const PageText& text = page_text(page);
   return fmt::format("{}\n{:=<60}\n{}\n{}", text.title, "", text.explanation,
                      option_groups(conversion_table().options, page));
@@ -225,6 +267,7 @@ std::optional<std::string> requested_page(const std::vector<std::string>& args) 
     const std::string_view spellings = page_text(page).spellings;
     if (asked_for(args, spellings.substr(0, spellings.find(',')))) return help_page(page);
   }
+  if (asked_for(args, "--help")) return first_page();
   if (asked_for(args, "--help-json")) return help_json();
   if (asked_for(args, "--version")) return version_text();
   if (asked_for(args, "--list-filters")) return filter_list();

@@ -49,7 +49,8 @@ std::vector<std::string> without_mode_switch(const std::vector<std::string>& arg
   bool ended = false;
   for (size_t i = first; i < args.size(); ++i) {
     ended = ended || args[i] == "--";
-    const ModeSwitch* row = ended ? nullptr : mode_switch(args[i]);
+    const bool said = i + 1 < args.size() && args[i].find('=') == std::string::npos && is_truth(args[i + 1]);
+    const ModeSwitch* row = ended ? nullptr : mode_switch(said ? args[i] + "=" + args[i + 1] : args[i]);
     if (!row) {
       rest.push_back(args[i]);
       continue;
@@ -57,6 +58,7 @@ std::vector<std::string> without_mode_switch(const std::vector<std::string>& arg
     if (chosen && chosen != row)
       fail(ErrorCode::kUsage, "argument {}: does not go with {}", row->option, chosen->option);
     chosen = row;
+    if (said) ++i;
   }
   if (!chosen) return args;
   rest.insert(rest.begin(), chosen->words.begin(), chosen->words.end());

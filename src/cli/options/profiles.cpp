@@ -9,9 +9,10 @@ constexpr ProfileDefault kSeed[] = {{"optimizer", "original"}};
 constexpr ProfileDefault kPeer[] = {
     {"fp8", "true"},
     {"int8", "false"},
+    {"scaling_mode", "tensor"},
+    {"comfy_quant", "true"},
     {"optimizer", "prodigy"},
-    {"num_iter", "4000"},
-    {"lr", "1.0"},
+    {"num_iter", "4000"},  // its rate of 1.0 is prodigy's own here; the others take theirs
     {"lr_schedule", "plateau"},
     {"lr_patience", "1"},
     {"lr_factor", "0.95"},

@@ -77,6 +77,13 @@ std::string Option::key() const {
   return key;
 }
 
+bool is_truth(std::string_view word) {
+  std::string lower(word);
+  std::ranges::transform(lower, lower.begin(),
+                         [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  return lower == "true" || lower == "false";
+}
+
 bool looks_like_option(std::string_view word) {
   if (word.size() < 2 || word[0] != '-') return false;
   const char next = word[1] == '.' && word.size() > 2 ? word[2] : word[1];

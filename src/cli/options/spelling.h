@@ -42,4 +42,7 @@ std::vector<std::string> all_spellings(const Option& option);
 /// True for what can only be an option: a leading '-', unless a digit follows, and not '-' alone.
 bool looks_like_option(std::string_view word);
 
+/// Whether the word is "true" or "false" in any case, which may stand behind a switch.
+bool is_truth(std::string_view word);
+
 }  // namespace ctq::cli

@@ -13,8 +13,6 @@ using Entry = model::Checkpoint::Entry;
 using safetensors::Dtype;
 
 constexpr std::string_view kMetadataKey = "_quantization_metadata";
-/// No marker is near as long; stable-diffusion.cpp takes none that is longer.
-constexpr uint64_t kMaxMarkerBytes = 64 << 10;
 
 /// Why the tensor can be no marker; empty when it can.
 std::string shape_fault(const Entry& entry) {

@@ -88,7 +88,7 @@ TEST_CASE("calibrate options: rows are whole, and on the page and in the JSON", 
     INFO(option.name);
     CHECK_FALSE(option.help.empty());
     CHECK(page.find("\n  " + option.name) != std::string::npos);
-    CHECK(page.find(option.help) != std::string::npos);
+    CHECK(test::words_of(page).find(option.help) != std::string::npos);
     if (!option.default_text.empty()) CHECK(value_fault(option, option.default_text) == std::nullopt);
     for (const std::string& alias : option.aliases) CHECK(spellings.find(alias)->option == &option);
     CHECK(spellings.find(option.name)->option == &option);

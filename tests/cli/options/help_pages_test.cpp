@@ -20,6 +20,7 @@ std::string first_line(const std::vector<std::string>& args) {
 TEST_CASE("help pages: each switch prints its page, in both spellings", "[cli]") {
   CHECK(first_line({"-h"}).starts_with("usage: "));
   CHECK(first_line({"--help"}).starts_with("usage: "));
+  CHECK(first_line({"-hs"}) == "Standard Options");
   CHECK(first_line({"-hf"}) == "Layer Filters");
   CHECK(first_line({"--help_filters"}) == "Layer Filters");
   CHECK(first_line({"-he"}) == "Experimental Options");

@@ -49,7 +49,16 @@ void add_learned_options(std::vector<Option>& table, ConversionOptions& options)
                          "--quality best, else 0"),
           choice(settings.rounding.scales, "--scales",
                  "What becomes of scales: the largest magnitude, the best of several, refitted to the codes")
-              .otherwise("absmax; with --quality best refit, but absmax for INT8 rows"),
+              .otherwise("absmax, of 4-bit formats search; with --quality best refit, of INT8 rows absmax"),
+          choice(own.scale_optimization, "--scale-optimization",
+                 "An older word for --scales; all but fixed: refit")
+              .choose({"fixed", "iterative", "joint", "dualround"})
+              .hide(),
+          integer(own.scale_refinement, "--scale-refinement", "Rounds of that").at_least(1).hide(),
+          integer(settings.learning.drawn_rows, "--calib_samples",
+                  "With --optimizer adaround: rows of random input, in place of what the checkpoint implies")
+              .at_least(1)
+              .otherwise("none"),
       });
   add(table, Page::kLearned, "Singular directions",
       {

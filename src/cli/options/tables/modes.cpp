@@ -33,6 +33,10 @@ void add_mode_options(std::vector<Option>& table, ConversionOptions& options) {
               .above(0)
               .at_most(100)
               .standard("99.9"),
+          Row(Kind::kInteger, "--actcal-samples", "Random rows of an older program").hide(),
+          Row(Kind::kInteger, "--actcal-seed", "And their seed").hide(),
+          Row(Kind::kPath, "--actcal-lora", "And a LoRA in their place").hide(),
+          Row(Kind::kDevice, "--actcal-device", "And where it calculated").hide(),
       });
   add(table, Page::kLora, "Error-correction LoRA",
       {

@@ -61,6 +61,10 @@ void add_target(std::vector<Option>& table, ConversionOptions& options) {
               .alias("-fpmm"),
           toggle(settings.output.save_quant_metadata, "--save-quant-metadata",
                  "Describe the quantized layers in the file's header as well"),
+          choice(settings.output.kept_type, "--output-dtype", "Type of 2-D weights that stay unquantized")
+              .choose({"source", "bfloat16", "float16", "float32"}),
+          pattern(settings.output.keep_type, "--preserve-layers",
+                  "With --output-dtype: such weights keep the type that they have"),
           toggle(own.fp16, "--fp16", "Target FP16: plain casts, no scales"),
           toggle(own.int8, "--int8", "Target INT8, which is also what is written when no target is named"),
           toggle(own.fp8, "--fp8", "Target FP8 E4M3"),
@@ -128,7 +132,7 @@ void add_quantization(std::vector<Option>& table, ConversionOptions& options) {
           device(settings.compute.device, "--device", "Where to calculate: auto, cpu, cuda or cuda:N"),
           integer(settings.compute.threads, "--threads", "Worker threads of the CPU")
               .at_least(1)
-              .otherwise("all cores"),
+              .otherwise("the cores that are free when the run begins"),
       });
   add(table, kPage, "QuIP storage",
       {
@@ -143,7 +147,10 @@ void add_quantization(std::vector<Option>& table, ConversionOptions& options) {
               .alias("-lm"),
           toggle(settings.compute.no_memory_limits, "--no-memory-limits",
                  "Keep everything on the GPU and skip all memory checks"),
-          toggle(own.calib_cpu, "--calib_cpu", "Keep synthetic calibration rows in memory with --low-memory"),
+          toggle(own.calib_cpu, "--calib_cpu", "Keep synthetic calibration rows in memory with --low-memory")
+              .hide(),
+          toggle(own.verbose_pinned, "--verbose-pinned", "Log transfers to a GPU").hide(),
+          toggle(own.normalize_scales, "--normalize-scales", "Scales of one element as scalars").hide(),
           size(settings.compute.max_memory, "--max-memory",
                "Bound on resident memory, the mapped input not counted")
               .at_least(1)
@@ -159,6 +166,8 @@ void add_calibration(std::vector<Option>& table, ConversionOptions& options) {
                  "Adjust the bias that belongs to a quantized weight; auto: with real data only"),
           path(settings.calibration.data, "--calibration-data",
                "Statistics of each layer's input, .safetensors or .json"),
+          toggle(settings.calibration.allow_random, "--allow-random-calibration",
+                 "Use statistics of random rows too, which say nothing of the model"),
           path(settings.calibration.lora, "--calibration-lora",
                "A LoRA whose A matrices say which inputs matter, where none are recorded"),
           toggle(settings.calibration.static_activations, "--static-activations",
@@ -170,7 +179,9 @@ void add_calibration(std::vector<Option>& table, ConversionOptions& options) {
           toggle(settings.report.quality, "--report-quality",
                  "Print the error of every layer as stored, after the conversion"),
           number(settings.report.threshold_db, "--quality-threshold",
-                 "SQNR in dB below which a layer is marked; given explicitly, exit 3 when one is"),
+                 "SQNR in dB below which a layer is marked, with a warning"),
+          toggle(settings.report.threshold_fails, "--quality-threshold-fail",
+                 "Exit 3 when a layer is below --quality-threshold"),
           path(settings.report.quality_json, "--quality-json",
                "Write the quality report to this JSON file as well"),
           paths(settings.report.files, "--report",
@@ -238,7 +249,8 @@ void add_running(std::vector<Option>& table, ConversionOptions& options) {
 void add_pages(std::vector<Option>& table) {
   add(table, kPage, "Help",
       {
-          toggle("--help", "Print this page and exit").alias("-h"),
+          toggle("--help", "Print the first options, and where the others are, and exit").alias("-h"),
+          toggle("--help-standard", "Print the standard options and exit").alias("-hs"),
           toggle("--help-filters", "Print the layer filters and exit").alias("-hf"),
           toggle("--help-experimental", "Print the experimental options and exit").alias("-he"),
           toggle("--help-advanced", "Print the advanced options and exit").alias("-ha"),
