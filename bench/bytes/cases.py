@@ -165,7 +165,7 @@ LORAS = {
     "lora/diffusers": [f"{FAST} --fp8 --comfy_quant --merge-lora M/lora_diffusers.safetensors"],
     "lora/lycoris": [f"{FAST} --fp8 --comfy_quant --merge-lora M/lora_lycoris.safetensors"],
     "lora/several": [f"{FLUX} --recipe comfy-int8 --merge-loras M/lora_kohya.safetensors M/lora_diffusers.safetensors --merge-lora-scale 0.8,0.5"],
-    "lora/no_dampen": [f"{FAST} --fp16 --merge-loras M/lora_kohya.safetensors M/lora_lycoris.safetensors --no-merge-lora-dampen"],
+    "lora/no_dampen": [f"-i M/flux.safetensors -o o.safetensors --fp16 --merge-loras M/lora_kohya.safetensors M/lora_lycoris.safetensors --no-merge-lora-dampen"],
     "lora/map": [f"{FAST} --fp8 --merge-lora M/lora_kohya.safetensors --lora-map M/lora_map.json"],
     "lora/only": ["-i M/flux.safetensors --merge-lora M/lora_kohya.safetensors --lora-only-to o.safetensors"],
     "lora/renamed": ["-i M/flux_diffusers -o o.safetensors --fp8 --comfy_quant --simple --merge-lora M/lora_small.safetensors"],
@@ -249,10 +249,10 @@ WORDS = {
     "words/verify_original": [f"{FAST} --recipe comfy-fp8", "verify o.safetensors --original M/flux.safetensors --json > v.json",
                               "verify o.safetensors --client sd.cpp > s.txt", "[4] verify o.safetensors --original M/llama.safetensors > l.txt"],
     "words/compare": [f"{FAST} --recipe comfy-int8", "compare M/flux.safetensors o.safetensors --output-report r.json > c.txt", "[3] compare M/flux.safetensors o.safetensors --quality-threshold 90 --layers-to-compare qkv > d.txt"],
-    "words/quality": [f"{GRID_IN} --fp8 --simple --quality-json q.json", f"[3] {GRID_IN} --fp8 --simple --report-quality --quality-threshold 60"],
+    "words/quality": [f"{GRID_IN} --fp8 --simple --quality-json q.json", f"[3] {GRID_IN} --fp8 --simple --quality-threshold 60 --quality-threshold-fail"],
     "words/lists": ["--list-formats > formats.txt", "--list-filters > filters.txt"],
     "words/usage": ["[2] -i M/flux.safetensors --no-such-option", "[2] --fp8", "[2] migrate nothing -i M/flux.safetensors", "[2] -i M/flux.safetensors --block_size 0",
-                    "[2] -i M/flux.safetensors -o o.safetensors --smoothquant"],
+                    "[2] -i M/flux.safetensors -o o.safetensors --smoothquant --fp8"],
 }
 
 CASES = GRID | TARGETS | LAYERS | OPTIMIZING | FILES | LORAS | CALIBRATE | CLIP_G | FP8 | REWRITE | WORDS

@@ -29,7 +29,7 @@ std::string output_for(const OutputFile& output, const engine::OpenedFile& input
   const std::string path = output.path.given()
                                ? output.path->string()
                                : fmt::format("{}{}.safetensors", engine::input_stem(of), suffix);
-  engine::check_output_path(path, of, *output.no_clobber);
+  engine::check_output_path(path, of, output.no_clobber);
   engine::check_output_is_no_input(path, input.checkpoint);
   return path;
 }

@@ -50,7 +50,7 @@ void check_outputs(const std::string& output, const Asked& asked, const std::vec
   for (const std::string& path : {output, scales}) {
     if (path.empty()) continue;
     for (const std::string& input : inputs)
-      if (!input.empty()) check_output_path(path, input, /*no_clobber=*/false);
+      if (!input.empty()) check_output_path(path, input);
   }
   if (!output.empty() && output == scales) refuse(asked.json, "is the output file");
 }

@@ -143,8 +143,8 @@ void check_outputs(const ClipGSettings& asked) {
   const std::string input = asked.input->string(), output = asked.output->string(),
                     json = asked.json->string();
   if (!*asked.dry_run) required(asked.output);
-  if (!output.empty()) check_output_path(output, input, *asked.no_clobber);
-  if (!json.empty()) check_output_path(json, input, /*no_clobber=*/false);
+  if (!output.empty()) check_output_path(output, input, asked.no_clobber);
+  if (!json.empty()) check_output_path(json, input);
   if (!json.empty() && json == output) refuse(asked.json, "is the output file");
 }
 

@@ -40,11 +40,11 @@ const model::Checkpoint& Conversion::checkpoint() const { return input_->checkpo
 const lora::MergedView* Conversion::merged() const { return input_->merged(); }
 
 void Conversion::check_outputs() const {
-  const bool no_clobber = *job_.settings.output.no_clobber;
+  const Setting<bool>& no_clobber = job_.settings.output.no_clobber;
   check_output_path(job_.output, job_.input, no_clobber);
   for (const Merging::File& file : job_.merging.files) check_output_path(job_.output, file.path, no_clobber);
   for (const std::string& path : job_.reports) {
-    check_output_path(path, job_.input, /*no_clobber=*/false);
+    check_output_path(path, job_.input);
     if (path == job_.output) refuse(job_.settings.report.files, "is the output file", path);
   }
   if (job_.extraction) check_output_path(job_.lora_output, job_.input, no_clobber);

@@ -25,15 +25,19 @@ bool is_same_file(const std::string& a, const std::string& b) {
 
 }  // namespace
 
-void check_output_path(const std::string& output, const std::string& input, bool no_clobber) {
+void check_output_path(const std::string& output, const std::string& input) {
   if (is_same_file(output, input)) refuse_same(output, input);
   std::error_code error;
   if (fs::is_directory(output, error)) {
     fail(ErrorCode::kFailure, "{}: is a directory; name the file to write", output);
   }
-  if (no_clobber && fs::exists(fs::symlink_status(output, error))) {
-    fail(ErrorCode::kFailure, "{}: exists already, and is not to be replaced", output);
-  }
+}
+
+void check_output_path(const std::string& output, const std::string& input, const Setting<bool>& no_clobber) {
+  check_output_path(output, input);
+  std::error_code error;
+  if (*no_clobber && fs::exists(fs::symlink_status(output, error)))
+    fail(ErrorCode::kFailure, "{}: exists already, and is not to be replaced ({})", output, no_clobber);
 }
 
 void check_output_is_no_input(const std::string& output, const model::Checkpoint& checkpoint) {

@@ -14,7 +14,12 @@ namespace {
 /// Statistics of random rows serve nothing that asks what inputs are like, unless the user insists.
 void check_origin(const Calibration& asked, calibrate::Recording& recording) {
   const size_t random = recording.random();
-  if (random == 0) return;
+  if (random == 0) {
+    if (*asked.allow_random)
+      spdlog::info("note: {} has no effect: no statistics of {} are of random rows", asked.allow_random,
+                   asked.data);
+    return;
+  }
   const std::string fact =
       fmt::format("the statistics of {} of its {} layers are of random rows, which say nothing of the model",
                   random, recording.matched());

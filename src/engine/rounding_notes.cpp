@@ -114,6 +114,9 @@ void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks
     unused.note({&calibration.allow_random}, fmt::format("without {}", calibration.data));
   if (!in_use.recorded() && !reads_means && !reads_ranges)
     unused.note({&calibration.data}, fmt::format("without {} auto, gptq or quip", rounding.optimizer));
+  if (in_use.implied() && !in_use.learned() && rounding.seed.by_user())
+    remarks.notes.push_back(fmt::format(
+        "{} steers only layers behind a gated MLP, of whose inputs numbers are drawn", rounding.seed));
   if (!in_use.learned() && !in_use.implied() && (!subspace || *learning.full_svd))
     unused.note({&rounding.seed}, "here: nothing random is used");
 }

@@ -160,6 +160,16 @@ void add_loader_notes(Plan& plan) {
 
 /// Which families' presets are used, or could be.
 void add_family_notes(Plan& plan, const families::Parts& parts, const Options& options) {
+  for (const std::string& name : options.presets) {
+    const families::Preset* preset = families::find_preset(name);
+    const auto empty = [](const std::optional<families::PatternLists>& lists) {
+      return !lists || (lists->exclude.empty() && lists->highprec.empty() && lists->remove.empty());
+    };
+    const bool lists = preset && !(empty(preset->seed) && empty(preset->peer) && empty(preset->ours) &&
+                                   preset->alias_for.empty());
+    if (preset && preset->text_encoder && !lists && plan.layout == format::Layout::kComfy)
+      plan.notes.push_back(fmt::format("preset --{} has no effect: it is about the legacy layout", name));
+  }
   if (parts.adapter()) return;
   if (options.by_family) {
     std::set<std::string_view> used;
@@ -173,6 +183,16 @@ void add_family_notes(Plan& plan, const families::Parts& parts, const Options& o
   if (!main || !main->family->preset || options.by_family) return;
   const std::string preset(main->family->preset->name);
   if (std::ranges::count(options.presets, preset) == 0) plan.suggested_preset = preset;
+}
+
+/// Whether presets say the same of all tensors in every variant of their lists.
+bool filter_sets_agree(const Options& options, std::span<const std::string> names) {
+  families::ActivePresets chosen(options.presets, options.filter_set, names),
+      seed(options.presets, families::FilterSet::kSeed, names);
+  return std::ranges::all_of(names, [&](const std::string& name) {
+    return chosen.protects(name).has_value() == seed.protects(name).has_value() &&
+           chosen.removes(name).has_value() == seed.removes(name).has_value();
+  });
 }
 
 }  // namespace
@@ -263,6 +283,9 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
   if (std::string words = model::left_out_words(checkpoint.metadata()); !words.empty())
     plan.notes.push_back(std::move(words));
   if (std::string words = ema_words(plan, options); !words.empty()) plan.notes.push_back(std::move(words));
+  if (options.filter_set != families::FilterSet::kSeed && !options.presets.empty() &&
+      filter_sets_agree(options, names))
+    plan.notes.push_back("--filter-set has no effect: the presets' lists say the same of this model");
   add_loader_notes(plan);
   add_family_notes(plan, parts, options);
   plan.files = lay_out_files(plan, output_name, options.max_shard_bytes);

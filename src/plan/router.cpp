@@ -114,7 +114,7 @@ std::string Router::not_a_candidate(const model::Checkpoint::Entry& entry) const
 
 TensorPlan Router::route(const model::Checkpoint::Entry& entry) { return in_kept_type(decide(entry)); }
 
-TensorPlan Router::in_kept_type(TensorPlan plan) const {
+TensorPlan Router::in_kept_type(TensorPlan plan) {
   const model::Checkpoint::Entry& entry = *plan.source;
   if (!options_.kept_type || plan.decision != Decision::kKeep || plan.value_fallback || !entry.is_matrix() ||
       !safetensors::is_float(entry.info->dtype))
@@ -129,7 +129,7 @@ TensorPlan Router::in_kept_type(TensorPlan plan) const {
   }
   if (type == entry.info->dtype) return plan;
   plan.decision = Decision::kCast;
-  plan.recast = true;
+  plan.recast = recast_ = true;
   plan.target = Target();
   plan.target.plain = type;
   plan.reason += ", as " + plan.target.label();

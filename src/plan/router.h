@@ -54,7 +54,7 @@ class Router {
   std::string too_small(const model::Checkpoint::Entry& entry) const;
   TensorPlan decide(const model::Checkpoint::Entry& entry);
   /// A weight that stays unquantized, in the type that such weights are to have.
-  TensorPlan in_kept_type(TensorPlan plan) const;
+  TensorPlan in_kept_type(TensorPlan plan);
   /// What is no candidate, where the run's target is float16.
   TensorPlan route_to_float16(const model::Checkpoint::Entry& entry);
   TensorPlan route_candidate(const model::Checkpoint::Entry& entry);
@@ -97,6 +97,7 @@ class Router {
   bool custom_used_ = false;
   bool exclude_used_ = false;
   bool heuristic_used_ = false;
+  bool recast_ = false;
   bool keep_used_ = false, remove_used_ = false;  ///< Options::keep_containing, remove_containing
   size_t not_rotated_ = 0;
   size_t banks_not_rotated_ = 0;

@@ -22,6 +22,8 @@ std::vector<std::string> Router::notes() const {
                                     : fmt::format("{} banks of experts are", banks_not_rotated_)));
   const bool heuristic = options_.heuristic || (options_.custom && options_.custom->heuristic);
   if (heuristic && !heuristic_used_) notes.push_back("the heuristic leaves no layer out");
+  if (options_.kept_type && !recast_)
+    notes.push_back("--output-dtype has no effect: no weight that stays unquantized is of another type");
   if (fallbacks_ > 0)
     notes.push_back(
         fmt::format("{} layer{} not fit the format and get INT8 or FP8 with a scale per row, '{}' first",

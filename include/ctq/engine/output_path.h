@@ -3,13 +3,16 @@
 
 #include <string>
 
+#include "ctq/engine/setting.h"
 #include "model/checkpoint.h"
 
 namespace ctq::engine {
 
 /// throws  Error(kUsage): the output is one of the inputs, also through a link.
-///         Error(kFailure): it exists and is not to be replaced; it is a directory.
-void check_output_path(const std::string& output, const std::string& input, bool no_clobber);
+///         Error(kFailure): it is a directory.
+void check_output_path(const std::string& output, const std::string& input);
+/// throws  Error(kFailure) naming the setting, too, where it is on and the output exists.
+void check_output_path(const std::string& output, const std::string& input, const Setting<bool>& no_clobber);
 
 /// The same for the files of a sharded input, which are known once it is open.
 void check_output_is_no_input(const std::string& output, const model::Checkpoint& checkpoint);

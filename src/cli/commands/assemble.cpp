@@ -39,7 +39,7 @@ int run_assemble(const std::vector<std::string>& args) {
   const std::string output = required(asked.output.path);
   start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
   install_signal_handlers();
-  for (const std::string& part : parts) engine::check_output_path(output, part, *asked.output.no_clobber);
+  for (const std::string& part : parts) engine::check_output_path(output, part, asked.output.no_clobber);
   const rewrite::Assembled done = rewrite::assemble(parts, output);
   spdlog::info("{} parts with {} tensors joined: {}", done.parts, done.tensors, output);
   return 0;

@@ -32,7 +32,7 @@ void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::
   std::vector<std::string> paths = files.reports;
   if (!files.json.empty()) paths.push_back(files.json);
   for (const std::string& path : paths) {
-    engine::check_output_path(path, checkpoint.path(), /*no_clobber=*/false);
+    engine::check_output_path(path, checkpoint.path());
     engine::check_output_is_no_input(path, checkpoint);
   }
   std::optional<std::set<int64_t>> kept;

@@ -109,9 +109,8 @@ int run_compare(const std::vector<std::string>& args) {
   const at::Device device = device_of(asked.device);
   install_signal_handlers();
   if (!report_path.empty()) {
-    engine::check_output_path(report_path, files.original, /*no_clobber=*/false);
-    for (const std::string& path : files.quantized)
-      engine::check_output_path(report_path, path, /*no_clobber=*/false);
+    engine::check_output_path(report_path, files.original);
+    for (const std::string& path : files.quantized) engine::check_output_path(report_path, path);
   }
   std::vector<report::Comparison> comparisons;
   size_t below = 0, layers = 0;

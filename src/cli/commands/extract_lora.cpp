@@ -61,7 +61,7 @@ int run_extract_lora(const std::vector<std::string>& args) {
   start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
   install_signal_handlers();
   for (const std::string& input : {original, quantized})
-    engine::check_output_path(output, input, *asked.output.no_clobber);
+    engine::check_output_path(output, input, asked.output.no_clobber);
   const engine::OpenedFile after(quantized), before(original, after.checkpoint);
   print_extracted(lora::extract(before.quantized, after.quantized, options, output), output);
   return 0;
