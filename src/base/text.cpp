@@ -140,6 +140,14 @@ std::vector<std::string> comma_list(const std::string& text) {
   return words;
 }
 
+std::string lower_case(std::string_view text) {
+  std::string lower(text);
+  std::ranges::transform(lower, lower.begin(), [](char c) {
+    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
+  });
+  return lower;
+}
+
 std::string wrapped(std::string_view text, size_t indent, size_t columns) {
   std::string lines;
   size_t at = indent;

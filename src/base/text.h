@@ -29,6 +29,9 @@ std::optional<uint64_t> parse_bytes(std::string_view text);
 /// True when the bytes are well-formed UTF-8 (no overlong forms, no surrogates, at most U+10FFFF).
 bool is_utf8(std::string_view text);
 
+/// ASCII letters in lower case, all else as it is.
+std::string lower_case(std::string_view text);
+
 /// "a, b" as {"a", "b"}; spaces around words and empty words are dropped.
 std::vector<std::string> comma_list(const std::string& text);
 

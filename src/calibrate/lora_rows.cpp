@@ -25,11 +25,8 @@ bool ends_with_component(std::string_view whole, std::string_view end) {
 std::string lora_name(std::string_view layer) {
   layer = model::without_model_prefixes(layer);
   layer.remove_prefix(model::adapter_prefix(layer).size());
-  std::string name(layer);
-  std::ranges::transform(name, name.begin(), [](char c) {
-    if (c == '_') return '.';
-    return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c;
-  });
+  std::string name = lower_case(layer);
+  std::ranges::replace(name, '_', '.');
   return name;
 }
 

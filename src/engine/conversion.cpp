@@ -23,7 +23,7 @@ namespace ctq::engine {
 
 void set_up(const Process& process) {
   process.bounded_memory ? linalg::return_freed_memory() : linalg::use_huge_pages();
-  linalg::set_threads(process.threads);
+  linalg::set_threads(process.threads > 0 ? process.threads : linalg::free_cores());
   linalg::set_bf16_compute(process.bf16);
 }
 

@@ -13,15 +13,12 @@ namespace {
 
 /// The type of weights that stay unquantized.
 void read_kept_type(const Output& output, plan::Options& options, Remarks remarks) {
-  using safetensors::Dtype;
-  const std::string& word = *output.kept_type;
-  if (word == "source") {
-    if (output.keep_type.given())
-      remarks.notes.push_back(fmt::format("{} has no effect without {}", output.keep_type, output.kept_type));
-    return;
-  }
-  options.kept_type = word == "float16" ? Dtype::kF16 : word == "bfloat16" ? Dtype::kBF16 : Dtype::kF32;
-  if (output.keep_type.given()) options.keep_type = pattern_of(output.keep_type);
+  options.kept_type = plan::plain_type(*output.kept_type);
+  if (!output.keep_type.given()) return;
+  if (options.kept_type)
+    options.keep_type = pattern_of(output.keep_type);
+  else
+    remarks.notes.push_back(fmt::format("{} has no effect without {}", output.keep_type, output.kept_type));
 }
 
 plan::Options plan_options(const Settings& settings, Remarks remarks) {
@@ -179,7 +176,7 @@ void check_input_scales(const Setting<Path>& setting) {
 void read_compute(Job& job) {
   const Compute& compute = job.settings.compute;
   job.run.device = device_of(compute.device);
-  job.process.threads = *compute.threads > 0 ? static_cast<int>(*compute.threads) : linalg::free_cores();
+  job.process.threads = static_cast<int>(*compute.threads);
   read_memory(job);
   read_bf16(job);
 }

@@ -9,7 +9,7 @@
 
 #include <fmt/format.h>
 
-#include "ctq/engine/settings.h"
+#include "ctq/engine/setting.h"
 
 namespace ctq::engine {
 
@@ -29,9 +29,5 @@ class Unused {
   std::vector<std::string>& notes_;
   std::set<const AnySetting*> noted_;
 };
-
-/// One note for all settings that a user gave and that are none of these.
-void note_all_but(const Settings& settings, const std::set<const AnySetting*>& read, std::string_view why,
-                  std::vector<std::string>& notes);
 
 }  // namespace ctq::engine

@@ -18,6 +18,8 @@ struct PatternLists {
   std::span<const std::string_view> exclude = {};
   std::span<const std::string_view> highprec = {};
   std::span<const std::string_view> remove = {};
+
+  bool empty() const { return exclude.empty() && highprec.empty() && remove.empty(); }
 };
 
 /// Where --output-dtype is given, protected tensors whose names the regular expression finds get this dtype
@@ -40,6 +42,12 @@ struct Preset {
   std::optional<PatternLists> peer = {};
   std::optional<PatternLists> ours =
       {};  ///< whichever set is chosen: what both lack, and families that they do not know
+
+  /// Whether some variant of it has a pattern; an alias has those of its target.
+  bool has_patterns() const {
+    const auto some = [](const std::optional<PatternLists>& lists) { return lists && !lists->empty(); };
+    return !alias_for.empty() || some(seed) || some(peer) || some(ours);
+  }
 };
 
 struct PresetCategory {

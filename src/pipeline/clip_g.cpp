@@ -17,6 +17,7 @@
 #include "linalg/tiles.h"
 #include "metrics/cast_error.h"
 #include "rewrite/output.h"
+#include "value_findings.h"
 
 namespace ctq::pipeline {
 namespace {
@@ -45,20 +46,11 @@ at::Tensor scaled_codes(const at::Tensor& weight) {
   return encoded->codes;
 }
 
-constexpr float kLargestHalf = 65504.0f;
-constexpr float kHalvesToZero = 0x1p-25f;  // and all below
-
-/// Whether float16 holds a tensor that was not of that type, but for rounding.
-bool fits_float16(float max_abs) {
-  return max_abs <= kLargestHalf && (max_abs == 0 || max_abs > kHalvesToZero);
-}
-
 /// In a plain cast: half of the smallest E4M3 number, which rounds to the even 0.
 constexpr float kRoundsToZero = 0x1p-10f;
 
 /// scaled: with a scale of its own, else by a plain cast
-ClipGValues values_of(const at::Tensor& weight, bool scaled) {
-  const linalg::Extent extent = linalg::extent(weight);
+ClipGValues values_of(const at::Tensor& weight, const linalg::Extent& extent, bool scaled) {
   ClipGValues values{.max_abs = extent.amax,
                      .numel = weight.numel(),
                      .beyond = 0,
@@ -86,11 +78,12 @@ ClipGSurvey survey_clip_g(const plan::ClipGPlan& plan) {
       const at::Tensor rows = rows_of(tensor, part);
       const linalg::Extent extent = linalg::extent(rows);
       if (part.fp8) {
-        survey.fp8[part.info.name] = values_of(rows, plan.scaled);
+        survey.fp8[part.info.name] = values_of(rows, extent, plan.scaled);
       } else if (!extent.finite()) {
         survey.non_finite_kept.push_back(part.info.name);
       }
-      if (tensor.source->info->dtype != safetensors::Dtype::kF16 && !fits_float16(extent.amax))
+      if (tensor.source->info->dtype != safetensors::Dtype::kF16 &&
+          !cast_finding(extent.amax, safetensors::Dtype::kF16).empty())
         survey.no_float16[part.info.name] = extent.amax;
     }
     tensor.source->file->release(*tensor.source->info);

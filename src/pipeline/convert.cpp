@@ -37,48 +37,38 @@ plan::ValueFindings look_at_values(const plan::Plan& plan, uint64_t sign_seed) {
   return findings;
 }
 
+[[noreturn]] void refuse_layer(const TensorPlan& tensor, const LayerWork& work, const std::string& method,
+                               const RunOptions& run) {
+  const MemoryShares least = shares_for_layer(smallest_steps(work).bytes);
+  fail(ErrorCode::kUsage,
+       "argument --max-memory: tensor '{}' [{}, {}] takes up to {} by {}, and the rest of the program {}: "
+       "give {} MiB or more, or another --optimizer (got '{}')",
+       printable(tensor.source->name()), work.rows, work.columns, human_bytes(least.layer), method,
+       human_bytes(least.whole() - least.layer), (least.whole() >> 20) + 1,
+       human_bytes(shares_for_layer(run.memory.layer_bytes).whole()));
+}
+
+/// What the bound on memory makes of layers that do not fit.
+struct MemoryCuts {
+  size_t layers = 0;
+  std::string text;  ///< of each the steps which change codes, or that it is but rounded to nearest
+};
+
 /// throws  Error(kUsage) for the first layer that cannot be done within a binding limit
-void check_memory(const plan::Plan& plan, const LayerMethods& methods, const RunOptions& run) {
-  if (!run.memory.binding || !run.device.is_cpu()) return;
+MemoryCuts cuts_for_memory(const plan::Plan& plan, const LayerMethods& methods, const RunOptions& run) {
+  MemoryCuts cuts;
+  if (!run.device.is_cpu() || run.memory.layer_bytes == MemoryLimits::kUnlimited) return cuts;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
     const LayerMethods::Choice choice = methods.choice(tensor);
     const LayerWork work = layer_work(tensor, choice, run, run.device);
-    if (steps_within(work, run.memory.layer_bytes)) continue;
-    const MemoryShares least = shares_for_layer(smallest_steps(work).bytes);
-    fail(ErrorCode::kUsage,
-         "argument --max-memory: tensor '{}' [{}, {}] takes up to {} by {}, and the rest of the program {}: "
-         "give {} MiB or more, or another --optimizer (got '{}')",
-         printable(tensor.source->name()), work.rows, work.columns, human_bytes(least.layer), choice.label(),
-         human_bytes(least.whole() - least.layer), (least.whole() >> 20) + 1,
-         human_bytes(shares_for_layer(run.memory.layer_bytes).whole()));
-  }
-}
-
-/// What the bound on memory makes of layers that do not fit: steps which change codes, or nothing but
-/// rounding to nearest. Empty where all fit. Where the bound is what happens to be free, that is said.
-std::string cuts_for_memory(const model::Checkpoint& checkpoint, const plan::Options& options,
-                            const RunOptions& run) {
-  if (!run.device.is_cpu() || run.memory.layer_bytes == MemoryLimits::kUnlimited) return "";
-  const std::string name = std::filesystem::path(run.output).filename().string();
-  const plan::Plan plan = plan::make_plan(checkpoint, options, name);
-  const LayerMethods methods(checkpoint, run.optimizer, run.recording, run.lora);
-  std::string cuts;
-  size_t layers = 0;
-  for (const TensorPlan& tensor : plan.tensors) {
-    if (tensor.decision != Decision::kQuantize) continue;
-    const LayerMethods::Choice choice = methods.choice(tensor);
-    const auto steps = steps_within(layer_work(tensor, choice, run, run.device), run.memory.layer_bytes);
+    const auto steps = steps_within(work, run.memory.layer_bytes);
+    if (!steps && run.memory.binding) refuse_layer(tensor, work, choice.label(), run);
     const std::string words = steps ? steps->words() : "rounded to nearest";
     if (words.empty()) continue;
-    ++layers;
-    cuts += fmt::format("; {}: {}", tensor.source->name(), words);
+    ++cuts.layers;
+    cuts.text += fmt::format("; {}: {}", tensor.source->name(), words);
   }
-  if (layers > 0 && !run.memory.binding)
-    warn(
-        "{} layers do not fit in the memory that is free ({} for a layer) and are worked on in parts, which "
-        "changes their codes; --max-memory makes the bound the same in every run",
-        layers, human_bytes(run.memory.layer_bytes));
   return cuts;
 }
 
@@ -86,13 +76,20 @@ std::string cuts_for_memory(const model::Checkpoint& checkpoint, const plan::Opt
 class Work {
  public:
   Work(const model::Checkpoint& checkpoint, const plan::Options& options, const RunOptions& run,
-       Journal* journal, Events& events)
-      : checkpoint_(checkpoint), options_(options), run_(run), journal_(journal), events_(events) {
-    if (journal_) result_.findings = journal_->findings();
+       Events& events)
+      : checkpoint_(checkpoint), options_(options), run_(run), events_(events) {
+    make_plan();
   }
 
-  Result carry_out() {
-    make_plan();
+  const MemoryCuts& cuts() const { return cuts_; }
+
+  /// journal: null where nothing is kept of an interrupted run
+  Result carry_out(Journal* journal) {
+    journal_ = journal;
+    if (journal_ && !journal_->findings().empty()) {
+      result_.findings = journal_->findings();
+      make_plan();
+    }
     // All parts must know of the weights that change the plan.
     if (run_.partition && result_.findings.empty()) {
       add_findings(look_at_values(whole_, run_.optimizer.quip_seed));
@@ -123,7 +120,7 @@ class Work {
     whole_ = plan::make_plan(checkpoint_, options_, name, result_.findings);
     refuse_inputs_as_outputs();
     const LayerMethods methods(checkpoint_, run_.optimizer, run_.recording, run_.lora);
-    check_memory(whole_, methods, run_);
+    cuts_ = cuts_for_memory(whole_, methods, run_);
     if (!run_.partition) {
       result_.plan = whole_;
       return;
@@ -179,9 +176,10 @@ class Work {
   const model::Checkpoint& checkpoint_;
   const plan::Options& options_;
   const RunOptions& run_;
-  Journal* const journal_;
   Events& events_;
+  Journal* journal_ = nullptr;
   plan::Plan whole_;
+  MemoryCuts cuts_;
   Result result_;
   bool in_pass_ = false;
 };
@@ -198,14 +196,17 @@ std::string kept_words(const Journal& journal) {
 }
 
 /// With a journal that outlasts what ends a pass.
-Result convert_resumably(const model::Checkpoint& checkpoint, const plan::Options& options,
-                         const RunOptions& run, Events& events) {
+Result convert_resumably(Work& work, const RunOptions& run) {
+  if (work.cuts().layers > 0 && !run.memory.binding)
+    warn(
+        "{} layers do not fit in the memory that is free ({} for a layer) and are worked on in parts, which "
+        "changes their codes; --max-memory makes the bound the same in every run",
+        work.cuts().layers, human_bytes(run.memory.layer_bytes));
   ResumeKey key = *run.resume;
-  key.options += cuts_for_memory(checkpoint, options, run);
+  key.options += work.cuts().text;
   Journal journal(run.output, std::move(key));
-  Work work(checkpoint, options, run, &journal, events);
   try {
-    return work.carry_out();
+    return work.carry_out(&journal);
   } catch (const Error& error) {
     if (!work.in_pass() || !may_pass(error) || !journal.keep()) throw;
     fail(error.code(), "{}; {}", error.what(), kept_words(journal));
@@ -222,8 +223,8 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
   const Clock::time_point start = Clock::now();
   MemoryWatch memory;
   if (!run.resume) Journal::remove_left(run.output);
-  Result result = run.resume ? convert_resumably(checkpoint, options, run, events)
-                             : Work(checkpoint, options, run, /*journal=*/nullptr, events).carry_out();
+  Work work(checkpoint, options, run, events);
+  Result result = run.resume ? convert_resumably(work, run) : work.carry_out(/*journal=*/nullptr);
   std::ranges::sort(result.quality, {}, &LayerError::name);
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();
   result.peak_memory_bytes = memory.peak();

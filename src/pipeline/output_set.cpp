@@ -17,11 +17,20 @@ namespace fs = std::filesystem;
 /// A name that the older set has while the new one takes its own.
 constexpr std::string_view kOlder = ".older";
 
-/// Shards of the output's own name, or of a set that a run which did not end had put aside.
-bool is_of(const std::string& output, std::string_view shard_file) {
-  const auto shard = safetensors::parse_shard_name(shard_file);
-  const std::string stem = fs::path(output).stem().string();
-  return shard && (shard->stem == stem || shard->stem == stem + std::string(kOlder));
+/// A shard under its own name, and as it is put aside.
+struct Names {
+  std::string own, aside;
+};
+
+/// Of a shard of the output's own name, or of one that an unfinished run had put aside; nothing for others.
+std::optional<Names> names_of(const std::string& output, std::string_view shard_file) {
+  auto shard = safetensors::parse_shard_name(shard_file);
+  const std::string stem = fs::path(output).stem().string(), older = stem + std::string(kOlder);
+  if (!shard || (shard->stem != stem && shard->stem != older)) return std::nullopt;
+  Names names;
+  shard->stem = stem, names.own = shard->of(shard->number);
+  shard->stem = older, names.aside = shard->of(shard->number);
+  return names;
 }
 
 /// The index that is there, where loaders could follow it.
@@ -35,20 +44,6 @@ std::optional<safetensors::ShardIndex> older_index(const std::string& index) {
   }
 }
 
-/// The output's own that its index lists; of what was put aside the first names too.
-std::set<std::string> shards_of(const std::string& output) {
-  std::set<std::string> shards;
-  const auto index = older_index(index_name(output));
-  for (const std::string& name : index ? index->shards() : std::vector<std::string>()) {
-    auto shard = safetensors::parse_shard_name(name);
-    if (!shard || !is_of(output, name)) continue;
-    shards.insert(name);
-    shard->stem = fs::path(output).stem().string();
-    shards.insert(shard->of(shard->number));
-  }
-  return shards;
-}
-
 /// Gives the shards of an older set second names, and an index of those in place of theirs: it stays whole
 /// while their own names pass to the new set. False where the file system has no second names, or a shard is
 /// missing.
@@ -56,10 +51,9 @@ bool put_aside(const safetensors::ShardIndex& older, const std::string& output) 
   const fs::path folder = fs::path(output).parent_path();
   std::map<std::string, std::string> aside;  // by the name that it has
   for (const std::string& name : older.shards()) {
-    auto shard = safetensors::parse_shard_name(name);
-    if (!shard || !is_of(output, name)) continue;
-    if (!shard->stem.ends_with(kOlder)) shard->stem += kOlder;
-    const std::string second = shard->of(shard->number);
+    const auto names = names_of(output, name);
+    if (!names) continue;
+    const std::string& second = names->aside;
     std::error_code error;
     if (second != name) fs::remove(folder / second, error);
     if (second != name) fs::create_hard_link(fs::weakly_canonical(folder / name), folder / second, error);
@@ -108,11 +102,11 @@ std::string OutputSet::commit() {
   // A crash between two names must leave no set of two generations, and a whole one where that is possible.
   const std::string index = index_name(output_);
   const fs::path folder = fs::path(output_).parent_path();
-  std::set<std::string> leftover = shards_of(output_);
   const auto older = older_index(index);
-  if (older && put_aside(*older, output_)) {
-    leftover.merge(shards_of(output_));
-  } else {
+  std::set<std::string> leftover;
+  for (const std::string& name : older ? older->shards() : std::vector<std::string>())
+    if (const auto names = names_of(output_, name)) leftover.insert({names->own, names->aside});
+  if (!older || !put_aside(*older, output_)) {
     remove_file(index);
     for (const safetensors::Writer& file : files_) remove_file(file.path());
   }

@@ -55,18 +55,6 @@ bool is_worse_than_zeros(const at::Tensor& weight, const format::Encoded& encode
   return error.square().sum().item<double>() > original.square().sum().item<double>();
 }
 
-std::string cast_finding(float amax, safetensors::Dtype type) {
-  constexpr float kLargestBFloat = 0x1.FEp127f;
-  if (type == safetensors::Dtype::kBF16 && amax > kLargestBFloat)
-    return fmt::format("largest magnitude {:.6g} is beyond bfloat16's {:.6g}", amax, kLargestBFloat);
-  if (type != safetensors::Dtype::kF16) return "";
-  if (amax > kLargestHalf)
-    return fmt::format("largest magnitude {:.6g} is beyond float16's {}", amax, kLargestHalf);
-  if (amax > 0 && amax <= kHalvesToZero)
-    return fmt::format("values of at most {:.6g}, which are all zeros in float16", amax);
-  return "";
-}
-
 /// encoding_fault() of a weight that is no bank, or of one expert.
 std::string matrix_fault(const at::Tensor& weight, const format::Encoded& encoded) {
   if (weight.numel() == 0) return "";
@@ -94,6 +82,18 @@ std::string nearest_fault(const plan::Target& target, const at::Tensor& weight, 
 }
 
 }  // namespace
+
+std::string cast_finding(float amax, safetensors::Dtype type) {
+  constexpr float kLargestBFloat = 0x1.FEp127f;
+  if (type == safetensors::Dtype::kBF16 && amax > kLargestBFloat)
+    return fmt::format("largest magnitude {:.6g} is beyond bfloat16's {:.6g}", amax, kLargestBFloat);
+  if (type != safetensors::Dtype::kF16) return "";
+  if (amax > kLargestHalf)
+    return fmt::format("largest magnitude {:.6g} is beyond float16's {}", amax, kLargestHalf);
+  if (amax > 0 && amax <= kHalvesToZero)
+    return fmt::format("values of at most {:.6g}, which are all zeros in float16", amax);
+  return "";
+}
 
 std::string encoding_fault(const at::Tensor& weight, std::span<const format::Encoded> encoded) {
   const std::vector<at::Tensor> matrices = matrices_of(weight);

@@ -18,6 +18,9 @@ std::string encoding_fault(const at::Tensor& weight, std::span<const format::Enc
 /// Why a weight could not be encoded at all.
 std::string no_encoding_fault(const at::Tensor& weight);
 
+/// Why a plain type cannot hold a tensor of that largest magnitude; empty when it can.
+std::string cast_finding(float amax, safetensors::Dtype type);
+
 /// Why a weight cannot be quantized, or cast, as planned; empty when it can. Reads the whole weight, and
 /// encodes it where its magnitude is unusual. sign_seed: of incoherent codecs
 std::string value_finding(const plan::TensorPlan& tensor, uint64_t sign_seed);

@@ -162,12 +162,7 @@ void add_loader_notes(Plan& plan) {
 void add_family_notes(Plan& plan, const families::Parts& parts, const Options& options) {
   for (const std::string& name : options.presets) {
     const families::Preset* preset = families::find_preset(name);
-    const auto empty = [](const std::optional<families::PatternLists>& lists) {
-      return !lists || (lists->exclude.empty() && lists->highprec.empty() && lists->remove.empty());
-    };
-    const bool lists = preset && !(empty(preset->seed) && empty(preset->peer) && empty(preset->ours) &&
-                                   preset->alias_for.empty());
-    if (preset && preset->text_encoder && !lists && plan.layout == format::Layout::kComfy)
+    if (preset && preset->text_encoder && !preset->has_patterns() && plan.layout == format::Layout::kComfy)
       plan.notes.push_back(fmt::format("preset --{} has no effect: it is about the legacy layout", name));
   }
   if (parts.adapter()) return;

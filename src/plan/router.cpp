@@ -78,8 +78,7 @@ Router::Router(const Options& options, const ValueFindings& findings, std::span<
     const families::Preset* preset = families::find_preset(name);
     for (const families::PreservedDtype& row :
          preset ? preset->preserve_dtype : std::span<const families::PreservedDtype>())
-      types_.push_back(
-          {row.dtype == "float32" ? Dtype::kF32 : Dtype::kBF16, Pattern(std::string(row.expression))});
+      types_.push_back({plain_type(row.dtype).value(), Pattern(std::string(row.expression))});
   }
   if (!options.by_family || parts.adapter()) return;
   for (const families::Part& part : parts.all()) {

@@ -13,6 +13,14 @@ using format::Granularity;
 constexpr std::array<std::string_view, 6> kScalingModes = {"block", "axis",    "tensor",
                                                            "row",   "block2d", "block3d"};
 
+struct PlainType {
+  std::string_view word;
+  safetensors::Dtype type;
+};
+constexpr std::array kPlainTypes{PlainType{"float16", safetensors::Dtype::kF16},
+                                 PlainType{"bfloat16", safetensors::Dtype::kBF16},
+                                 PlainType{"float32", safetensors::Dtype::kF32}};
+
 Granularity granularity_of(std::string_view scaling_mode) {
   if (scaling_mode == "block" || scaling_mode == "block2d") return Granularity::kBlock;
   if (scaling_mode == "block3d") return Granularity::kBlock3d;
@@ -32,10 +40,7 @@ bool has_four_bits(const format::Codec& codec) { return codec.grid().code() >= l
 }  // namespace
 
 std::string Target::label() const {
-  if (!codec)
-    return plain == safetensors::Dtype::kF16    ? "float16"
-           : plain == safetensors::Dtype::kBF16 ? "bfloat16"
-                                                : "float32";
+  if (!codec) return std::string(std::ranges::find(kPlainTypes, plain, &PlainType::type)->word);
   if (rotation_group > 0)
     return fmt::format("{} ({}, convrot {}{})", codec->format, granularity_name(codec->granularity),
                        rotation_group, linear_dtype == format::LinearDtype::kInt8 ? ", linear int8" : "");
@@ -116,6 +121,11 @@ int64_t rotation_group_for(const Target& target, int64_t in_features) {
   constexpr int64_t kSmaller = 64;
   if (found == 0 && group == kUsualRotation && in_features % kSmaller == 0) return kSmaller;
   return found;
+}
+
+std::optional<safetensors::Dtype> plain_type(std::string_view word) {
+  const auto* const found = std::ranges::find(kPlainTypes, word, &PlainType::word);
+  return found == kPlainTypes.end() ? std::nullopt : std::optional(found->type);
 }
 
 bool is_scaling_mode(std::string_view word) { return std::ranges::count(kScalingModes, word) > 0; }

@@ -64,6 +64,9 @@ bool takes_linear_dtype(const format::Codec& codec);
 /// else 0; of a format that is always rotated the largest power of 4 up to its own that divides.
 int64_t rotation_group_for(const Target& target, int64_t in_features);
 
+/// A type without codes and scales: "float16", "bfloat16", "float32". Nothing for another word.
+std::optional<safetensors::Dtype> plain_type(std::string_view word);
+
 /// True for the words of --scaling_mode.
 bool is_scaling_mode(std::string_view word);
 

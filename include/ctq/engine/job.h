@@ -40,7 +40,7 @@ struct Merging {
 
 /// What holds for the whole process.
 struct Process {
-  int threads = 1;
+  int threads = 0;              ///< 0: as many as cores are free when work begins
   bool bounded_memory = false;  ///< freed memory goes back to the system at once
   linalg::Bf16Compute bf16;
 };

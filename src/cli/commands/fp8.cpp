@@ -1,5 +1,4 @@
 #include <algorithm>
-#include <array>
 #include <initializer_list>
 
 #include <fmt/format.h>
@@ -23,28 +22,28 @@ constexpr int64_t kAdaRoundRows = 96;
 constexpr int64_t kAdaRoundElements = 1024, kAdaRoundSide = 32;
 
 /// Options of the conversion that this command has too, meaning the same.
-constexpr std::array<std::string_view, 22> kShared = {"--exclude-layers",
-                                                      "--calibration-data",
-                                                      "--allow-random-calibration",
-                                                      "--manual_seed",
-                                                      "--report-quality",
-                                                      "--quality-threshold",
-                                                      "--quality-threshold-fail",
-                                                      "--quality-json",
-                                                      "--dry-run",
-                                                      "--json",
-                                                      "--strict",
-                                                      "--no-clobber",
-                                                      "--allow-empty",
-                                                      "--requantize",
-                                                      "--max-shard-size",
-                                                      "--device",
-                                                      "--threads",
-                                                      "--low-memory",
-                                                      "--progress",
-                                                      "--resume",
-                                                      "--partition",
-                                                      "--names"};
+constexpr std::string_view kShared[] = {"--exclude-layers",
+                                        "--calibration-data",
+                                        "--allow-random-calibration",
+                                        "--manual_seed",
+                                        "--report-quality",
+                                        "--quality-threshold",
+                                        "--quality-threshold-fail",
+                                        "--quality-json",
+                                        "--dry-run",
+                                        "--json",
+                                        "--strict",
+                                        "--no-clobber",
+                                        "--allow-empty",
+                                        "--requantize",
+                                        "--max-shard-size",
+                                        "--device",
+                                        "--threads",
+                                        "--low-memory",
+                                        "--progress",
+                                        "--resume",
+                                        "--partition",
+                                        "--names"};
 
 struct Asked {
   ConversionOptions conversion;

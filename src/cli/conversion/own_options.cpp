@@ -73,9 +73,9 @@ void take_scale_optimization(const OwnOptions& own, engine::Rounding& rounding,
   if (rounding.scales.given())
     engine::refuse(own.scale_optimization, fmt::format("does not go with {}", rounding.scales));
   rounding.scales.set(optimize::Scales::kRefit, By::kUser);
+  notes.push_back(fmt::format("{} {} is {} {}: fitted to the codes that were chosen", own.scale_optimization,
+                              *own.scale_optimization, rounding.scales, rounding.scales.text()));
   rounding.scales.set_label(own.scale_optimization.label());
-  notes.push_back(fmt::format("{} {} is --scales refit: fitted to the codes that were chosen",
-                              own.scale_optimization, *own.scale_optimization));
 }
 
 /// Names that this older program never makes NVFP4 or MXFP8, whatever the model.

@@ -78,9 +78,7 @@ std::string Option::key() const {
 }
 
 bool is_truth(std::string_view word) {
-  std::string lower(word);
-  std::ranges::transform(lower, lower.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  const std::string lower = lower_case(word);
   return lower == "true" || lower == "false";
 }
 

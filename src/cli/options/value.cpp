@@ -102,9 +102,7 @@ std::optional<std::string> value_fault(const Option& option, std::string_view va
 }
 
 std::optional<bool> parse_switch(std::string_view text) {
-  std::string word(text);
-  std::transform(word.begin(), word.end(), word.begin(),
-                 [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c + ('a' - 'A')) : c; });
+  const std::string word = lower_case(text);
   static constexpr std::array<std::string_view, 4> kOn{"true", "1", "yes", "on"},
       kOff{"false", "0", "no", "off"};
   if (std::find(kOn.begin(), kOn.end(), word) != kOn.end()) return true;

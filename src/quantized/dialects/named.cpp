@@ -40,9 +40,7 @@ constexpr std::array<std::string_view, 9> kWords = {"scale", "zero", "quant", "a
                                                     "shift", "qmap", "scb",   "lut"};
 
 bool speaks_of_codes(std::string_view role) {
-  std::string lower(role);
-  std::ranges::transform(lower, lower.begin(),
-                         [](char c) { return c >= 'A' && c <= 'Z' ? char(c + 32) : c; });
+  const std::string lower = lower_case(role);
   return std::ranges::any_of(kWords,
                              [&](std::string_view word) { return lower.find(word) != std::string::npos; });
 }
