@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -26,12 +27,14 @@ struct ChunkSums {
   std::array<double, kSums> sum{};
   double max_error = 0;
   int64_t numel = 0;
+  int64_t to_zero = 0;
 };
 
 template <typename T>
 ChunkSums sums_of(const T* original, const T* decoded, size_t n) {
   constexpr size_t kLanes = 4;  // independent partial sums, as many as fit in the registers of any machine
   double lane[kSums][kLanes] = {}, most[kLanes] = {};
+  int64_t zeros[kLanes] = {};
   const auto add = [&](size_t i, size_t j) {
     const double weight = static_cast<double>(original[i]), error = static_cast<double>(decoded[i]) - weight;
     const double magnitude = std::abs(error);
@@ -40,6 +43,7 @@ ChunkSums sums_of(const T* original, const T* decoded, size_t n) {
     lane[kWeights][j] += weight;
     lane[kWeightSquares][j] += weight * weight;
     most[j] = magnitude > most[j] ? magnitude : most[j];
+    zeros[j] += decoded[i] == 0 && original[i] != 0 ? 1 : 0;
   };
   size_t i = 0;
   for (; i + kLanes <= n; i += kLanes) {
@@ -51,6 +55,7 @@ ChunkSums sums_of(const T* original, const T* decoded, size_t n) {
     for (double x : lane[s]) sums.sum[s] += x;
   }
   sums.max_error = *std::max_element(std::begin(most), std::end(most));
+  sums.to_zero = std::accumulate(std::begin(zeros), std::end(zeros), int64_t{0});
   return sums;
 }
 
@@ -65,13 +70,15 @@ ChunkSums sums_on_cpu(const at::Tensor& original, const at::Tensor& decoded) {
 }
 
 ChunkSums sums_on_device(const at::Tensor& original, const at::Tensor& decoded) {
-  const at::Tensor w = original.to(at::kDouble), e = decoded.to(at::kDouble) - w;
+  const at::Tensor w = original.to(at::kDouble), d = decoded.to(at::kDouble), e = d - w;
+  const at::Tensor zeros = (d == 0).logical_and(w != 0).sum().to(at::kDouble);
   const at::Tensor all =
-      at::stack({e.sum(), e.square().sum(), w.sum(), w.square().sum(), e.abs().max()}).cpu();
+      at::stack({e.sum(), e.square().sum(), w.sum(), w.square().sum(), e.abs().max(), zeros}).cpu();
   const double* values = all.const_data_ptr<double>();
   ChunkSums sums;
   std::copy_n(values, kSums, sums.sum.begin());
   sums.max_error = values[kSums];
+  sums.to_zero = static_cast<int64_t>(values[kSums + 1]);
   return sums;
 }
 
@@ -97,6 +104,12 @@ std::vector<ChunkSums> chunk_sums(const at::Tensor& original, const at::Tensor& 
   return parts;
 }
 
+int64_t rows_to_zero(const at::Tensor& original, const at::Tensor& decoded) {
+  const at::Tensor empty = (decoded.amax(1) == 0).logical_and(decoded.amin(1) == 0);
+  if (!empty.any().item<bool>()) return 0;
+  return original.index({empty}).any(1).sum().item<int64_t>();
+}
+
 }  // namespace
 
 void Moments::add(double part_n, double sum, double sum_of_squares) {
@@ -118,7 +131,9 @@ void WeightErrorSum::add(const at::Tensor& original, const at::Tensor& decoded) 
     error_.add(n, part.sum[kErrors], part.sum[kErrorSquares]);
     weight_.add(n, part.sum[kWeights], part.sum[kWeightSquares]);
     max_error_ = std::max(max_error_, part.max_error);
+    to_zero_ += part.to_zero;
   }
+  if (to_zero_ > 0 && original.dim() == 2) rows_to_zero_ += rows_to_zero(original, decoded);
   error_squares_ += error_squares;
   if (!std::isfinite(error_squares)) non_finite_ += decoded.isfinite().logical_not().sum().item<int64_t>();
 }
@@ -129,6 +144,8 @@ WeightError WeightErrorSum::error() const {
   WeightError result;
   result.numel = numel_;
   result.non_finite = non_finite_;
+  result.to_zero = to_zero_;
+  result.rows_to_zero = rows_to_zero_;
   result.sqnr_db = result.variance_db = kInfinity;
   if (numel_ == 0) return result;
   if (non_finite_ > 0 || std::isnan(error_squares_)) {

@@ -18,6 +18,9 @@ struct WeightError {
   double variance_db =
       0;  ///< 10 log10(var W / var E), unbiased: the seed's "SQNR", blind to a constant offset
   int64_t non_finite = 0;  ///< decoded values that are NaN or infinite; the other figures are then NaN
+  int64_t to_zero = 0;     ///< values that are not zero and decode to zero
+  int64_t rows_to_zero =
+      0;  ///< rows with such values that decode to zeros alone: output features that are lost
 };
 
 /// original, decoded: same shape and device, any float types.

@@ -11,6 +11,7 @@
 #include "calibrate/lora_rows.h"
 #include "calibrate/recorded.h"
 #include "metrics/error.h"
+#include "metrics/error_sum.h"
 #include "metrics/histogram.h"
 #include "model/checkpoint.h"
 #include "optimize/optimizer.h"
@@ -170,6 +171,7 @@ struct Result {
   plan::Plan plan;                  ///< as carried out; of one part where there are several
   plan::ValueFindings findings;     ///< weights kept because of their values
   std::vector<LayerError> quality;  ///< when measured, sorted by name
+  metrics::Squares squares;         ///< of all quantized weights; sampled where `quality` was not measured
   size_t optimized = 0;             ///< layers whose codes an optimizer chose, none that were left over
   size_t guarded = 0;               ///< layers on which it did not beat round to nearest, which was kept
   std::optional<TimeSpent> time;    ///< where there was a budget

@@ -29,7 +29,9 @@ json error_json(const metrics::WeightError& error) {
           {"sqnr_db", bits_text(error.sqnr_db)},
           {"weight_rel", bits_text(error.weight_rel)},
           {"variance_db", bits_text(error.variance_db)},
-          {"non_finite", error.non_finite}};
+          {"non_finite", error.non_finite},
+          {"to_zero", error.to_zero},
+          {"rows_to_zero", error.rows_to_zero}};
 }
 
 metrics::WeightError error_of(const json& object) {
@@ -39,7 +41,9 @@ metrics::WeightError error_of(const json& object) {
           .sqnr_db = number_of(object.at("sqnr_db")),
           .weight_rel = number_of(object.at("weight_rel")),
           .variance_db = number_of(object.at("variance_db")),
-          .non_finite = object.at("non_finite")};
+          .non_finite = object.at("non_finite"),
+          .to_zero = object.at("to_zero"),
+          .rows_to_zero = object.at("rows_to_zero")};
 }
 
 json optimized_json(const Optimized& optimized) {
@@ -108,8 +112,10 @@ at::Tensor vector_of(std::string_view text) {
 }  // namespace
 
 std::string write_record(const DoneRecord& record) {
-  json object = {
-      {"tensor", record.tensor}, {"seconds", bits_text(record.seconds)}, {"checksums", json::array()}};
+  json object = {{"tensor", record.tensor},
+                 {"seconds", bits_text(record.seconds)},
+                 {"squares", pair_json(record.squares.error, record.squares.weight)},
+                 {"checksums", json::array()}};
   for (const uint64_t checksum : record.checksums) object["checksums"].push_back(bits_text(checksum));
   if (record.error) object["error"] = error_json(*record.error);
   if (record.optimized) object["optimized"] = optimized_json(*record.optimized);
@@ -140,6 +146,8 @@ std::optional<DoneRecord> read_record(const std::string& line) {
     if (const auto change = object.find("bias_change"); change != object.end())
       record.bias_change = vector_of(change->get<std::string>());
     record.seconds = number_of(object.at("seconds"));
+    record.squares = {.error = number_of(object.at("squares").at(0)),
+                      .weight = number_of(object.at("squares").at(1))};
     return record;
   } catch (const std::exception&) {
     return std::nullopt;

@@ -8,6 +8,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "metrics/error_sum.h"
 #include "pipeline/convert.h"
 
 namespace ctq::pipeline {
@@ -16,6 +17,7 @@ struct DoneRecord {
   std::string tensor;
   std::vector<uint64_t> checksums;  ///< of the plan's outputs, in order
   std::optional<metrics::WeightError> error;
+  metrics::Squares squares;  ///< of `error`, else sampled
   std::optional<Optimized> optimized;
   std::optional<metrics::WeightHistograms> histograms;
   at::Tensor

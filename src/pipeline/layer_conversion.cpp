@@ -15,6 +15,7 @@
 #include "linalg/tiles.h"
 #include "metrics/error_sum.h"
 #include "model/stored_type.h"
+#include "sampled_error.h"
 #include "value_findings.h"
 
 namespace ctq::pipeline {
@@ -109,11 +110,12 @@ DoneRecord LayerConversion::judged(const Job& job, const at::Tensor& weight,
   DoneRecord record;
   const TensorPlan& tensor = job.tensor;
   const at::Tensor mean = job.has_bias ? rounding_.input_mean(tensor) : at::Tensor();
-  if (!options_.measure_quality && !mean.defined()) return record;
   const std::vector<at::Tensor> matrices = matrices_of(weight);
   // Factors of the input belong to the weight that the layer stands for.
   const at::Tensor factors =
       tensor.scales_input ? input_factors(tensor).to(weight.device()).to(at::kFloat) : at::Tensor();
+  if (!options_.measure_quality) record.squares = sampled_squares(matrices, encoded, factors);
+  if (!options_.measure_quality && !mean.defined()) return record;
   const auto of_layer = [&](const at::Tensor& codes) { return factors.defined() ? codes * factors : codes; };
   metrics::WeightErrorSum error;
   std::vector<at::Tensor> counted;
@@ -126,7 +128,7 @@ DoneRecord LayerConversion::judged(const Job& job, const at::Tensor& weight,
     }
     if (mean.defined()) record.bias_change = bias_change(matrices[i], decoded, mean);
   }
-  if (options_.measure_quality) record.error = error.error();
+  if (options_.measure_quality) record.error = error.error(), record.squares = error.squares();
   if (counted.empty()) return record;
   const at::Tensor decoded = counted.size() > 1 ? at::stack(counted) : counted.front().view(weight.sizes());
   record.histograms = metrics::weight_histograms(of_layer(weight), decoded);

@@ -159,6 +159,7 @@ bool Pass::is_written(const TensorPlan& tensor, const DoneRecord& record) {
 }
 
 void Pass::add_to(Result& result, const TensorPlan& tensor, const DoneRecord& record, double seconds) {
+  result.squares += record.squares;
   if (record.error)
     result.quality.push_back({tensor.source->name(), tensor.target.label(), *record.error, record.optimized,
                               seconds, record.histograms});

@@ -24,7 +24,9 @@ ordered_json error_json(const std::string& name, const std::string& format,
           {"variance_db", number(error.variance_db)},
           {"weight_rel", number(error.weight_rel)},
           {"max_error", number(error.max_error)},
-          {"non_finite", error.non_finite}};
+          {"non_finite", error.non_finite},
+          {"to_zero", error.to_zero},
+          {"rows_to_zero", error.rows_to_zero}};
 }
 
 ordered_json layer_json(const pipeline::LayerError& layer) {

@@ -108,8 +108,9 @@ std::string plan_table(const plan::Plan& plan, const PlanNames& names,
   }
   if (const std::string chosen = methods.summary(plan); !chosen.empty())
     text += fmt::format("  {}\n", chosen);
-  text += fmt::format("  output size: {} bytes ({}) in {} file{}\n", plan.bytes_out,
-                      human_bytes(plan.bytes_out), plan.files.size(), plan.files.size() == 1 ? "" : "s");
+  text += fmt::format("  output size: {} bytes ({}) in {} file{}, for {}\n", plan.bytes_out,
+                      human_bytes(plan.bytes_out), plan.files.size(), plan.files.size() == 1 ? "" : "s",
+                      plan.reader.name());
   return text;
 }
 
@@ -117,6 +118,7 @@ std::string plan_json(const plan::Plan& plan, const PlanNames& names, const pipe
   ordered_json json = {{"input", names.input},
                        {"fingerprint", names.fingerprint},
                        {"output", names.output},
+                       {"client", plan.reader.word()},
                        {"layout", plan.layout == format::Layout::kComfy ? "comfy" : "legacy"},
                        {"tensors", ordered_json::array()},
                        {"files", ordered_json::array()},

@@ -121,6 +121,11 @@ std::string quality_table(const pipeline::Result& result, double threshold_db) {
                       summary.mean_sqnr_db, summary.mean_weight_rel, summary.total_sqnr_db);
   text += fmt::format("  Layers below {:.1f} dB: {} / {}\n", threshold_db, summary.below_threshold,
                       summary.layers);
+  for (const LayerError& layer : result.quality) {
+    if (layer.error.rows_to_zero == 0) continue;
+    text +=
+        fmt::format("  became zeros: {} rows of {}\n", layer.error.rows_to_zero, printable(layer.name, 50));
+  }
   return text + optimizer_table(result.quality);
 }
 

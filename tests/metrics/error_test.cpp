@@ -17,7 +17,8 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 bool identical(const WeightError& a, const WeightError& b) {
   return a.numel == b.numel && a.mse == b.mse && a.max_error == b.max_error && a.sqnr_db == b.sqnr_db &&
-         a.weight_rel == b.weight_rel && a.variance_db == b.variance_db && a.non_finite == b.non_finite;
+         a.weight_rel == b.weight_rel && a.variance_db == b.variance_db && a.non_finite == b.non_finite &&
+         a.to_zero == b.to_zero && a.rows_to_zero == b.rows_to_zero;
 }
 
 TEST_CASE("weight_error: small numbers by hand", "[metrics]") {
@@ -30,6 +31,22 @@ TEST_CASE("weight_error: small numbers by hand", "[metrics]") {
   CHECK(error.variance_db ==
         Approx(10 * std::log10(24.5 / 0.125)));  // var{3, -4} = 24.5, var{0.5, 0} = 0.125
   CHECK(error.non_finite == 0);
+}
+
+TEST_CASE("weight_error: counts values and rows that became zeros", "[metrics]") {
+  const at::Tensor weight = at::randn({70, 1000}) + 10;
+  weight.narrow(0, 5, 1).zero_();  // is zero as it should be
+  weight.narrow(0, 6, 1).narrow(1, 0, 900).zero_();
+  at::Tensor decoded = weight.clone();
+  CHECK(weight_error(weight, decoded).to_zero == 0);
+  decoded.narrow(0, 6, 3).zero_();
+  decoded.narrow(0, 20, 1).narrow(1, 0, 999).zero_();
+  for (const at::ScalarType type : {at::kFloat, at::kDouble}) {
+    const WeightError error = weight_error(weight.to(type), decoded.to(type));
+    CHECK(error.to_zero == 100 + 2000 + 999);
+    CHECK(error.rows_to_zero == 3);
+  }
+  CHECK(weight_error(weight.view({70, 10, 100}), decoded.view({70, 10, 100})).rows_to_zero == 0);
 }
 
 TEST_CASE("weight_error: an exact copy has no error and infinite ratios", "[metrics]") {

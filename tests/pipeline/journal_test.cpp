@@ -56,7 +56,10 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
                                       .sqnr_db = kInfinity,
                                       .weight_rel = -0.0,
                                       .variance_db = std::nan(""),
-                                      .non_finite = 2};
+                                      .non_finite = 2,
+                                      .to_zero = 5,
+                                      .rows_to_zero = 3};
+  record.squares = {.error = 1.0 / 7, .weight = kInfinity};
   record.optimized = Optimized{.method = "direct",
                                .source = "recorded",
                                .objective_name = "trace",
@@ -85,6 +88,10 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
   CHECK(std::signbit(read->error->weight_rel));
   CHECK(std::isnan(read->error->variance_db));
   CHECK(read->error->non_finite == 2);
+  CHECK(read->error->to_zero == 5);
+  CHECK(read->error->rows_to_zero == 3);
+  CHECK(read->squares.error == 1.0 / 7);
+  CHECK(read->squares.weight == kInfinity);
   CHECK(read->optimized->objective == 0.1);
   CHECK(read->optimized->guarded);
   CHECK(read->optimized->subspace->stored == 0.6);

@@ -1,5 +1,6 @@
 #include "pipeline/memory_limits.h"
 
+#include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 #include <catch2/catch.hpp>
 
@@ -179,6 +180,14 @@ TEST_CASE("memory: out of memory on a GPU means smaller steps, then the CPU", "[
     Placement placement(gpu, limits);
     CHECK_THROWS_MATCHES(placement.in_room(tensor, layer.work, [&](const Place&) { out_of_memory(); }), Error,
                          HasCode(ErrorCode::kFailure, "leave out --no-memory-limits"));
+  }
+  SECTION("on the CPU, what its allocator throws is an error with the tensor and what to do") {
+    Placement placement(at::kCPU, limits);
+    const auto allocate = [](const Place&) { return at::empty({int64_t{1} << 52}, at::kFloat); };
+    CHECK_THROWS_MATCHES(placement.in_room(tensor, layer.work, allocate), Error,
+                         HasCode(ErrorCode::kFailure,
+                                 "tensor 'a.weight': not enough memory; bound it with "
+                                 "--max-memory, or take fewer --threads"));
   }
   SECTION("other errors are passed on") {
     Placement placement(gpu, limits);

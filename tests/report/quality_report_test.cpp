@@ -190,7 +190,7 @@ TEST_CASE("quality_json: every figure of a layer, what was kept, and the summary
   CHECK(report.at("threshold_db") == 30);
   REQUIRE(report.at("layers").size() == 1);
   const json& a = report["layers"][0];
-  CHECK(a.size() == 9);
+  CHECK(a.size() == 11);
   CHECK(a.at("name") == "a.weight");
   CHECK(a.at("format") == "int8_tensorwise (row)");
   CHECK(a.at("numel") == 100);
@@ -200,6 +200,8 @@ TEST_CASE("quality_json: every figure of a layer, what was kept, and the summary
   CHECK(a.at("weight_rel") == 0.01);
   CHECK(a.at("max_error") == 1.5);
   CHECK(a.at("non_finite") == 0);
+  CHECK(a.at("to_zero") == 0);
+  CHECK(a.at("rows_to_zero") == 0);
   CHECK(report.at("kept") ==
         json::array({{{"name", "nan.weight"}, {"reason", "1 NaN and 0 infinite values"}}}));
   CHECK(report.at("summary").at("layers") == 2);

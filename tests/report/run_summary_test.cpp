@@ -83,6 +83,33 @@ TEST_CASE("run_summary: the worst layer where it was measured", "[report]") {
   CHECK_THAT(made.summary(), Catch::EndsWith("worst layer: d.weight (nan dB)\n"));
 }
 
+TEST_CASE("run_summary: rows that codes lost", "[report]") {
+  Made made;
+  made.result.quality = {layer("a.weight", 41), layer("b.weight", 31), layer("c.weight", 35)};
+  CHECK(made.summary().find("zeros") == std::string::npos);
+  made.result.quality[0].error.rows_to_zero = 2;
+  made.result.quality[2].error.rows_to_zero = 5;
+  CHECK_THAT(made.summary(), Catch::Contains("\nbecame zeros 7 rows of 2 weights, most of c.weight (5)\n"));
+}
+
+TEST_CASE("closing_line: size, error, and the command that checks the file", "[report]") {
+  Made made;
+  made.result.written = "/models/my out.safetensors";
+  made.result.plan.bytes_in = 4096, made.result.plan.bytes_out = 1024;
+  CHECK(closing_line(made.result, "in.safetensors") == "Done: 1.00 KiB (25.0 %)\n");
+  made.add(Decision::kQuantize, "int8_tensorwise");
+  const std::string check =
+      ". Check: convert_to_quant verify '/models/my out.safetensors' --original in.safetensors\n";
+  CHECK(closing_line(made.result, "in.safetensors") == "Done: 1.00 KiB (25.0 %)" + check);
+  made.result.squares = {.error = 1, .weight = 1000};
+  CHECK(closing_line(made.result, "in.safetensors") ==
+        "Done: 1.00 KiB (25.0 %), weights 30.00 dB (of one row in 16)" + check);
+  made.result.quality = {layer("a.weight", 41)};
+  CHECK(closing_line(made.result, "in.safetensors") == "Done: 1.00 KiB (25.0 %), weights 30.00 dB" + check);
+  made.result.squares.error = 0;
+  CHECK(closing_line(made.result, "in.safetensors") == "Done: 1.00 KiB (25.0 %), weights exact" + check);
+}
+
 TEST_CASE("run_summary: what became of a time budget", "[report]") {
   Made made;
   made.result.time = pipeline::TimeSpent{.budget = 30,

@@ -10,7 +10,6 @@
 
 #include "base/cancel.h"
 #include "base/error.h"
-#include "base/shell.h"
 #include "base/terminal.h"
 #include "base/text.h"
 #include "cli/commands/block_analysis.h"
@@ -48,12 +47,12 @@ void print_remarks(const plan::Plan& plan, const Job& job) {
 }
 
 /// The size of what will be written, and who will load it.
-void say_what_will_be(const plan::Plan& plan, const Job& job) {
+void say_what_will_be(const plan::Plan& plan) {
   const size_t quantized = plan.count(plan::Decision::kQuantize);
   spdlog::info("{} of {} tensors become {}; {} -> {}, for {}",
                quantized > 0 ? quantized : plan.count(plan::Decision::kCast), plan.tensors.size(),
                quantized > 0 ? "quantized weights" : "float16", human_bytes(plan.bytes_in),
-               human_bytes(plan.bytes_out), job.plan.client.value_or(client::Client{}).name());
+               human_bytes(plan.bytes_out), plan.reader.name());
 }
 
 /// What is left out, one line each, as those of the tensors that stay.
@@ -62,13 +61,6 @@ void say_what_goes(const plan::Plan& plan) {
     if (tensor.decision == plan::Decision::kRemove)
       spdlog::info("Removing tensor: {} (Reason: {})", printable(tensor.source->name()), tensor.reason);
   }
-}
-
-/// What tells the user that the file is right.
-void say_how_to_check(const pipeline::Result& result, const Job& job) {
-  if (job.run.partition || result.plan.count(plan::Decision::kQuantize) == 0) return;
-  fmt::print("Check: convert_to_quant verify {} --original {}\n", shell_word(result.written),
-             shell_word(job.input));
 }
 
 /// Says what the plan decided before the work begins, then follows the work.
@@ -83,7 +75,7 @@ class Followed final : public pipeline::Events {
     spdlog::info("({}/{}) Measured: {}: {}", index, count, printable(layer.name), fmt::join(words, ", "));
   }
   void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
-    say_what_will_be(plan, conversion_.job());
+    say_what_will_be(plan);
     print_remarks(plan, conversion_.job());
     say_what_goes(plan);
     if (const std::string chosen = conversion_.methods().summary(plan); !chosen.empty()) spdlog::info(chosen);
@@ -208,7 +200,7 @@ int convert(Conversion& conversion, Followed& events) {
       [&] { return report::conversion_csv(result); },
       [&] { return report::conversion_json(result, job.input); });
   const int code = job.report_quality ? report_quality(result, job) : 0;
-  say_how_to_check(result, job);
+  if (!job.run.partition) fmt::print("{}", report::closing_line(result, job.input));
   return code;
 }
 
