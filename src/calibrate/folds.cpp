@@ -5,6 +5,8 @@
 #include <set>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "calibrate/resolve.h"
 
 namespace ctq::calibrate {
@@ -40,6 +42,27 @@ std::optional<Fold> fold_of(const Source& source) {
   return fold;
 }
 
+/// Of what conditioning modulates.
+std::optional<Fold> fold_of(const ModulatedSource& source) {
+  Fold fold{.into = Fold::Into::kModulation, .source = {}, .readers = source.readers, .makers = {}};
+  if (source.norm) {
+    fold.into = Fold::Into::kNorm;
+    fold.makers = {{source.norm, 0, source.norm->info->shape[0]}};
+  } else {
+    fold.makers = {{source.scale.bias, source.scale.first, source.scale.rows, /*offset=*/1}};
+    fold.makers.push_back({source.scale.weight, source.scale.first, source.scale.rows});
+    for (const FoldedRows& rows : rows_of(source.shift)) fold.makers.push_back(rows);
+  }
+  fold.source = fmt::format("modulated, {} {}", fold.makers.front().entry->name(), fold.makers.front().first);
+  return fold;
+}
+
+std::optional<Fold> fold_of(const model::Checkpoint& checkpoint, std::string_view layer) {
+  if (const auto source = resolve(checkpoint, layer)) return fold_of(*source);
+  if (const auto source = resolve_modulated(checkpoint, layer)) return fold_of(*source);
+  return std::nullopt;
+}
+
 }  // namespace
 
 std::vector<Fold> folds(const model::Checkpoint& checkpoint) {
@@ -47,13 +70,11 @@ std::vector<Fold> folds(const model::Checkpoint& checkpoint) {
   std::set<std::string> seen;
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {
     if (!entry.is_matrix()) continue;
-    const auto source = resolve(checkpoint, entry.layer());
-    if (!source) continue;
-    auto fold = fold_of(*source);
+    auto fold = fold_of(checkpoint, entry.layer());
     if (!fold || !seen.insert(fold->source).second) continue;
     const bool whole = std::ranges::all_of(fold->readers, [&](const std::string& reader) {
-      const auto other = resolve(checkpoint, reader);
-      return other && words(*other) == fold->source && checkpoint.find(reader + ".weight");
+      const auto other = fold_of(checkpoint, reader);
+      return other && other->source == fold->source && checkpoint.find(reader + ".weight");
     });
     if (whole) found.push_back(std::move(*fold));
   }

@@ -79,7 +79,24 @@ class LayerSearch {
           Source source;
           source.input = &input;
           if (!fits(input, *place, source)) continue;
-          source.readers = readers(input, *place);
+          source.readers = readers(input.layers, *place);
+          return source;
+        }
+      }
+    }
+    return std::nullopt;
+  }
+
+  std::optional<ModulatedSource> find_modulated_in(std::span<const Structure* const> structures) const {
+    if (in_features_ <= 0) return std::nullopt;
+    for (const Structure* structure : structures) {
+      for (const families::ModulatedInput& input : structure->modulated) {
+        for (const std::string_view pattern : input.layers) {
+          const auto place = pattern.empty() ? std::nullopt : place_of(layer_, pattern);
+          if (!place || !has_names(*structure, *place)) continue;
+          ModulatedSource source;
+          if (!fits(input, *place, source)) continue;
+          source.readers = readers(input.layers, *place);
           return source;
         }
       }
@@ -88,6 +105,15 @@ class LayerSearch {
   }
 
  private:
+  bool fits(const families::ModulatedInput& input, const Place& place, ModulatedSource& source) const {
+    if (!input.norm.empty()) {
+      source.norm = vector(name_at(place, input.norm) + ".weight");
+      return source.norm && source.norm->info->shape[0] == in_features_;
+    }
+    return take_linear(input.scale, place, source.scale) && take_linear(input.shift, place, source.shift) &&
+           source.scale.rows == in_features_ && source.scale.bias;
+  }
+
   /// torch's MultiheadAttention calls its joined tensors in_proj_weight and in_proj_bias.
   const Entry* part_of(std::string_view name, std::string_view part) const {
     const Entry* entry = checkpoint_.find(fmt::format("{}.{}", name, part));
@@ -106,9 +132,9 @@ class LayerSearch {
            widths_fit(input, place, source);
   }
 
-  std::vector<std::string> readers(const Input& input, const Place& place) const {
+  std::vector<std::string> readers(std::span<const std::string_view> layers, const Place& place) const {
     std::vector<std::string> names;
-    for (const std::string_view pattern : input.layers) {
+    for (const std::string_view pattern : layers) {
       if (pattern.empty()) continue;
       if (std::string name = name_at(place, pattern); part_of(name, "weight"))
         names.push_back(std::move(name));
@@ -197,6 +223,11 @@ std::optional<Source> resolve_in(std::span<const Structure* const> structures,
 
 std::optional<Source> resolve(const model::Checkpoint& checkpoint, std::string_view layer) {
   return resolve_in(families::structures(), checkpoint, layer);
+}
+
+std::optional<ModulatedSource> resolve_modulated(const model::Checkpoint& checkpoint,
+                                                 std::string_view layer) {
+  return LayerSearch(checkpoint, layer).find_modulated_in(families::structures());
 }
 
 std::string words(const Source& source) {

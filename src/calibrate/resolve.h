@@ -46,6 +46,17 @@ std::optional<Source> resolve_in(std::span<const families::Structure* const> str
 /// By the structures of all families.
 std::optional<Source> resolve(const model::Checkpoint& checkpoint, std::string_view layer);
 
+/// A modulated input of a structure with the checkpoint's tensors.
+struct ModulatedSource {
+  std::vector<std::string> readers;                ///< all of its layers, which the checkpoint has
+  const model::Checkpoint::Entry* norm = nullptr;  ///< the weight that is multiplied; null: scale and shift
+  LinearSource scale;                              ///< with a bias
+  LinearSource shift;
+};
+
+/// By the structures of all families. From headers alone.
+std::optional<ModulatedSource> resolve_modulated(const model::Checkpoint& checkpoint, std::string_view layer);
+
 /// "gelu of encoder.layer.0.intermediate.dense after norm encoder.layer.0.attention.output.LayerNorm".
 std::string words(const Source& source);
 

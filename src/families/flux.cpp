@@ -35,9 +35,17 @@ constexpr Input kFluxInputs[] = {
     modulated_mlp("double_blocks.#.txt_mlp.2", {"double_blocks.#.txt_mlp.0"}, Activation::kGeluTanh),
 };
 
+constexpr ModulatedInput kFluxModulated[] = {
+    modulated({"double_blocks.#.img_attn.qkv"}, "double_blocks.#.img_mod.lin", 0, 6),
+    modulated({"double_blocks.#.img_mlp.0"}, "double_blocks.#.img_mod.lin", 1, 6),
+    modulated({"double_blocks.#.txt_attn.qkv"}, "double_blocks.#.txt_mod.lin", 0, 6),
+    modulated({"double_blocks.#.txt_mlp.0"}, "double_blocks.#.txt_mod.lin", 1, 6),
+    modulated({"single_blocks.#.linear1"}, "single_blocks.#.modulation.lin", 0, 3),
+};
+
 }  // namespace
 
-constinit const Structure kFluxStructure = {.inputs = kFluxInputs};
+constinit const Structure kFluxStructure = {.inputs = kFluxInputs, .modulated = kFluxModulated};
 
 constinit const Preset kFluxPreset = {
     .name = "flux",

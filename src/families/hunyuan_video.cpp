@@ -55,9 +55,18 @@ constexpr Input kHunyuanVideoInputs[] = {
      .activation = Activation::kSilu},
 };
 
+constexpr ModulatedInput kHunyuanVideoModulated[] = {
+    modulated({"double_blocks.#.img_attn_qkv"}, "double_blocks.#.img_mod.linear", 0, 6),
+    modulated({"double_blocks.#.img_mlp.fc1"}, "double_blocks.#.img_mod.linear", 1, 6),
+    modulated({"double_blocks.#.txt_attn_qkv"}, "double_blocks.#.txt_mod.linear", 0, 6),
+    modulated({"double_blocks.#.txt_mlp.fc1"}, "double_blocks.#.txt_mod.linear", 1, 6),
+    modulated({"single_blocks.#.linear1"}, "single_blocks.#.modulation.linear", 0, 3),
+};
+
 }  // namespace
 
-constinit const Structure kHunyuanVideoStructure = {.inputs = kHunyuanVideoInputs};
+constinit const Structure kHunyuanVideoStructure = {.inputs = kHunyuanVideoInputs,
+                                                    .modulated = kHunyuanVideoModulated};
 
 constinit const Preset kHunyuanVideoPreset = {
     .name = "hunyuan_video",

@@ -37,9 +37,21 @@ constexpr Input kQwenImageInputs[] = {
                   Activation::kGeluTanh),
 };
 
+constexpr ModulatedInput kQwenImageModulated[] = {
+    modulated({"transformer_blocks.#.attn.to_q", "transformer_blocks.#.attn.to_k",
+               "transformer_blocks.#.attn.to_v"},
+              "transformer_blocks.#.img_mod.1", 0, 6),
+    modulated({"transformer_blocks.#.img_mlp.net.0.proj"}, "transformer_blocks.#.img_mod.1", 1, 6),
+    modulated({"transformer_blocks.#.attn.add_q_proj", "transformer_blocks.#.attn.add_k_proj",
+               "transformer_blocks.#.attn.add_v_proj"},
+              "transformer_blocks.#.txt_mod.1", 0, 6),
+    modulated({"transformer_blocks.#.txt_mlp.net.0.proj"}, "transformer_blocks.#.txt_mod.1", 1, 6),
+};
+
 }  // namespace
 
-constinit const Structure kQwenImageStructure = {.inputs = kQwenImageInputs};
+constinit const Structure kQwenImageStructure = {.inputs = kQwenImageInputs,
+                                                 .modulated = kQwenImageModulated};
 
 constinit const Preset kQwenPreset = {
     .name = "qwen",

@@ -22,9 +22,23 @@ constexpr Input kSd3Inputs[] = {
                   Activation::kGeluTanh),
 };
 
+// Six parts; nine where a second attention reads the image; two in the last block, whose text is not used on.
+constexpr std::string_view kImage = "joint_blocks.#.x_block.adaLN_modulation.1";
+constexpr std::string_view kText = "joint_blocks.#.context_block.adaLN_modulation.1";
+constexpr ModulatedInput kSd3Modulated[] = {
+    modulated({"joint_blocks.#.x_block.attn.qkv"}, kImage, 0, 6),
+    modulated({"joint_blocks.#.x_block.mlp.fc1"}, kImage, 1, 6),
+    modulated({"joint_blocks.#.x_block.attn.qkv"}, kImage, 0, 9),
+    modulated({"joint_blocks.#.x_block.mlp.fc1"}, kImage, 1, 9),
+    modulated({"joint_blocks.#.x_block.attn2.qkv"}, kImage, 2, 9),
+    modulated({"joint_blocks.#.context_block.attn.qkv"}, kText, 0, 6),
+    modulated({"joint_blocks.#.context_block.attn.qkv"}, kText, 0, 2),
+    modulated({"joint_blocks.#.context_block.mlp.fc1"}, kText, 1, 6),
+};
+
 }  // namespace
 
-constinit const Structure kSd3Structure = {.inputs = kSd3Inputs};
+constinit const Structure kSd3Structure = {.inputs = kSd3Inputs, .modulated = kSd3Modulated};
 
 constinit const Preset kSd3Preset = {
     .name = "sd3",

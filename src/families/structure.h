@@ -48,18 +48,37 @@ struct Input {
 };
 
 /// What the second linear of an MLP reads in a block whose norm is modulated. The modulation matters less
-/// behind an activation; layers that read such a norm itself have no row.
+/// behind an activation; layers that read such a norm itself are rows of ModulatedInput.
 constexpr Input modulated_mlp(std::string_view second, LinearPart first, Activation activation,
                               Norm norm = Norm::kLayer) {
   return {.layers = {second}, .norm = {norm}, .gate = first, .activation = activation};
 }
 
+/// An input behind a norm that the model's conditioning modulates: x = (1 + scale) * norm + shift. What
+/// conditioning makes of it is not implied by the weights, but whatever divides it can be folded in.
+struct ModulatedInput {
+  std::array<std::string_view, 3> layers;  ///< that read it, and nothing else does
+  std::string_view norm = {};              ///< its name, where it has a weight, and no bias and shift
+  LinearPart scale = {};                   ///< else these rows, and their bias
+  LinearPart shift = {};
+};
+
+/// Rows of scale and shift as most families order them: shift, scale and gate of one input after another.
+constexpr ModulatedInput modulated(std::array<std::string_view, 3> layers, std::string_view linear, int input,
+                                   int parts) {
+  return {.layers = layers,
+          .norm = {},
+          .scale = {linear, 3 * input + 1, parts},
+          .shift = {linear, 3 * input, parts}};
+}
+
 /// The blocks of a family, or of several. A model whose family is not known has it too, where it has the
 /// names.
 struct Structure {
-  std::array<std::string_view, 2> present = {};  ///< tensors of a layer's block, or of the model
-  std::array<std::string_view, 2> absent = {};   ///< the same that are not there
-  std::span<const Input> inputs;                 ///< the first that fits in names and shapes decides
+  std::array<std::string_view, 2> present = {};    ///< tensors of a layer's block, or of the model
+  std::array<std::string_view, 2> absent = {};     ///< the same that are not there
+  std::span<const Input> inputs;                   ///< the first that fits in names and shapes decides
+  std::span<const ModulatedInput> modulated = {};  ///< as above
 };
 
 /// Width of an attention head in models with fewer value heads than query heads and no norm over one, by the

@@ -78,9 +78,18 @@ constexpr Input kZimageInputs[] = {
      .activation = Activation::kSilu},
 };
 
+// Conditioning multiplies what these norms give.
+constexpr ModulatedInput kZimageModulated[] = {
+    {.layers = {"layers.#.attention.qkv"}, .norm = "layers.#.attention_norm1"},
+    {.layers = {"layers.#.feed_forward.w1", "layers.#.feed_forward.w3"}, .norm = "layers.#.ffn_norm1"},
+    {.layers = {"noise_refiner.#.attention.qkv"}, .norm = "noise_refiner.#.attention_norm1"},
+    {.layers = {"noise_refiner.#.feed_forward.w1", "noise_refiner.#.feed_forward.w3"},
+     .norm = "noise_refiner.#.ffn_norm1"},
+};
+
 }  // namespace
 
-constinit const Structure kZimageStructure = {.inputs = kZimageInputs};
+constinit const Structure kZimageStructure = {.inputs = kZimageInputs, .modulated = kZimageModulated};
 
 constinit const Preset kZimagePreset = {
     .name = "zimage",

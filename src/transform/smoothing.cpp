@@ -38,6 +38,9 @@ at::Tensor weight_max(const model::Checkpoint& checkpoint, const Fold& fold, at:
 
 at::Tensor power_of_two(const at::Tensor& factors) { return at::exp2(at::log2(factors).round()); }
 
+/// Which leave rows of a linear layer the size that they had, on average.
+at::Tensor of_mean_one(const at::Tensor& factors) { return factors / factors.log().mean().exp(); }
+
 /// The factors next to these for which (t + offset) / s is a number of the maker's type.
 at::Tensor exact_for(const FoldedRows& maker, const at::Tensor& factors) {
   const at::Tensor stored = model::load(*maker.entry).narrow(0, maker.first, maker.rows);
@@ -80,7 +83,10 @@ std::vector<Fold> Smoothing::candidates(const model::Checkpoint& checkpoint,
                                         const std::function<bool(std::string_view)>& quantized) {
   std::vector<Fold> found = calibrate::folds(checkpoint);
   std::erase_if(found, [&](const Fold& fold) {
-    return std::ranges::none_of(fold.readers, quantized) || !ranges.knows(fold.readers.front());
+    // A modulation is not exact with powers of two, which readers that stay as they are would need.
+    const bool pays = fold.into == Fold::Into::kModulation ? std::ranges::all_of(fold.readers, quantized)
+                                                           : std::ranges::any_of(fold.readers, quantized);
+    return !pays || !ranges.knows(fold.readers.front());
   });
   return found;
 }
@@ -94,10 +100,12 @@ Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::Input
     if (!largest.defined()) continue;
     at::Tensor factors = smoothing_factors(largest, weight_max(checkpoint, fold, device), alpha).to(at::kCPU);
     const FoldedRows& maker = fold.makers.front();
-    const bool kept = !std::ranges::all_of(fold.readers, quantized) ||
-                      (fold.into != Fold::Into::kNorm && !quantized(maker.entry->layer()));
+    const bool is_vector = fold.into == Fold::Into::kNorm || fold.into == Fold::Into::kModulation;
+    if (fold.into == Fold::Into::kModulation) factors = of_mean_one(factors);
+    const bool kept =
+        !std::ranges::all_of(fold.readers, quantized) || (!is_vector && !quantized(maker.entry->layer()));
     if (kept) factors = power_of_two(factors);
-    if (fold.into == Fold::Into::kNorm) factors = exact_for(maker, factors);
+    if (is_vector) factors = exact_for(maker, factors);
     smooth(checkpoint, fold, factors);
     ++inputs_;
   }
@@ -152,9 +160,10 @@ std::string summary(const std::vector<Fold>& folds, const std::vector<std::strin
   std::vector<std::string> shares;
   for (const auto& [into, count] : counts) {
     shares.push_back(fmt::format("{} {}", count,
-                                 into == Fold::Into::kNorm     ? "behind norms"
-                                 : into == Fold::Into::kValues ? "of attention values"
-                                                               : "of gated MLPs"));
+                                 into == Fold::Into::kNorm         ? "behind norms"
+                                 : into == Fold::Into::kModulation ? "behind modulated norms"
+                                 : into == Fold::Into::kValues     ? "of attention values"
+                                                                   : "of gated MLPs"));
   }
   const auto left = std::ranges::count_if(
       quantized, [&](const auto& layer) { return !smoothed.contains(layer) && !stored.contains(layer); });

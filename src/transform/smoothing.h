@@ -54,7 +54,7 @@ class Smoothing {
   /// checkpoint  must outlive this
   /// quantized   whether the layer's weight will be. Where a reader or a maker's rows are not, the factors
   ///             are powers of two, so that nothing is rounded; otherwise they are chosen so that a norm's
-  ///             new weight is exact in its type
+  ///             new weight, or the bias of a modulation's scale, is exact in its type
   /// device      where the weights are searched for their largest values
   /// stored      of layers that are readers of no fold: their columns are divided by them
   /// throws      what reading throws; Error(kInterrupted) after a signal

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <catch2/catch.hpp>
 
 #include "calibrate/structure_checkpoint.h"
@@ -207,6 +208,101 @@ TEST_CASE("smoothing: a smoothed block computes what it did") {
     CHECK(is_power_of_two(smoothing.factors("model.layers.0.self_attn.o_proj")) == false);
     if (!all_quantized && !gemma)
       CHECK(is_power_of_two(smoothing.factors("model.layers.0.self_attn.q_proj")));
+  }
+}
+
+/// Blocks as Flux and SD 3.5 medium have them: norms without parameters, modulated by linear layers.
+StructureCheckpoint flux() {
+  StructureCheckpoint made;
+  made.biased("double_blocks.0.img_mod.lin", 48, 4).biased("double_blocks.0.img_attn.qkv", 24, 8);
+  made.biased("double_blocks.0.img_mlp.0", 16, 8).biased("single_blocks.3.modulation.lin", 24, 4);
+  return made.biased("single_blocks.3.linear1", 16, 8);
+}
+
+StructureCheckpoint sd35() {
+  const std::string block = "joint_blocks.0.x_block.";
+  StructureCheckpoint made;
+  made.biased(block + "adaLN_modulation.1", 72, 4).biased(block + "attn.qkv", 24, 8);
+  return made.biased(block + "attn2.qkv", 24, 8).biased(block + "mlp.fc1", 16, 8);
+}
+
+struct ModulatedReader {
+  const char* layer;
+  const char* modulation;
+  int64_t first;  ///< of the rows of its shift; those of the scale follow
+};
+
+TEST_CASE("smoothing: what conditioning modulates is divided by scale and shift") {
+  struct Case {
+    StructureCheckpoint made;
+    std::vector<ModulatedReader> readers;
+  };
+  const std::vector<Case> cases = {
+      {flux(),
+       {{"double_blocks.0.img_attn.qkv", "double_blocks.0.img_mod.lin", 0},
+        {"double_blocks.0.img_mlp.0", "double_blocks.0.img_mod.lin", 24},
+        {"single_blocks.3.linear1", "single_blocks.3.modulation.lin", 0}}},
+      {sd35(),
+       {{"joint_blocks.0.x_block.attn.qkv", "joint_blocks.0.x_block.adaLN_modulation.1", 0},
+        {"joint_blocks.0.x_block.mlp.fc1", "joint_blocks.0.x_block.adaLN_modulation.1", 24},
+        {"joint_blocks.0.x_block.attn2.qkv", "joint_blocks.0.x_block.adaLN_modulation.1", 48}}}};
+  for (const Case& family : cases) {
+    const model::Checkpoint checkpoint = family.made.open();
+    const Recorded recorded(checkpoint, matrices(checkpoint));
+    const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.5, kAll, at::kCPU);
+    CHECK(smoothing.inputs() == family.readers.size());
+    const at::Tensor conditioning = rows().narrow(1, 0, 4).narrow(0, 0, 1);
+    for (const ModulatedReader& reader : family.readers) {
+      CAPTURE(reader.layer);
+      const at::Tensor factors = smoothing.factors(reader.layer);
+      REQUIRE(factors.defined());
+      CHECK(factors.log().mean().item<double>() == Approx(0).margin(1e-3));
+      CHECK(factors.max().item<double>() > 1.5 * factors.min().item<double>());
+      const auto output = [&](const Smoothing* of) {
+        const Model model(checkpoint, "", of);
+        const at::Tensor made = model.linear(reader.modulation, conditioning);
+        const at::Tensor input =
+            (1 + made.narrow(1, reader.first + 8, 8)) * rows() + made.narrow(1, reader.first, 8);
+        return model.linear(reader.layer, input);
+      };
+      CHECK(at::allclose(output(&smoothing), output(nullptr), 1e-5, 1e-5));
+    }
+  }
+}
+
+TEST_CASE("smoothing: a modulation is left alone where a reader keeps its weight, or it has no bias") {
+  const StructureCheckpoint made = flux();
+  const model::Checkpoint checkpoint = made.open();
+  const Recorded recorded(checkpoint, matrices(checkpoint));
+  const auto quantized = [](std::string_view layer) { return !layer.ends_with("qkv"); };
+  const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.5, quantized, at::kCPU);
+  CHECK(smoothing.inputs() == 2);
+  CHECK_FALSE(smoothing.factors("double_blocks.0.img_attn.qkv").defined());
+
+  StructureCheckpoint bare;
+  bare.linear("single_blocks.0.modulation.lin", 24, 4).biased("single_blocks.0.linear1", 16, 8);
+  const model::Checkpoint unbiased = bare.open();
+  CHECK(Smoothing::candidates(unbiased, {unbiased, &*Recorded(unbiased, matrices(unbiased))}, kAll).empty());
+}
+
+TEST_CASE("smoothing: a norm's weight takes the factors where conditioning only multiplies") {
+  StructureCheckpoint made;
+  made.rms_norm("layers.0.attention_norm1", 8).linear("layers.0.attention.qkv", 24, 8);
+  made.rms_norm("layers.0.ffn_norm1", 8).linear("layers.0.feed_forward.w1", 16, 8);
+  made.linear("layers.0.feed_forward.w3", 16, 8);
+  const model::Checkpoint checkpoint = made.open();
+  const Recorded recorded(checkpoint, matrices(checkpoint));
+  const Smoothing smoothing(checkpoint, {checkpoint, &*recorded}, 0.5, kAll, at::kCPU);
+  CHECK(smoothing.inputs() == 2);
+  const Model plain(checkpoint, "", nullptr), smoothed(checkpoint, "", &smoothing);
+  for (const auto& [layer, norm] :
+       {std::pair{"attention.qkv", "attention_norm1"}, std::pair{"feed_forward.w3", "ffn_norm1"}}) {
+    const auto product = [&](const Model& of) {
+      return of(fmt::format("layers.0.{}.weight", norm)) * of(fmt::format("layers.0.{}.weight", layer));
+    };
+    CHECK(at::allclose(product(smoothed), product(plain), 1e-5));
+    CHECK_FALSE(at::allclose(smoothed(fmt::format("layers.0.{}.weight", norm)),
+                             plain(fmt::format("layers.0.{}.weight", norm))));
   }
 }
 
