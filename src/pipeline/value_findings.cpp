@@ -1,6 +1,7 @@
 #include "value_findings.h"
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
 #include <vector>
 
@@ -14,9 +15,21 @@ namespace ctq::pipeline {
 namespace {
 
 constexpr float kLargestFloat = std::numeric_limits<float>::max();
-constexpr float kLargestHalf = 65504.0f;
-constexpr float kHalvesToZero = 0x1p-25f;  // and all below: half of float16's smallest, which is even
-constexpr float kUsuallyEnough = 1e-4f;    // every format holds a weight that reaches it
+constexpr float kUsuallyEnough = 1e-4f;  // every format holds a weight that reaches it
+
+/// What a plain type holds.
+struct CastLimits {
+  safetensors::Dtype type;
+  std::string_view name;
+  float largest;
+  float to_zero;  ///< and all below: half of the smallest, which is even
+};
+constexpr CastLimits kCastLimits[] = {
+    {safetensors::Dtype::kBF16, "bfloat16", 0x1.FEp127f, 0x1p-134f},
+    {safetensors::Dtype::kF16, "float16", 65504.0f, 0x1p-25f},
+    {safetensors::Dtype::kF8E4M3, "float8_e4m3fn", 448.0f, 0x1p-10f},
+    {safetensors::Dtype::kF8E5M2, "float8_e5m2", 57344.0f, 0x1p-17f},
+};
 
 /// How many values are summed up to one on the way to the codes, and back.
 float summed(const format::Encoded& encoded) {
@@ -84,14 +97,12 @@ std::string nearest_fault(const plan::Target& target, const at::Tensor& weight, 
 }  // namespace
 
 std::string cast_finding(float amax, safetensors::Dtype type) {
-  constexpr float kLargestBFloat = 0x1.FEp127f;
-  if (type == safetensors::Dtype::kBF16 && amax > kLargestBFloat)
-    return fmt::format("largest magnitude {:.6g} is beyond bfloat16's {:.6g}", amax, kLargestBFloat);
-  if (type != safetensors::Dtype::kF16) return "";
-  if (amax > kLargestHalf)
-    return fmt::format("largest magnitude {:.6g} is beyond float16's {}", amax, kLargestHalf);
-  if (amax > 0 && amax <= kHalvesToZero)
-    return fmt::format("values of at most {:.6g}, which are all zeros in float16", amax);
+  const auto* limits = std::ranges::find(kCastLimits, type, &CastLimits::type);
+  if (limits == std::end(kCastLimits)) return "";
+  if (amax > limits->largest)
+    return fmt::format("largest magnitude {:.6g} is beyond {}'s {:.6g}", amax, limits->name, limits->largest);
+  if (amax > 0 && amax <= limits->to_zero)
+    return fmt::format("values of at most {:.6g}, which are all zeros in {}", amax, limits->name);
   return "";
 }
 

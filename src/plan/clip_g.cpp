@@ -268,11 +268,11 @@ BlockList BlockList::parse(std::string_view text) {
 std::set<int64_t> BlockList::among(int64_t last) const {
   std::set<int64_t> blocks = listed_;
   if (first_ && *first_ > last) {
-    fail(ErrorCode::kUsage, "blocks to keep: the last block is {} (got '{}')", last, *first_);
+    fail(ErrorCode::kUsage, "the last block is {} (got '{}')", last, *first_);
   }
   for (int64_t index = 0; index < first_.value_or(0); ++index) blocks.insert(index);
   if (!blocks.empty() && *blocks.rbegin() > last)
-    fail(ErrorCode::kUsage, "blocks to keep: the last block is {} (got '{}')", last, *blocks.rbegin());
+    fail(ErrorCode::kUsage, "the last block is {} (got '{}')", last, *blocks.rbegin());
   return blocks;
 }
 

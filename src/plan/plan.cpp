@@ -158,6 +158,16 @@ void add_loader_notes(Plan& plan) {
   }
 }
 
+/// The client that was asked for, or the one that the first format implies which ComfyUI lacks.
+client::Client reader_of(const Plan& plan, const Options& options) {
+  if (options.client) return *options.client;
+  for (const TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision != Decision::kQuantize) continue;
+    if (const auto implied = client::implied_by(tensor.target.codec->format)) return *implied;
+  }
+  return {};
+}
+
 /// Which families' presets are used, or could be.
 void add_family_notes(Plan& plan, const families::Parts& parts, const Options& options) {
   for (const std::string& name : options.presets) {
@@ -260,6 +270,7 @@ Plan make_plan(const model::Checkpoint& checkpoint, const Options& options, cons
          "or add --allow-empty to copy the file",
          checkpoint.path(), plan.tensors.size());
   }
+  plan.reader = reader_of(plan, options);
   plan.unused = router.unused();
   plan.notes = router.notes();
   plan.warnings = router.warnings();

@@ -94,6 +94,8 @@ struct Options {
   std::set<std::string, std::less<>>
       input_factors;  ///< layers whose loader multiplies what they read: <layer>.pre_quant_scale is written
   bool quantize_embeddings = false;  ///< tables of tokens too, whatever a preset says of them
+  bool quantize_convolutions =
+      false;  ///< cast to the FP8 type of the target, which has to be FP8, without scales
   bool copy_weight_scales = false;  ///< legacy layout: <layer>.scale_input is a copy of <layer>.scale_weight,
                                     ///< for loaders that look whether it is there
   std::optional<int64_t>
@@ -150,6 +152,7 @@ struct Plan {
   std::vector<std::string> notes;     ///< what the user should know about the choices, one line each
   std::vector<std::string> warnings;  ///< what will not work as it stands, one line each
   std::vector<std::string> unused;    ///< patterns and presets that matched nothing, as sentences
+  client::Client reader;              ///< that was asked for, or that the formats imply
   std::string suggested_preset;       ///< recognised from the names but not given; empty otherwise
   uint64_t bytes_in = 0;              ///< of the input's files; of the tensors of a part
   uint64_t bytes_out = 0;             ///< of all output files

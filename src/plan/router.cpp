@@ -57,6 +57,16 @@ bool is_table(const std::string& name) {
   return families::table_of(model::without_suffix(name, ".weight")) == families::Table::kTokens;
 }
 
+/// Whether a tensor is the weight of a convolution: [out_channels, in_channels, kernel ..].
+bool is_convolution(const model::Checkpoint::Entry& entry) {
+  constexpr int64_t kLargestKernel = 31;  // banks of experts are wider
+  const std::vector<int64_t>& shape = entry.info->shape;
+  return !entry.layer().empty() && shape.size() >= 3 && shape.size() <= 5 && entry.info->bytes() > 0 &&
+         safetensors::is_float(entry.info->dtype) &&
+         std::ranges::all_of(shape.begin() + 2, shape.end(),
+                             [](int64_t side) { return side <= kLargestKernel; });
+}
+
 client::Scales scales_of(const format::Codec& codec) {
   switch (codec.granularity) {
     case format::Granularity::kTensor: return client::Scales::kOne;
@@ -149,6 +159,8 @@ TensorPlan Router::decide(const model::Checkpoint::Entry& entry) {
     return plan;
   }
   const std::string no_candidate = not_a_candidate(entry);
+  if (options_.quantize_convolutions && !no_candidate.empty() && is_convolution(entry))
+    return route_convolution(entry);
   if (!no_candidate.empty() && options_.target.codec) return keep(entry, no_candidate);
   if (const auto word = held_by(entry.name(), options_.keep_containing))
     return keep(entry, fmt::format("its name holds '{}'", *word));
@@ -182,6 +194,25 @@ TensorPlan Router::route_to_float16(const model::Checkpoint::Entry& entry) {
   return fit_to_values(fit_to_shape(std::move(plan), /*heuristic=*/false));
 }
 
+TensorPlan Router::route_convolution(const model::Checkpoint::Entry& entry) {
+  const families::Kind kind = parts_.of(entry.name()).kind;
+  if (kind != families::Kind::kDiffusion && kind != families::Kind::kOther)
+    return keep(entry, "a convolution outside of the diffusion model");
+  if (const auto word = held_by(entry.name(), options_.keep_containing))
+    return keep(entry, fmt::format("its name holds '{}'", *word));
+  if (static_cast<int64_t>(entry.info->numel()) < options_.min_elements)
+    return keep(entry, fmt::format("fewer than {} elements", options_.min_elements));
+  constexpr int64_t kFewChannels = 16;
+  if (std::min(entry.info->shape[0], entry.info->shape[1]) <= kFewChannels)
+    return keep(entry, "a convolution of few channels: of pictures, latents, or each on its own");
+  if (auto exclusion = excluded(entry.name())) return keep(entry, std::move(*exclusion));
+  TensorPlan plan = keep(entry, "a convolution, without scale");
+  plan.decision = Decision::kCast;
+  plan.target.plain = options_.target.codec->format == "float8_e5m2" ? Dtype::kF8E5M2 : Dtype::kF8E4M3;
+  convolution_used_ = true;
+  return fit_to_values(std::move(plan));
+}
+
 TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {
   Choice choice = choose(entry);
   TensorPlan plan = keep(entry, std::move(choice.reason));
@@ -190,7 +221,9 @@ TensorPlan Router::route_candidate(const model::Checkpoint::Entry& entry) {
   plan.by_target = choice.by_target;
   plan.decision = plan.target.codec ? Decision::kQuantize : Decision::kCast;
   plan.full_precision_matrix_mult = choice.full_precision_matrix_mult;
-  return fit_to_values(fit_to_client(fit_to_shape(std::move(plan), choice.heuristic)));
+  plan = fit_to_values(fit_to_client(fit_to_shape(std::move(plan), choice.heuristic)));
+  table_used_ |= plan.decision == Decision::kQuantize && is_table(entry.name());
+  return plan;
 }
 
 TensorPlan Router::fit_to_values(TensorPlan plan) const {

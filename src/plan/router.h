@@ -57,6 +57,8 @@ class Router {
   TensorPlan in_kept_type(TensorPlan plan);
   /// What is no candidate, where the run's target is float16.
   TensorPlan route_to_float16(const model::Checkpoint::Entry& entry);
+  /// A convolution, where Options::quantize_convolutions.
+  TensorPlan route_convolution(const model::Checkpoint::Entry& entry);
   TensorPlan route_candidate(const model::Checkpoint::Entry& entry);
   Choice choose(const model::Checkpoint::Entry& entry);
   Choice follow(const LayerRule& rule) const;
@@ -98,6 +100,7 @@ class Router {
   bool exclude_used_ = false;
   bool heuristic_used_ = false;
   bool recast_ = false;
+  bool table_used_ = false, convolution_used_ = false;
   bool keep_used_ = false, remove_used_ = false;  ///< Options::keep_containing, remove_containing
   size_t not_rotated_ = 0;
   size_t banks_not_rotated_ = 0;

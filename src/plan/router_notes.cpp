@@ -24,6 +24,12 @@ std::vector<std::string> Router::notes() const {
   if (heuristic && !heuristic_used_) notes.push_back("the heuristic leaves no layer out");
   if (options_.kept_type && !recast_)
     notes.push_back("--output-dtype has no effect: no weight that stays unquantized is of another type");
+  if (options_.quantize_embeddings && !table_used_)
+    notes.push_back("--quantize-embeddings has no effect: no table of tokens is quantized");
+  if (options_.quantize_convolutions)
+    notes.push_back(convolution_used_
+                        ? "convolutions become FP8 as they are: no loader reads scales of them"
+                        : "--quantize-conv has no effect: no convolution is left by the filters");
   if (fallbacks_ > 0)
     notes.push_back(
         fmt::format("{} layer{} not fit the format and get INT8 or FP8 with a scale per row, '{}' first",

@@ -17,7 +17,9 @@ struct PlainType {
   std::string_view word;
   safetensors::Dtype type;
 };
-constexpr std::array kPlainTypes{PlainType{"float16", safetensors::Dtype::kF16},
+constexpr std::array kPlainTypes{PlainType{"float8_e4m3fn without scale", safetensors::Dtype::kF8E4M3},
+                                 PlainType{"float8_e5m2 without scale", safetensors::Dtype::kF8E5M2},
+                                 PlainType{"float16", safetensors::Dtype::kF16},
                                  PlainType{"bfloat16", safetensors::Dtype::kBF16},
                                  PlainType{"float32", safetensors::Dtype::kF32}};
 

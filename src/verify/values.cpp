@@ -123,7 +123,8 @@ void compare_kept(const QuantizedFile& original, const QuantizedFile& file, std:
   }
 }
 
-/// FP8 without a scale beside quantized layers: nobody marked it, so it is taken for a tensor that was kept.
+/// A matrix in FP8 without a scale beside quantized layers: nobody marked it, so it is taken for a tensor
+/// that was kept. Convolutions are stored so.
 void compare_raw(const QuantizedFile& original, const Layer& layer, std::vector<Finding>& findings) {
   const Entry* before = original.checkpoint->find(layer.weight->name());
   if (before && !same_values(*before, *layer.weight))
@@ -163,7 +164,7 @@ Differences compare(const QuantizedFile& original, const QuantizedFile& file,
   for (const Layer& layer : file.layers) {
     throw_if_cancelled();
     if (!layer.weight || !layer.has_codes() || (wanted && !wanted(layer.name))) continue;
-    if (marked && layer.dialect == Dialect::kRaw) {
+    if (marked && layer.dialect == Dialect::kRaw && layer.weight->info->shape.size() == 2) {
       compare_raw(original, layer, found.findings);
       continue;
     }

@@ -4,6 +4,7 @@
 
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
+#include <nlohmann/json.hpp>
 
 #include "model/checkpoint.h"
 #include "quantized/decode.h"
@@ -209,4 +210,56 @@ TEST_CASE("clip-g: weights that raw FP8 would make zeros of are named and kept",
   const auto scaled = run_binary(
       {"clip-g", "-i", dir / "clip.safetensors", "-o", dir / "s.safetensors", "--fp8-scale", "tensor"});
   CHECK_FALSE(has(scaled.err, tiny));
+}
+
+TEST_CASE("rows that one scale loses are counted in every report", "[end_to_end]") {
+  // With one scale for all, rows 1e8 times smaller than the largest value are zeros.
+  const Folder files([](int64_t i) { return i / 256 < 5 ? 1e-9f * weight_value(i) : weight_value(i); });
+  const std::string report = files / "r.json", quality = files / "q.json";
+  const Outcome run = files.convert({"--fp8", "--comfy_quant", "--simple", "--report", report,
+                                     "--report-quality", "--quality-json", quality});
+  INFO(run.out);
+  CHECK(has(run.out, "5 rows of 1 weights, most of odd.weight (5)"));
+  CHECK(has(run.out, "became zeros: 5 rows of odd.weight"));
+  const auto json = nlohmann::json::parse(read_file(report));
+  for (const auto& row : json.at("tensors")) {
+    if (row.at("name") == "odd.weight") {
+      CHECK(row.at("error").at("rows_to_zero") == 5);
+      CHECK(row.at("error").at("to_zero") >= 5 * 250);
+    }
+  }
+  CHECK(nlohmann::json::parse(read_file(quality)).at("layers").at(0).at("rows_to_zero") == 5);
+  const Outcome rows = files.convert({"--fp8", "--scaling_mode", "row", "--simple", "--report-quality"});
+  CHECK_FALSE(has(rows.out, "became zeros"));
+}
+
+TEST_CASE("convolutions as FP8 without a scale: what it cannot hold stays, and verify measures the rest",
+          "[end_to_end]") {
+  const TempDir dir;
+  const auto conv = [](std::string name, float scale) {
+    return tensor(std::move(name), Dtype::kF32, {32, 24, 3, 3},
+                  elements<float>(32 * 24 * 9, [=](int64_t i) { return scale * weight_value(i); }));
+  };
+  make_checkpoint(dir / "m.safetensors",
+                  {conv("blocks.0.conv.weight", 5), conv("blocks.0.large.weight", 1e5f),
+                   conv("blocks.0.tiny.weight", 1e-6f), bf16_weight("blocks.0.linear.weight", 64, 64)});
+  const Outcome run = run_expecting({"-i", dir / "m.safetensors", "-o", dir / "o.safetensors", "--fp8",
+                                     "--comfy_quant", "--simple", "--quantize-conv"},
+                                    0);
+  INFO(run.out << run.err);
+  CHECK(has(run.err, "tensor 'blocks.0.large.weight' has largest magnitude"));
+  CHECK(has(run.err, "is beyond float8_e4m3fn's 448"));
+  CHECK(has(run.err, "which are all zeros in float8_e4m3fn"));
+  CHECK(has(run.out, "float8_e4m3fn without scale               1 weights"));
+  const Reader after(dir / "o.safetensors");
+  CHECK(after.find("blocks.0.conv.weight")->dtype == Dtype::kF8E4M3);
+  CHECK(after.find("blocks.0.large.weight")->dtype == Dtype::kF32);
+  CHECK(after.find("blocks.0.tiny.weight")->dtype == Dtype::kF32);
+  CHECK(after.find("blocks.0.conv.weight_scale") == nullptr);
+  const Outcome verdict =
+      run_expecting({"verify", dir / "o.safetensors", "--original", dir / "m.safetensors"}, 0);
+  CHECK(has(verdict.out, "blocks.0.conv"));
+  run_expecting({"dequantize", "-i", dir / "o.safetensors", "-o", dir / "d.safetensors"}, 0);
+  CHECK(Reader(dir / "d.safetensors").find("blocks.0.conv.weight")->shape ==
+        std::vector<int64_t>{32, 24, 3, 3});
 }

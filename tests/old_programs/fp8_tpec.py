@@ -107,6 +107,18 @@ ROWS = [
         IN,
         both(kept("distilled", "blocks.0.norm.weight", "blocks.0.conv.weight"), lacks(r"(norm|conv)\.scale_weight")),
     ),
+    Row(
+        "2.4",
+        "convolutions become FP8 without a scale when asked, and no loader looks for one",
+        f"{IN} --quantize-conv",
+        both(quantized("blocks.0.conv", dtype="F8_E4M3"), lacks(r"conv\.scale_weight")),
+    ),
+    Row(
+        "2.4",
+        "--quantize-conv with another format is refused",
+        "-i {distilled} -o o.safetensors --int8 --quantize-conv",
+        refuses(2, "quantize-conv.*goes with FP8"),
+    ),
     Row("2.4", "biases keep their bytes", IN, kept("distilled", "img_in.bias", "blocks.0.mlp.bias")),
     Row(
         "2.4",

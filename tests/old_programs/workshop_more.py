@@ -299,7 +299,7 @@ def distilled() -> dict[str, Tensor]:
     linear(tensors, "blocks.0.narrow", 16, 128, "F16", False)
     linear(tensors, "blocks.0.few", 32, 16, "F16", False)
     norm(tensors, "blocks.0.norm.weight", 64, "F16")
-    tensors["blocks.0.conv.weight"] = normal("conv-d", (64, 8, 3, 3), "F16")
+    tensors["blocks.0.conv.weight"] = normal("conv-d", (64, 24, 3, 3), "F16")
     tensors["blocks.0.zero.weight"] = Tensor("F16", (64, 64), bytes(64 * 64 * 2))
     return tensors
 

@@ -160,6 +160,32 @@ TEST_CASE("router: tables of tokens on request, whatever a preset says; those of
   CHECK(fate_of(zeros("shared.weight", {64, 64}), options) == Fate{Decision::kKeep, "excluded by pattern"});
 }
 
+TEST_CASE("router: convolutions on request, as FP8 without a scale", "[plan]") {
+  Options options = options_for(target("float8_e4m3fn", Granularity::kTensor));
+  const TestTensor conv = zeros("blocks.0.conv.weight", {32, 24, 3, 3});
+  CHECK(fate_of(conv, options) == Fate{Decision::kKeep, "4-D"});
+  options.quantize_convolutions = true;
+  for (const TestTensor& tensor : {conv, zeros("blocks.0.conv.weight", {32, 24, 3}),
+                                   zeros("blocks.0.conv.weight", {32, 24, 1, 3, 3}, Dtype::kF32)}) {
+    const Routed routed({tensor}, options);
+    const TensorPlan& plan = routed["blocks.0.conv.weight"];
+    CHECK(plan.decision == Decision::kCast);
+    CHECK(plan.target.plain == Dtype::kF8E4M3);
+    CHECK(plan.target.label() == "float8_e4m3fn without scale");
+  }
+  options.target = target("float8_e5m2", Granularity::kTensor);
+  CHECK(Routed({conv}, options)["blocks.0.conv.weight"].target.plain == Dtype::kF8E5M2);
+  for (const TestTensor& tensor : {zeros("blocks.0.norm.weight", {8}), zeros("blocks.0.conv.bias", {8, 1, 1}),
+                                   zeros("blocks.0.experts.weight", {4, 64, 64}),
+                                   zeros("blocks.0.conv.weight", {32, 24, 3, 3}, Dtype::kI64),
+                                   zeros("first_stage_model.encoder.conv_in.weight", {32, 24, 3, 3})})
+    CHECK(fate_of(tensor, options).decision == Decision::kKeep);
+  CHECK_THAT(fate_of(zeros("blocks.0.conv.weight", {32, 16, 3, 3}), options).reason,
+             Catch::StartsWith("a convolution of few channels"));
+  options.exclude_layers.emplace("conv");
+  CHECK(fate_of(conv, options) == Fate{Decision::kKeep, "excluded by pattern"});
+}
+
 TEST_CASE("router: layers that only sound like lookup tables are weights", "[plan]") {
   const std::string layer = GENERATE(as<std::string>(), "x_embedder", "time_embed.0", "text_embedding.0",
                                      "t_embedder.mlp.0", "my_shared", "shared.0", "shared_expert",

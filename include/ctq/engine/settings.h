@@ -64,6 +64,7 @@ struct Layers {
   Setting<std::string> exclude{"layers.exclude"};  ///< a regular expression, as all patterns here
   Setting<bool> heuristic{"layers.heuristic"};
   Setting<bool> embeddings{"layers.embeddings"};
+  Setting<bool> convolutions{"layers.convolutions"};  ///< of FP8
   Setting<Path> config{"layers.config"};
   Setting<bool> config_full_match{"layers.config_full_match"};
   Setting<std::vector<std::string>> keep_containing{"layers.keep_containing"};
@@ -279,12 +280,13 @@ void for_each(S& settings, Visit&& visit) {
    visit(target.dynamic_convrot), visit(target.linear_dtype), visit(target.logarithmic_scales),
    visit(target.shared_scales), visit(target.scaled_fp8_elements), visit(target.copied_input_scales));
   (visit(layers.presets), visit(layers.filter_set), visit(layers.by_family), visit(layers.exclude),
-   visit(layers.heuristic), visit(layers.embeddings), visit(layers.config), visit(layers.config_full_match),
-   visit(layers.keep_containing), visit(layers.remove_containing), visit(layers.min_elements),
-   visit(layers.min_side), visit(layers.custom), visit(layers.custom_type), visit(layers.custom_block_size),
-   visit(layers.custom_scaling), visit(layers.custom_simple), visit(layers.custom_heuristic),
-   visit(layers.custom_full_precision), visit(layers.custom_convrot), visit(layers.custom_convrot_group),
-   visit(layers.fallback_type), visit(layers.fallback_block_size), visit(layers.fallback_simple));
+   visit(layers.heuristic), visit(layers.embeddings), visit(layers.convolutions), visit(layers.config),
+   visit(layers.config_full_match), visit(layers.keep_containing), visit(layers.remove_containing),
+   visit(layers.min_elements), visit(layers.min_side), visit(layers.custom), visit(layers.custom_type),
+   visit(layers.custom_block_size), visit(layers.custom_scaling), visit(layers.custom_simple),
+   visit(layers.custom_heuristic), visit(layers.custom_full_precision), visit(layers.custom_convrot),
+   visit(layers.custom_convrot_group), visit(layers.fallback_type), visit(layers.fallback_block_size),
+   visit(layers.fallback_simple));
   (visit(goal.max_error), visit(goal.target_bytes));
   for_each_of_rounding(settings, visit);
   (visit(calibration.data), visit(calibration.allow_random), visit(calibration.lora),

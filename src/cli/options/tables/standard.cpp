@@ -108,6 +108,8 @@ void add_quantization(std::vector<Option>& table, ConversionOptions& options) {
                   "Leave out layers whose name matches this regular expression"),
           toggle(settings.layers.embeddings, "--quantize-embeddings",
                  "Also quantize tables of tokens (embed_tokens, shared); ComfyUI reads FP8 and INT8 there"),
+          toggle(settings.layers.convolutions, "--quantize-conv",
+                 "With FP8: also cast convolutions to it, without a scale, as loaders read them"),
           choice(settings.rounding.optimizer, "--optimizer", "How the code of each value is chosen"),
           choice(settings.rounding.quality, "--quality",
                  "How much effort to spend: fast rounds to nearest, good is --optimizer auto, best also fits "
