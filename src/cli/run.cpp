@@ -6,6 +6,7 @@
 
 #include <fmt/format.h>
 
+#include "base/error.h"
 #include "cli/commands/commands.h"
 #include "cli/conversion/conversion.h"
 #include "cli/options/arguments.h"
@@ -39,6 +40,10 @@ std::vector<std::string> with_present_name(std::vector<std::string> words) {
 
 int run_words(const std::vector<std::string>& given) {
   const std::vector<std::string> words = with_present_name(given);
+  if (words.empty()) {
+    print_requested_page({"--help"});
+    return static_cast<int>(ErrorCode::kUsage);
+  }
   if (print_requested_page(words)) return 0;
   check_command(words);
   const std::vector<std::string> args =

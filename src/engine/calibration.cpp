@@ -73,6 +73,12 @@ void write_results(const std::vector<StatisticsEntry>& entries, const safetensor
                output.empty() ? scales : output);
 }
 
+/// A seed where recorded rows are all kept.
+void note_unused_seed(const Asked& asked) {
+  if (asked.seed.given() && !asked.rows.given())
+    spdlog::info("note: {} has no effect without {}: no rows are chosen", asked.seed, asked.rows);
+}
+
 void warn_of_unmatched(const CalibrationFile& file, const calibrate::MatchedLayers& matched) {
   if (matched.unmatched.empty()) return;
   warn("{}: {} of its layers, first '{}', are no 2-D weights of the model", file.path(),
@@ -135,6 +141,7 @@ void gather(const Asked& asked) {
   if (asked.activations.given()) {
     refuse_together({&asked.samples, &asked.lora}, fmt::format("does not go with {}", asked.activations));
     if (*asked.hessian) refuse_together({&asked.rows}, fmt::format("does not go with {}", asked.hessian));
+    note_unused_seed(asked);
   } else {
     refuse_together({&asked.rows, &asked.hessian}, fmt::format("needs {}", asked.activations));
   }
@@ -159,6 +166,7 @@ void refuse_doubles(const AnySetting& setting, const std::vector<std::string>& p
 void merge(const Asked& asked) {
   const std::string output = statistics_path(asked);
   if (*asked.hessian) refuse_together({&asked.rows}, fmt::format("does not go with {}", asked.hessian));
+  note_unused_seed(asked);
   const std::vector<std::string> paths = paths_of(asked.merge);
   refuse_doubles(asked.merge, paths);
   check_outputs(output, asked, paths);
@@ -207,6 +215,9 @@ void patch(const Asked& asked) {
     refuse_to_have(source, fmt::format("its statistics are of random rows, which say nothing of the model; "
                                        "record real ones, or add {}",
                                        asked.allow_random));
+  if (!any_random && *asked.allow_random)
+    spdlog::info("note: {} has no effect: no statistics of {} are of random rows", asked.allow_random,
+                 source);
   const Patched patched = patch_input_scales(checkpoint, statistics, *asked.percentile, output);
   if (!asked.json->empty()) safetensors::write_text_file(asked.json->string(), patched.scales_json);
   spdlog::info("Input scales for {} of {} quantized layers: {}", patched.scaled, patched.layers, output);

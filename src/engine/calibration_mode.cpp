@@ -18,7 +18,7 @@ struct ModeRow {
 
 std::vector<ModeRow> modes_of(const CalibrationSettings& asked) {
   return {
-      {Mode::kList, &asked.list, asked.list.given(), {&asked.list, &asked.json, &asked.quiet}},
+      {Mode::kList, &asked.list, asked.list.given(), {&asked.list, &asked.json}},
       {Mode::kMerge,
        &asked.merge,
        asked.merge.given(),

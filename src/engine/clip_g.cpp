@@ -95,6 +95,17 @@ void check_count(const plan::ClipGPlan& plan, const std::string& output) {
   }
 }
 
+/// throws  what planning throws, naming the setting where it is about the blocks to keep
+plan::ClipGPlan plan_of(const model::Checkpoint& checkpoint, const plan::ClipGOptions& options,
+                        const AnySetting& blocks) {
+  try {
+    return plan::plan_clip_g(checkpoint, options);
+  } catch (const Error& error) {
+    if (error.code() != ErrorCode::kUsage) throw;
+    fail(ErrorCode::kUsage, "argument {}: {}", blocks.label(), error.what());
+  }
+}
+
 }  // namespace
 
 plan::ClipGOptions clip_g_options(const ClipGSettings& asked) {
@@ -118,7 +129,7 @@ ClipGConversion::ClipGConversion(const ClipGSettings& asked, const plan::ClipGOp
   for (const Setting<Path>* path : {&asked.output, &asked.json}) {
     if (!(*path)->empty()) check_output_is_no_input((*path)->string(), checkpoint_);
   }
-  plan_ = plan::plan_clip_g(checkpoint_, options_);
+  plan_ = plan_of(checkpoint_, options_, asked.first_blocks_keep);
   if (plan_.fp8_count() == 0)
     fail(ErrorCode::kFailure, "{}: nothing becomes FP8: all {} blocks are kept; keep fewer with {}",
          checkpoint_.path(), plan_.last_block + 1, asked.first_blocks_keep);
@@ -129,6 +140,9 @@ void ClipGConversion::look_at_values() {
   const plan::ClipGFindings findings =
       pipeline::findings_of(survey_, /*keep_beyond=*/*asked_.clip == "keep-fp16");
   warn_of_values(survey_, findings);
+  if (asked_.clip.given() &&
+      std::ranges::all_of(survey_.fp8, [](const auto& row) { return row.second.beyond == 0; }))
+    spdlog::info("note: {} has no effect: no value that becomes FP8 is beyond 448", asked_.clip);
   if (*asked_.strict) refuse_non_finite(survey_, asked_.strict);
   plan_ = plan::plan_clip_g(checkpoint_, options_, findings);
 }

@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "ctq/engine/output_path.h"
 #include "engine/parts.h"
+#include "engine/unused.h"
 #include "linalg/device.h"
 
 namespace ctq::engine {
@@ -39,6 +40,14 @@ plan::Options plan_options(const Settings& settings, Remarks remarks) {
   options.full_precision_matrix_mult = *output.full_precision_matrix_mult;
   options.save_quant_metadata = *output.save_quant_metadata;
   options.quantize_embeddings = *layers.embeddings;
+  if (*layers.convolutions && options.target.codec) {
+    if (options.target.codec->type != "fp8")
+      refuse(layers.convolutions,
+             fmt::format("goes with FP8, which is all that loaders read of a convolution; "
+                         "the target is {}",
+                         options.target.label()));
+    options.quantize_convolutions = true;
+  }
   options.allow_empty = *output.allow_empty;
   options.remove_ema = *settings.input.remove_ema;
   options.max_shard_bytes = *output.max_shard_bytes;
@@ -153,8 +162,6 @@ void read_quality(Job& job) {
   job.strict = *report.strict;
   job.threshold_is_binding = *report.threshold_fails;
   job.report_quality = *report.quality || !report.quality_json->empty() || job.threshold_is_binding;
-  if (report.threshold_db.given() && !job.report_quality && !job.analysis.suggest)
-    job.notes.push_back(fmt::format("{} has no effect without {}", report.threshold_db, report.quality));
   if (!job.plan.target.codec && !has_other_targets(job.settings)) {
     constexpr std::string_view kNone = "measures quantized layers; float16 has none";
     if (report.quality_json.given()) refuse(report.quality_json, kNone);
@@ -162,6 +169,8 @@ void read_quality(Job& job) {
     if (*report.quality) job.notes.push_back(fmt::format("{} {}", report.quality, kNone));
     job.report_quality = job.threshold_is_binding = false;
   }
+  if (!job.report_quality && !job.analysis.suggest)
+    Unused(Remarks(job)).note({&report.threshold_db}, fmt::format("without {}", report.quality));
   if (job.settings.layers.filter_set.given() && job.plan.presets.empty())
     job.notes.push_back(fmt::format("{} has no effect without a preset", job.settings.layers.filter_set));
 }
@@ -241,7 +250,7 @@ std::string derived_output(const std::string& input, const plan::Options& option
 Job prepare(const Settings& settings) {
   Job job;
   job.settings = settings;
-  const Remarks remarks{job.notes, job.warnings};
+  const Remarks remarks(job);
   if (settings.input.path->empty()) refuse_to_have(settings.input.path, "is required");
   job.input = settings.input.path->string();
   job.plan = plan_options(settings, remarks);

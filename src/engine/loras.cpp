@@ -53,9 +53,8 @@ lora::LayerMap map_of(const Setting<Path>& setting) {
 Merging without_files(const Loras& loras, Remarks remarks) {
   if (loras.merged_only.given())
     refuse_to_have(loras.merged_only, fmt::format("needs {} or {}", loras.last_file, loras.files));
-  Unused(remarks.notes)
-      .note({&loras.strengths, &loras.dampen, &loras.map, &loras.allow_partial},
-            fmt::format("without {}", loras.last_file));
+  Unused(remarks).note({&loras.strengths, &loras.dampen, &loras.map, &loras.allow_partial},
+                       fmt::format("without {}", loras.last_file));
   return {};
 }
 

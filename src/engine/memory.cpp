@@ -117,9 +117,10 @@ void read_bf16(Job& job) {
     if (compute.bf16_hadamard.given()) job.process.bf16.hadamard = *compute.bf16_hadamard;
   }
   if (device.is_cpu() || use != Bf16Word::kAuto)
-    Unused(job.notes).note({&compute.bf16_product, &compute.bf16_hadamard, &compute.bf16_hessian},
-                           device.is_cpu() ? std::string("on the CPU")
-                                           : fmt::format("with {} {}", compute.bf16, compute.bf16.text()));
+    Unused(Remarks(job))
+        .note({&compute.bf16_product, &compute.bf16_hadamard, &compute.bf16_hessian},
+              device.is_cpu() ? std::string("on the CPU")
+                              : fmt::format("with {} {}", compute.bf16, compute.bf16.text()));
 }
 
 }  // namespace ctq::engine

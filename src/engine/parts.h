@@ -11,8 +11,11 @@ namespace ctq::engine {
 
 /// Sentences for the user that come up on the way.
 struct Remarks {
+  explicit Remarks(Job& job) : notes(job.notes), warnings(job.warnings), unused(job.unused) {}
+
   std::vector<std::string>& notes;
   std::vector<std::string>& warnings;
+  std::set<std::string, std::less<>>& unused;  ///< as Job::unused
 };
 
 /// True when some layers may get another target, so that the target's scaling and block size serve those too.

@@ -198,7 +198,7 @@ void remark_on_choice(const Settings& settings, const InUse& in_use, at::Device 
 void read_rounding(Job& job) {
   const Settings& asked = job.settings;
   const Rounding& rounding = asked.rounding;
-  const Remarks remarks{job.notes, job.warnings};
+  const Remarks remarks(job);
   optimize::Settings& settings = job.run.optimizer;
   if (!job.plan.target.codec && !has_other_targets(asked))
     refuse_rounding(asked, "chooses codes; the target is float16, which has none");

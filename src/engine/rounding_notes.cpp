@@ -83,7 +83,7 @@ void refuse_rounding(const Settings& settings, std::string_view why) {
 }
 
 void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks remarks) {
-  Unused unused(remarks.notes);
+  Unused unused(remarks);
   const Rounding& rounding = settings.rounding;
   const Learning& learning = settings.learning;
   const Calibration& calibration = settings.calibration;

@@ -16,6 +16,10 @@ struct Choice {
 /// What QuIP's own settings say of the layout.
 void read_quip_layout(const Settings& settings, Choice& choice) {
   const Rounding& rounding = settings.rounding;
+  // A profile's scaling mode gives way to a layout that is asked for.
+  const bool asked =
+      rounding.quip_scheme.given() || rounding.quip_per_row.given() || *rounding.quip_transformed;
+  if (asked && !settings.target.scaling.given()) choice.scaling.clear();
   const auto refuse_with_scaling = [&](const auto& setting) {
     if (setting.given() && !choice.scaling.empty())
       refuse(setting, fmt::format("does not go with {} {}", settings.target.scaling, choice.scaling));
@@ -111,10 +115,10 @@ plan::Target read_fp16(const Settings& settings, bool alone, Remarks remarks) {
   for (const AnySetting* setting : std::initializer_list<const AnySetting*>{
            &asked.scaling, &asked.block_size, &asked.convrot_group,
            &settings.output.full_precision_matrix_mult, &settings.output.comfy_layout,
-           &settings.output.save_quant_metadata, &settings.layers.embeddings, &settings.rounding.simple,
-           &settings.rounding.seed, &calibration.data, &calibration.lora, &calibration.unit_input_scales,
-           &calibration.input_scales, &calibration.static_activations, &calibration.bias_correction,
-           &settings.loras.extract}) {
+           &settings.output.save_quant_metadata, &settings.layers.embeddings, &settings.layers.convolutions,
+           &settings.rounding.simple, &settings.rounding.seed, &calibration.data, &calibration.lora,
+           &calibration.unit_input_scales, &calibration.input_scales, &calibration.static_activations,
+           &calibration.bias_correction, &settings.loras.extract}) {
     if (alone && setting->by_user())
       remarks.notes.push_back(fmt::format("{} has no effect where the target is float16", *setting));
   }

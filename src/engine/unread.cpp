@@ -14,45 +14,45 @@ namespace {
 
 using Some = std::set<const AnySetting*>;
 
-/// One note for all settings that a user gave and that are unread.
-void note_those(const Settings& settings, const std::function<bool(const AnySetting&)>& unread,
-                std::string_view why, std::vector<std::string>& notes) {
+/// One note for all settings that a user gave and that are unread, but for those that have one.
+void note_those(Job& job, const std::function<bool(const AnySetting&)>& unread, std::string_view why) {
   std::vector<std::string_view> labels;
-  for_each(settings, [&](const auto& setting) {
-    if (setting.by_user() && unread(setting)) labels.push_back(setting.label());
+  for_each(job.settings, [&](const auto& setting) {
+    if (setting.by_user() && unread(setting) && job.unused.emplace(setting.name()).second)
+      labels.push_back(setting.label());
   });
   if (labels.empty()) return;
-  notes.push_back(
+  job.notes.push_back(
       fmt::format("{} {} no effect {}", fmt::join(labels, ", "), labels.size() == 1 ? "has" : "have", why));
 }
 
 /// The same for all but these, and what every mode reads: which file, and how the process works.
-void note_all_but(const Settings& settings, Some read, std::string_view why,
-                  std::vector<std::string>& notes) {
+void note_all_but(Job& job, Some read, std::string_view why) {
+  const Settings& settings = job.settings;
   const Compute& compute = settings.compute;
   read.insert({&settings.input.path, &settings.input.requantize, &settings.input.names, &compute.device,
                &compute.threads, &compute.low_memory, &compute.max_memory, &settings.output.client,
                &settings.report.dry_run, &settings.report.strict});
   note_those(
-      settings, [&](const AnySetting& setting) { return !read.contains(&setting); }, why, notes);
+      job, [&](const AnySetting& setting) { return !read.contains(&setting); }, why);
 }
 
-void note_unread_by_merging(const Settings& settings, std::vector<std::string>& notes) {
-  const Loras& loras = settings.loras;
-  note_all_but(settings,
+void note_unread_by_merging(Job& job) {
+  const Loras& loras = job.settings.loras;
+  note_all_but(job,
                {&loras.files, &loras.last_file, &loras.strengths, &loras.dampen, &loras.map,
-                &loras.allow_partial, &loras.merged_only, &settings.output.no_clobber},
-               fmt::format("with {}, which writes the merged model as it is", loras.merged_only), notes);
+                &loras.allow_partial, &loras.merged_only, &job.settings.output.no_clobber},
+               fmt::format("with {}, which writes the merged model as it is", loras.merged_only));
 }
 
-void note_unread_by_blocks(const Settings& settings, std::vector<std::string>& notes) {
-  const Report& report = settings.report;
-  note_all_but(settings, {&report.blocks, &report.json, &report.files},
-               fmt::format("with {}, which shows a plain FP8 cast", report.blocks), notes);
+void note_unread_by_blocks(Job& job) {
+  const Report& report = job.settings.report;
+  note_all_but(job, {&report.blocks, &report.json, &report.files},
+               fmt::format("with {}, which shows a plain FP8 cast", report.blocks));
 }
 
 /// What only the run itself reads.
-void note_unread_by_dry_run(const Settings& settings, std::vector<std::string>& notes) {
+Some of_a_run(const Settings& settings) {
   const Report& report = settings.report;
   const Loras& loras = settings.loras;
   Some unread{&report.quality,
@@ -65,14 +65,44 @@ void note_unread_by_dry_run(const Settings& settings, std::vector<std::string>& 
               &loras.aspect_threshold,
               &loras.dtype,
               &settings.output.resume,
-              &settings.rounding.sweeps,
-              &settings.rounding.scales,
-              &settings.rounding.seed,
               &settings.calibration.bias_correction};
   if (!*report.suggest) unread.insert(&report.threshold_db);
+  const Rounding& rounding = settings.rounding;
+  const Some read{&rounding.optimizer,        &rounding.quality,     &rounding.simple,      &rounding.seconds,
+                  &rounding.quip_transformed, &rounding.quip_scheme, &rounding.quip_per_row};
+  for_each_of_rounding(settings, [&](const AnySetting& setting) {
+    if (!read.contains(&setting)) unread.insert(&setting);
+  });
+  return unread;
+}
+
+/// With what a layer configuration has no word for, and rounding to nearest does not ask.
+Some of_rounding_too(const Settings& settings) {
+  Some unread = of_a_run(settings);
+  const Rounding& rounding = settings.rounding;
+  unread.insert({&rounding.optimizer, &rounding.quality, &rounding.simple, &rounding.seconds,
+                 &settings.output.full_precision_matrix_mult, &settings.output.save_quant_metadata,
+                 &settings.layers.custom_simple, &settings.layers.fallback_simple});
+  return unread;
+}
+
+void note_unread_by_dry_run(Job& job) {
+  const Settings& settings = job.settings;
+  const Report& report = settings.report;
+  Some unread = of_a_run(settings);
+  std::string why = fmt::format("with {}, which converts nothing", report.dry_run);
+  if (job.analysis.errors) {
+    unread = of_rounding_too(settings);
+    why = fmt::format("with {}, which rounds to nearest and writes nothing", report.errors);
+  } else if (job.analysis.suggest || job.dry_run == DryRun::kTemplate) {
+    unread = of_rounding_too(settings);
+    why = fmt::format("on a layer configuration, which does not hold that; give it again beside {}",
+                      settings.layers.config);
+  }
+  if (job.analysis.errors || job.analysis.suggest)
+    unread.insert({&settings.output.path, &settings.output.no_clobber, &settings.output.max_shard_bytes});
   note_those(
-      settings, [&](const AnySetting& setting) { return unread.contains(&setting); },
-      fmt::format("with {}, which converts nothing", report.dry_run), notes);
+      job, [&](const AnySetting& setting) { return unread.contains(&setting); }, why);
 }
 
 }  // namespace
@@ -84,9 +114,9 @@ void note_unread(Job& job) {
   if (json.given() && (merges || job.dry_run != DryRun::kNo))
     refuse(json, fmt::format("is written by a conversion, not with {}",
                              merges ? settings.loras.merged_only.label() : settings.report.dry_run.label()));
-  if (merges) return note_unread_by_merging(settings, job.notes);
-  if (job.analysis.blocks) return note_unread_by_blocks(settings, job.notes);
-  if (job.dry_run != DryRun::kNo) note_unread_by_dry_run(settings, job.notes);
+  if (merges) return note_unread_by_merging(job);
+  if (job.analysis.blocks) return note_unread_by_blocks(job);
+  if (job.dry_run != DryRun::kNo) note_unread_by_dry_run(job);
 }
 
 }  // namespace ctq::engine

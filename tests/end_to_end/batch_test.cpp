@@ -111,6 +111,21 @@ TEST_CASE("batch: every file with every recipe, into a folder; outputs among the
   CHECK(has(models.batch(all).out, "0 converted, 0 failed, 1 finished before"));
 }
 
+TEST_CASE("batch: adapters and calibration files of a folder are no models", "[end_to_end]") {
+  const Models models(1);
+  make_checkpoint(models / "style.safetensors",
+                  {bf16_weight("double_blocks.0.img_attn.qkv.lora_A.weight", 4, 128),
+                   bf16_weight("double_blocks.0.img_attn.qkv.lora_B.weight", 64, 4)});
+  make_checkpoint(models / "recorded.safetensors", {bf16_weight("double_blocks.0.img_attn.qkv.rows", 8, 128)},
+                  {{"format", "ctq-calibration"}, {"version", "1"}});
+  const Outcome folder = models.batch({"-d", models.folder(), "-q"});
+  CHECK(has(folder.out, "1 converted, 0 failed"));
+  CHECK(has(folder.out + folder.err, "1 files are adapters (LoRA) and left out"));
+  CHECK(has(folder.out + folder.err, "1 files are calibration files and left out"));
+  CHECK(has(models.batch({"-d", models.folder(), "-q", "--lora"}).out, "style.safetensors"));
+  models.batch({models / "style.safetensors", "-q"}, 2);  // named, so that it is said what it is
+}
+
 TEST_CASE("batch: --dry-run-batch prints command lines that a shell understands and writes nothing",
           "[end_to_end]") {
   const Models models(1);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -66,8 +67,9 @@ struct Job {
   std::optional<pipeline::FormatGoal> goal;  ///< formats are chosen by measurement
   std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
   std::string lora_output;
-  std::vector<std::string> notes;     ///< about settings that have no effect in this combination
-  std::vector<std::string> warnings;  ///< about settings that are likely not meant so
+  std::vector<std::string> notes;             ///< about settings that have no effect in this combination
+  std::set<std::string, std::less<>> unused;  ///< names of those that `notes` have said it of
+  std::vector<std::string> warnings;          ///< about settings that are likely not meant so
 };
 
 /// throws  Error(kUsage) for a conflict between settings; Error(kFailure) for a device that does not work;

@@ -91,7 +91,7 @@ int run_batch(const std::vector<std::string>& args) {
   const batch::LoraChoice loras(own);
   std::optional<batch::Regression> regression;
   if (own.expect.given() || own.write_expect.given()) regression.emplace(own.expect, own.write_expect);
-  const std::vector<std::string> inputs = batch::find_inputs(own);
+  const std::vector<std::string> inputs = batch::find_inputs(own, conversion.flag("lora"));
   std::vector<Job> jobs = batch::make_jobs(
       inputs, own, conversion_words(words.conversion, own, conversion.text("progress") == "auto"), loras);
   if (regression) regression->prepare(jobs);

@@ -3,18 +3,23 @@
 #include <fnmatch.h>
 #include <glob.h>
 
+#include <algorithm>
 #include <filesystem>
+#include <map>
 #include <set>
 
 #include "base/error.h"
 #include "base/log.h"
 #include "model/checkpoint.h"
+#include "model/file_kind.h"
 #include "quantized/evidence.h"
 
 namespace ctq::cli::batch {
 namespace {
 
 namespace fs = std::filesystem;
+
+constexpr std::string_view kQuantized = "are quantized already";
 
 /// Shards of one model are one input.
 std::set<std::string> one_of_each_set(const std::set<std::string>& paths) {
@@ -32,11 +37,19 @@ std::set<std::string> one_of_each_set(const std::set<std::string>& paths) {
   return models;
 }
 
-bool looks_quantized(const std::string& path) {
+/// Why a file that was not named is left out: "are quantized already"; empty: it is not.
+std::string_view unasked_for(const std::string& path, bool adapters) {
   try {
-    return !quantized::find_quantized(model::Checkpoint::open(path)).empty();
+    const model::Checkpoint checkpoint = model::Checkpoint::open(path);
+    switch (model::kind_of(checkpoint)) {
+      case model::FileKind::kAdapter: return adapters ? "" : "are adapters (LoRA)";
+      case model::FileKind::kCalibration: return "are calibration files";
+      case model::FileKind::kModel:
+      case model::FileKind::kVae: break;
+    }
+    return quantized::find_quantized(checkpoint).empty() ? "" : kQuantized;
   } catch (const Error&) {
-    return false;
+    return "";
   }
 }
 
@@ -66,35 +79,44 @@ std::vector<std::string> files_of(const BatchOptions& options) {
 
 }  // namespace
 
-std::vector<std::string> find_inputs(const BatchOptions& options) {
+std::vector<std::string> find_inputs(const BatchOptions& options, bool adapters) {
   if (options.inputs.given() == options.directory.given())
     engine::refuse_to_have(options.inputs, fmt::format("exactly one of {} and {} names the files",
                                                        options.inputs, options.directory));
   if (options.pattern.given() && !options.directory.given())
     engine::refuse_to_have(options.pattern, fmt::format("goes with {}", options.directory));
+  const auto is_glob = [](const engine::Path& path) {
+    return !fs::exists(path) && path.string().find_first_of("*?[") != std::string::npos;
+  };
+  if (options.include_quantized.given() && !options.directory.given() &&
+      std::ranges::none_of(*options.inputs, is_glob))
+    engine::refuse_to_have(
+        options.include_quantized,
+        fmt::format("goes with {} or a glob: a file that is named is never left out", options.directory));
   std::set<std::string> paths, found;
   if (options.directory.given()) {
     for (std::string& path : files_of(options)) found.insert(std::move(path));
   }
   for (const engine::Path& path : *options.inputs) {
     const std::string input = path.string();
-    if (fs::exists(input) || input.find_first_of("*?[") == std::string::npos) {
+    if (!is_glob(path)) {
       paths.insert(input);
     } else {
       for (std::string& match : matches(input)) found.insert(std::move(match));
     }
   }
-  size_t left_out = 0;
+  std::map<std::string_view, size_t> left_out;
   for (const std::string& path : one_of_each_set(found)) {
-    if (!*options.include_quantized && looks_quantized(path)) {
-      ++left_out;
-    } else {
+    const std::string_view reason = unasked_for(path, adapters);
+    if (reason.empty() || (reason == kQuantized && *options.include_quantized)) {
       paths.insert(path);
+    } else {
+      ++left_out[reason];
     }
   }
-  if (left_out > 0)
-    spdlog::info("note: {} files are quantized already and left out ({})", left_out,
-                 options.include_quantized);
+  for (const auto& [reason, count] : left_out)
+    spdlog::info("note: {} files {} and left out{}", count, reason,
+                 reason == kQuantized ? fmt::format(" ({})", options.include_quantized) : "");
   const std::set<std::string> models = one_of_each_set(paths);
   return {models.begin(), models.end()};
 }

@@ -101,9 +101,16 @@ void say_intention(const plan::ClipGPlan& plan, const plan::ClipGOptions& option
   spdlog::info("{}", report::clip_g_intention(plan, options));
 }
 
+void note_unread(std::initializer_list<const engine::AnySetting*> settings, const engine::AnySetting& mode) {
+  for (const engine::AnySetting* setting : settings) {
+    if (setting->given()) spdlog::info("note: {} does nothing with {}", *setting, mode);
+  }
+}
+
 int convert(const Asked& asked, const plan::ClipGOptions& options) {
   const engine::ClipGSettings& encoder = asked.encoder;
   engine::check_outputs(encoder);
+  if (*encoder.dry_run) note_unread({&encoder.output, &encoder.no_clobber}, encoder.dry_run);
   spdlog::info("Loading: {}", encoder.input->string());
   engine::ClipGConversion conversion(encoder, options);
   say_intention(conversion.plan(), options, /*bare_split=*/*encoder.split == "auto");
@@ -121,20 +128,13 @@ int convert(const Asked& asked, const plan::ClipGOptions& options) {
   return 0;
 }
 
-/// Settings that a conversion reads and the analysis does not.
-void note_unused(const Asked& asked) {
-  const engine::ClipGSettings& encoder = asked.encoder;
-  for (const engine::AnySetting* setting : std::initializer_list<const engine::AnySetting*>{
-           &encoder.output, &encoder.no_clobber, &encoder.split, &encoder.keep_kv, &encoder.q_fp8,
-           &encoder.split_names, &encoder.attn_out_fp8, &encoder.in_proj_fp8, &encoder.fp8_scale,
-           &encoder.clip, &encoder.strict, &encoder.dry_run}) {
-    if (setting->given()) spdlog::info("note: {} does nothing with {}", *setting, asked.analyze);
-  }
-}
-
 int analyze(const Asked& asked, const plan::ClipGOptions& options) {
   const AnalysisFiles files{.reports = report_paths(asked.report), .json = asked.encoder.json->string()};
-  note_unused(asked);
+  const engine::ClipGSettings& encoder = asked.encoder;
+  note_unread({&encoder.output, &encoder.no_clobber, &encoder.split, &encoder.keep_kv, &encoder.q_fp8,
+               &encoder.split_names, &encoder.attn_out_fp8, &encoder.in_proj_fp8, &encoder.fp8_scale,
+               &encoder.clip, &encoder.strict, &encoder.dry_run},
+              asked.analyze);
   const model::Checkpoint checkpoint = model::Checkpoint::open(asked.encoder.input->string());
   report_blocks(checkpoint, plan::clip_g_blocks(checkpoint),
                 asked.encoder.first_blocks_keep.given() ? std::optional(options.keep) : std::nullopt, files);

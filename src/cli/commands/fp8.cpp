@@ -23,6 +23,9 @@ constexpr int64_t kAdaRoundElements = 1024, kAdaRoundSide = 32;
 
 /// Options of the conversion that this command has too, meaning the same.
 constexpr std::string_view kShared[] = {"--exclude-layers",
+                                        "--client",
+                                        "--quantize-conv",
+                                        "--quantize-embeddings",
                                         "--calibration-data",
                                         "--allow-random-calibration",
                                         "--manual_seed",

@@ -118,6 +118,12 @@ void take_own(ConversionOptions& options, std::vector<std::string>& notes,
   const auto note = [&](const engine::AnySetting& setting, std::string_view why) {
     if (setting.given()) notes.push_back(fmt::format("{} has no effect: {}", setting, why));
   };
+  const engine::Report& report = settings.report;
+  if (settings.loras.merged_only.given()) note(own.recipe, "the merged model is written as it is");
+  if (*report.blocks) note(own.recipe, "what is shown is a plain FP8 cast");
+  if (settings.loras.merged_only.given() || *report.blocks || *report.errors || *report.suggest ||
+      *report.dry_run != engine::DryRun::kNo)
+    note(own.progress, "only a conversion shows it");
   note(own.calib_cpu, "rows are drawn from the seed when they are needed");
   note(own.verbose_pinned, "no transfer of this program is pinned");
   note(own.normalize_scales, "scales have the shape that loaders expect");

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <stdexcept>
 
@@ -34,12 +35,18 @@ void check_value(const Spelling& spelling, std::string_view value) {
   if (const auto fault = value_fault(*spelling.option, value)) refuse(spelling.text, *fault, value);
 }
 
+/// Whether a word can only be a model.
+bool is_model(const std::string& word) {
+  return word.ends_with(".safetensors") || word.ends_with(".safetensors.index.json") ||
+         (!word.empty() && std::filesystem::exists(word));
+}
+
 /// Brings all words into the form --key=value.
 class Normalizer {
  public:
-  /// words_go_to: null where words outside options are refused
-  Normalizer(const Spellings& spellings, const Spelling* words_go_to)
-      : spellings_(spellings), words_go_to_(words_go_to) {}
+  /// words_go_to: null where words outside options are refused; models_alone: those that are no model are
+  Normalizer(const Spellings& spellings, const Spelling* words_go_to, bool models_alone)
+      : spellings_(spellings), words_go_to_(words_go_to), models_alone_(models_alone) {}
 
   std::vector<std::string> run(std::span<const std::string> args) {
     rest_ = args;
@@ -65,7 +72,7 @@ class Normalizer {
   }
 
   void take_word(const std::string& word) {
-    if (!words_go_to_)
+    if (!words_go_to_ || (models_alone_ && !is_model(word)))
       fail(ErrorCode::kUsage, "unexpected word '{}'; name files with --input and --output", printable(word));
     if (words_go_to_->option->kind != Kind::kPathList && has_words_option_)
       fail(ErrorCode::kUsage, "unexpected word '{}'; {} is given already", printable(word),
@@ -132,6 +139,7 @@ class Normalizer {
 
   const Spellings& spellings_;
   const Spelling* const words_go_to_;
+  const bool models_alone_;
   std::span<const std::string> rest_;
   bool has_words_option_ = false;  ///< that words go to, by its name or a word
   std::vector<std::string> normal_;
@@ -178,7 +186,7 @@ Arguments Arguments::parse(const std::vector<std::string>& args, const Table& ta
   Arguments parsed(table.options);
   const bool analyze = !args.empty() && args[0] == "analyze";
   const bool has_word = analyze || (!args.empty() && args[0] == "convert");
-  parsed.read(args, has_word ? 1 : 0, analyze ? "--input" : "");
+  parsed.read(std::span(args).subspan(has_word ? 1 : 0), "--input", /*models_alone=*/!analyze);
   if (analyze && !parsed.given("dry_run")) parsed.settle("dry_run", {"analyze"}, Origin::kCommandLine);
   if (const std::string config = parsed.text("config"); !config.empty()) {
     for (ConfigEntry& entry : read_config(config))
@@ -199,15 +207,15 @@ Arguments Arguments::parse(const std::vector<std::string>& args, const Table& ta
 
 Arguments Arguments::parse_command(const std::vector<std::string>& args, const Table& table) {
   Arguments parsed(table.options);
-  parsed.read(args, 0, table.words.empty() ? "" : fmt::format("--{}", table.words));
+  parsed.read(args, table.words.empty() ? "" : fmt::format("--{}", table.words), /*models_alone=*/false);
   parsed.read_environment();
   return parsed;
 }
 
-void Arguments::read(const std::vector<std::string>& args, size_t at, std::string_view words_go_to) {
+void Arguments::read(std::span<const std::string> args, std::string_view words_go_to, bool models_alone) {
   const Spellings spellings(options_);
   const Spelling* words = words_go_to.empty() ? nullptr : spellings.find(words_go_to);
-  std::vector<std::string> normal = Normalizer(spellings, words).run(std::span(args).subspan(at));
+  std::vector<std::string> normal = Normalizer(spellings, words, models_alone).run(args);
   CLI::App app;
   app.set_help_flag();  // pages are looked for before
   std::vector<std::pair<const Option*, const CLI::Option*>> added;
@@ -274,12 +282,12 @@ uint64_t Arguments::bytes(std::string_view option) const { return parse_bytes(te
 const std::vector<std::string>& Arguments::list(std::string_view option) const { return value(option).words; }
 
 void check_command(const std::vector<std::string>& args) {
-  if (args.empty() || args[0].starts_with('-') || find_command(args[0])) return;
+  if (args.empty() || args[0].starts_with('-') || find_command(args[0]) || is_model(args[0])) return;
   std::vector<std::string_view> names;
   for (const Command& command : commands()) names.push_back(command.name);
   const std::string_view near = nearest_word(args[0], names);
   fail(ErrorCode::kUsage, "command '{}': unknown command; {}", printable(args[0]),
-       near.empty() ? "name the model with --input" : fmt::format("did you mean {}?", near));
+       near.empty() ? "and there is no model of that name" : fmt::format("did you mean {}?", near));
 }
 
 }  // namespace ctq::cli

@@ -57,7 +57,7 @@ class Arguments {
     std::vector<std::string> words;
   };
   explicit Arguments(std::span<const Option> options);
-  void read(const std::vector<std::string>& args, size_t at, std::string_view words_go_to);
+  void read(std::span<const std::string> args, std::string_view words_go_to, bool models_alone);
   const Value& value(std::string_view option) const;
   void settle(std::string_view option, std::vector<std::string> words, Origin origin);
   void read_environment();

@@ -136,10 +136,16 @@ std::string option_groups(std::span<const Option> options, Page page) {
 
 std::string first_page() {
   std::string text =
-      "usage: convert_to_quant [convert] -i IN [-o OUT] [options]\n\n" +
+      "usage: convert_to_quant MODEL [-o OUT] [options]\n\n"
+      "  convert_to_quant model.safetensors --recipe comfy-int8     half the size, for ComfyUI\n"
+      "  convert_to_quant model.safetensors --recipe comfy-nvfp4    a quarter, for GPUs that multiply "
+      "FP4\n\n" +
       wrapped(
-          "Quantizes a safetensors checkpoint for ComfyUI: INT8 unless another target is named. Switches may "
-          "be written --x, --no-x, --x=true or --x=false; '-' and '_' in names are the same.",
+          "Quantizes a safetensors checkpoint: to INT8 in blocks, which needs a custom node, unless a recipe "
+          "or "
+          "another target is named. Switches may be written --x, --no-x, --x=true or --x=false; '-' and '_' "
+          "in "
+          "names are the same.",
           0, columns(stdout)) +
       "\n\nFirst options\n";
   for (const std::string_view name : kFirstOptions)

@@ -178,11 +178,26 @@ TEST_CASE("arguments: of a repeated option the last value wins", "[cli]") {
 TEST_CASE("arguments: '--' ends the options, and words outside options are refused", "[cli]") {
   CHECK(fault({"--int8", "--"}) == "");
   CHECK(fault({"--", "--int8"}) == "unexpected word '--int8'; name files with --input and --output");
-  CHECK(fault({"--int8", "model.safetensors"}) ==
-        "unexpected word 'model.safetensors'; name files with --input and --output");
+  CHECK(fault({"--int8", "model.bin"}) ==
+        "unexpected word 'model.bin'; name files with --input and --output");
   CHECK(fault({"-"}).starts_with("unexpected word '-'"));
   CHECK(fault({"-1"}).starts_with("unexpected word '-1'"));
   CHECK(fault({""}).starts_with("unexpected word ''"));
+}
+
+TEST_CASE("arguments: a model may stand anywhere without its option", "[cli]") {
+  for (const std::vector<std::string>& words :
+       std::vector<std::vector<std::string>>{{"m.safetensors", "--int8"},
+                                             {"--int8", "m.safetensors"},
+                                             {"convert", "m.safetensors"},
+                                             {"--block_size", "64", "m.safetensors", "-o", "x"}})
+    CHECK(Arguments::parse(words).text("input") == "m.safetensors");
+  const test::TempDir folder;
+  CHECK(Arguments::parse({folder / "."}).text("input") == folder / ".");
+  CHECK(Arguments::parse({"m.safetensors.index.json"}).text("input") == "m.safetensors.index.json");
+  CHECK(fault({"-i", "a", "m.safetensors"}) == "unexpected word 'm.safetensors'; --input is given already");
+  CHECK(fault({"a.safetensors", "b.safetensors"}) ==
+        "unexpected word 'b.safetensors'; --input is given already");
 }
 
 TEST_CASE("arguments: the log level by name and by short switches", "[cli]") {
@@ -215,8 +230,9 @@ TEST_CASE("commands: convert may be named, others are refused", "[cli]") {
   CHECK(Arguments::parse({"convert", "-i", "x"}).text("input") == "x");
   for (const Command& command : commands()) CHECK(command_fault({std::string(command.name)}) == "");
   CHECK(command_fault({"inspekt"}) == "command 'inspekt': unknown command; did you mean inspect?");
-  CHECK(command_fault({"model.safetensors"}) ==
-        "command 'model.safetensors': unknown command; name the model with --input");
+  CHECK(command_fault({"model.safetensors"}) == "");
+  CHECK(command_fault({"flux-dev"}) ==
+        "command 'flux-dev': unknown command; and there is no model of that name");
 }
 
 TEST_CASE("arguments: a recipe chooses, what is given wins", "[cli]") {
