@@ -6,10 +6,14 @@
 #include <csignal>
 #include <cstdint>
 
+#include "base/cancel_request.h"
 #include "base/error.h"
 
 namespace ctq {
 namespace {
+
+/// In place of a signal's number.
+constexpr int kRequest = -1;
 
 constexpr int64_t kGraceNs = 500'000'000;
 
@@ -23,8 +27,9 @@ int64_t now_ns() {
 }
 
 void on_signal(int signal) {
-  int none = 0;
-  if (received_signal.compare_exchange_strong(none, signal)) {
+  int none = 0, request = kRequest;
+  if (received_signal.compare_exchange_strong(none, signal) ||
+      received_signal.compare_exchange_strong(request, signal)) {
     received_at.store(now_ns());
     return;
   }
@@ -42,6 +47,16 @@ void install_signal_handlers() {
   std::signal(SIGTERM, on_signal);
   // Of a terminal that is closed; under nohup it stays ignored.
   if (std::signal(SIGHUP, on_signal) == SIG_IGN) std::signal(SIGHUP, SIG_IGN);
+}
+
+void request_cancel() {
+  int none = 0;
+  received_signal.compare_exchange_strong(none, kRequest);
+}
+
+void withdraw_cancel() {
+  int request = kRequest;
+  received_signal.compare_exchange_strong(request, 0);
 }
 
 bool cancelled() { return received_signal.load(std::memory_order_relaxed) != 0; }

@@ -8,6 +8,7 @@
 
 #include <catch2/catch.hpp>
 
+#include "base/cancel_request.h"
 #include "base/error.h"
 
 namespace ctq {
@@ -74,6 +75,22 @@ TEST_CASE("cancel: SIGINT, SIGTERM and SIGHUP mark the run, each with its code",
     return cancelled() ? thrown_code() : 1;
   });
   CHECK(exit_code(status) == static_cast<int>(row.code));
+}
+
+TEST_CASE("cancel: a request stands until it is withdrawn, a signal stays", "[base]") {
+  request_cancel();
+  CHECK(cancelled());
+  CHECK(thrown_code() == static_cast<int>(ErrorCode::kInterrupted));
+  withdraw_cancel();
+  CHECK_FALSE(cancelled());
+  const int status = status_of([] {
+    install_signal_handlers();
+    request_cancel();
+    std::raise(SIGTERM);
+    withdraw_cancel();
+    return thrown_code();
+  });
+  CHECK(exit_code(status) == static_cast<int>(ErrorCode::kTerminated));
 }
 
 TEST_CASE("cancel: asking does not take the mark away", "[base]") {
