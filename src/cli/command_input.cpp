@@ -4,8 +4,8 @@
 
 #include "base/error.h"
 #include "cli/options/rows.h"
-#include "ctq/engine/job.h"
-#include "ctq/engine/output_path.h"
+#include "engine/job.h"
+#include "engine/output_path.h"
 #include "linalg/device.h"
 
 namespace ctq::cli {

@@ -11,9 +11,10 @@
 #include "base/log.h"
 #include "cli/options/option.h"
 #include "client/client.h"
-#include "ctq/engine/job.h"
-#include "ctq/engine/opened_file.h"
+#include "ctq/engine/session.h"
 #include "ctq/engine/settings.h"
+#include "engine/job.h"
+#include "engine/opened_file.h"
 
 namespace ctq::cli {
 
@@ -31,7 +32,12 @@ struct OutputFile {
   engine::Setting<bool> no_clobber{"no_clobber"};
   engine::Setting<bool> quiet{"quiet"};
 
-  Verbosity verbosity() const { return *quiet ? Verbosity::kMinimal : Verbosity::kNormal; }
+  /// Of a command that prints notes alone.
+  engine::SessionOptions session() const {
+    return {.console = engine::Console::kNotesToStdout,
+            .least = *quiet ? engine::LogLevel::kWarning : engine::LogLevel::kNote,
+            .handle_signals = true};
+  }
 };
 
 /// Its rows, of the group "Files". otherwise: what happens without a path; empty: nothing is said of it

@@ -1,4 +1,4 @@
-#include "ctq/engine/calibration.h"
+#include "engine/calibration.h"
 
 #include <algorithm>
 #include <filesystem>
@@ -11,8 +11,8 @@
 #include "base/text.h"
 #include "calibrate/gather.h"
 #include "calibrate/statistics_file.h"
-#include "ctq/engine/input_scale_patch.h"
-#include "ctq/engine/output_path.h"
+#include "engine/input_scale_patch.h"
+#include "engine/output_path.h"
 #include "engine/parts.h"
 #include "model/checkpoint.h"
 #include "safetensors/writer.h"

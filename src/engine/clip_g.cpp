@@ -1,4 +1,4 @@
-#include "ctq/engine/clip_g.h"
+#include "engine/clip_g.h"
 
 #include <algorithm>
 
@@ -8,8 +8,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "ctq/engine/job.h"
-#include "ctq/engine/output_path.h"
+#include "engine/job.h"
+#include "engine/output_path.h"
 #include "safetensors/reader.h"
 
 namespace ctq::engine {

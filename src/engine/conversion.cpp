@@ -1,4 +1,4 @@
-#include "ctq/engine/conversion.h"
+#include "engine/conversion.h"
 
 #include <map>
 #include <utility>
@@ -9,26 +9,20 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "ctq/engine/opened_file.h"
-#include "ctq/engine/output_path.h"
+#include "engine/followed.h"
 #include "engine/inputs.h"
+#include "engine/opened_file.h"
+#include "engine/output_path.h"
 #include "engine/recordings.h"
 #include "engine/resume_key.h"
-#include "linalg/device.h"
 #include "pipeline/input_factors.h"
 #include "plan/template.h"
 #include "transform/smoothing.h"
 
 namespace ctq::engine {
 
-void set_up(const Process& process) {
-  process.bounded_memory ? linalg::return_freed_memory() : linalg::use_huge_pages();
-  linalg::set_threads(process.threads > 0 ? process.threads : linalg::free_cores());
-  linalg::set_bf16_compute(process.bf16);
-}
-
-Conversion::Conversion(Job job) : job_(std::move(job)) {
-  set_up(job_.process);
+Conversion::Conversion(Session& session, Job job) : job_(std::move(job)) {
+  session.set_up(job_.process);
   check_outputs();
   input_ = std::make_unique<const ConvertedInput>(job_);
 }
@@ -52,7 +46,7 @@ void Conversion::check_outputs() const {
 
 rewrite::Written Conversion::write_merged() const { return rewrite::write_plain(checkpoint(), job_.output); }
 
-void Conversion::gather(pipeline::Events& events) {
+void Conversion::gather(Events& events) {
   recording_ = open_recording(checkpoint(), job_);
   lora_ = open_lora(checkpoint(), job_);
   job_.run.recording = recording_.get();
@@ -63,9 +57,10 @@ void Conversion::gather(pipeline::Events& events) {
   if (job_.run.smoothquant_alpha) choose_input_factors();
 }
 
-void Conversion::choose_by_measurement(pipeline::Events& events) {
+void Conversion::choose_by_measurement(Events& events) {
+  Followed followed(*this, events);
   const pipeline::FormatChoice choice =
-      pipeline::choose_formats(checkpoint(), job_.plan, job_.run, *job_.goal, events);
+      pipeline::choose_formats(checkpoint(), job_.plan, job_.run, *job_.goal, followed);
   std::map<std::string, size_t> counts;
   for (const auto& [name, measured] : choice.chosen)
     ++counts[measured.target ? measured.target->label() : "kept as they are"];
@@ -103,17 +98,53 @@ pipeline::LayerMethods Conversion::methods() const {
   return {checkpoint(), job_.run.optimizer, job_.run.recording, job_.run.lora};
 }
 
-std::string Conversion::smoothing_words(const plan::Plan& plan) const {
+Advice Conversion::advice(const plan::Plan& plan) const {
+  Advice advice{.notes = job_.notes, .suggested_preset = plan.suggested_preset, .warnings = job_.warnings};
+  const auto append = [](std::vector<std::string>& sentences, const std::vector<std::string>& more) {
+    sentences.insert(sentences.end(), more.begin(), more.end());
+  };
+  append(advice.notes, plan.notes);
+  append(advice.warnings, plan.warnings);
+  append(advice.warnings, plan.unused);
+  return advice;
+}
+
+void Conversion::refuse_unused(const plan::Plan& plan) const {
+  if (job_.strict && !plan.unused.empty())
+    fail(ErrorCode::kFailure, "{} ({})", plan.unused.front(), job_.settings.report.strict);
+}
+
+PlanSummary Conversion::summary(const plan::Plan& plan) const {
+  PlanSummary summary{.output = job_.output,
+                      .loader = plan.reader.name(),
+                      .tensors = plan.tensors.size(),
+                      .quantized = plan.count(plan::Decision::kQuantize),
+                      .cast = plan.count(plan::Decision::kCast),
+                      .bytes_in = plan.bytes_in,
+                      .bytes_out = plan.bytes_out,
+                      .advice = advice(plan),
+                      .removed = {},
+                      .methods = methods().summary(plan),
+                      .smoothing = ""};
+  for (const plan::TensorPlan& tensor : plan.tensors) {
+    if (tensor.decision == plan::Decision::kRemove)
+      summary.removed.push_back({tensor.source->name(), tensor.reason});
+  }
+  summary.smoothing = smoothing_words(plan, summary.advice.warnings);
+  return summary;
+}
+
+std::string Conversion::smoothing_words(const plan::Plan& plan, std::vector<std::string>& warnings) const {
   if (!job_.run.smoothquant_alpha) return "";
   const auto folds =
       transform::Smoothing::candidates(checkpoint(), {checkpoint(), job_.run.recording},
                                        [&](std::string_view layer) { return plan.quantizes(layer); });
   if (folds.empty() && job_.run.input_factors.empty()) {
     if (!job_.smoothing_measured)
-      warn(
+      warnings.push_back(fmt::format(
           "{}: nothing in this model can divide the input of a quantized layer, so that none is smoothed; {} "
           "serves every model",
-          job_.settings.calibration.smoothquant, job_.settings.target.convrot);
+          job_.settings.calibration.smoothquant, job_.settings.target.convrot));
     return "";
   }
   std::vector<std::string> quantized;
@@ -140,10 +171,11 @@ std::string Conversion::suggested_template(const std::vector<pipeline::LayerForm
   return plan::template_json(plan::make_plan(checkpoint(), options, ""), options);
 }
 
-pipeline::Result Conversion::run(pipeline::Events& events) {
+pipeline::Result Conversion::run(Events& events) {
   if (job_.run.partition) job_.run.partition->run = partition_run(job_, checkpoint(), input_->files());
   if (*job_.settings.output.resume) job_.run.resume = resume_key(job_, checkpoint(), input_->files());
-  return pipeline::convert(checkpoint(), job_.plan, job_.run, events);
+  Followed followed(*this, events);
+  return pipeline::convert(checkpoint(), job_.plan, job_.run, followed);
 }
 
 std::vector<lora::Extracted> Conversion::extract(const std::string& written) const {

@@ -1,4 +1,4 @@
-#include "ctq/engine/input_scale_patch.h"
+#include "engine/input_scale_patch.h"
 
 #include <algorithm>
 #include <map>

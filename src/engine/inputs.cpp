@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "ctq/engine/output_path.h"
+#include "engine/output_path.h"
 #include "model/file_kind.h"
 #include "quantized/evidence.h"
 #include "verify/client.h"

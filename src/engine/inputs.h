@@ -6,7 +6,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/engine/job.h"
+#include "engine/job.h"
 #include "lora/adapter.h"
 #include "lora/merged_view.h"
 #include "model/checkpoint.h"

@@ -1,10 +1,10 @@
-#include "ctq/engine/job.h"
+#include "engine/job.h"
 
 #include <algorithm>
 #include <system_error>
 
 #include "base/error.h"
-#include "ctq/engine/output_path.h"
+#include "engine/output_path.h"
 #include "engine/parts.h"
 #include "engine/unused.h"
 #include "linalg/device.h"

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "ctq/engine/output_path.h"
+#include "engine/output_path.h"
 #include "engine/parts.h"
 #include "engine/unused.h"
 

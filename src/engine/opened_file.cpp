@@ -1,4 +1,4 @@
-#include "ctq/engine/opened_file.h"
+#include "engine/opened_file.h"
 
 namespace ctq::engine {
 

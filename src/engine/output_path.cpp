@@ -1,4 +1,4 @@
-#include "ctq/engine/output_path.h"
+#include "engine/output_path.h"
 
 #include <filesystem>
 

@@ -5,7 +5,7 @@
 #include <string>
 #include <vector>
 
-#include "ctq/engine/job.h"
+#include "engine/job.h"
 
 namespace ctq::engine {
 

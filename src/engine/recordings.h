@@ -7,7 +7,7 @@
 
 #include "calibrate/lora_rows.h"
 #include "calibrate/recorded.h"
-#include "ctq/engine/job.h"
+#include "engine/job.h"
 #include "model/checkpoint.h"
 
 namespace ctq::engine {

@@ -1,4 +1,4 @@
-#include "ctq/engine/partition.h"
+#include "engine/partition.h"
 
 #include <map>
 

@@ -5,7 +5,7 @@
 
 #include <catch2/catch.hpp>
 
-#include "ctq/engine/job.h"
+#include "engine/job.h"
 #include "support/matchers.h"
 
 namespace ctq::engine {

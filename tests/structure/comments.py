@@ -23,7 +23,7 @@ def faults(path):
 
 def main():
     root = pathlib.Path(sys.argv[1])
-    paths = [path for folder in ("include", "src", "tests", "bench") for path in sorted((root / folder).rglob("*"))
+    paths = [path for folder in ("include", "src", "examples", "tests", "bench") for path in sorted((root / folder).rglob("*"))
              if path.suffix in (".h", ".cpp")]
     if len(paths) < 100:
         sys.exit(f"{root}: {len(paths)} sources found; is it the project's folder?")

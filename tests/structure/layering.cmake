@@ -1,5 +1,6 @@
 cmake_minimum_required(VERSION 3.25)
-# Compares every #include of a room with what it may include: its own files, and the doors of the rooms that it names.
+# Compares every #include of a room with what it may include: its own files, the doors of the rooms that it names, and what is
+# installed (include/ctq). Headers that are installed include each other, fmt and the standard library alone.
 # cmake -DROOMS="base::error.h,log.h|plan:base:plan.h|..." -DSOURCE=... -P
 set(faults "")
 string(REPLACE "|" ";" rooms "${ROOMS}")
@@ -34,6 +35,25 @@ foreach(room IN LISTS names)
         string(APPEND faults "  ${shown} includes ${other}/${header}, which is not in the door of '${other}'\n")
       endif()
     endforeach()
+  endforeach()
+endforeach()
+
+file(GLOB_RECURSE installed RELATIVE "${SOURCE}/include" "${SOURCE}/include/*.h")
+list(LENGTH installed count)
+if(count GREATER 15)
+  string(APPEND faults "  include/ has ${count} headers, more than 15\n")
+endif()
+foreach(file IN LISTS installed)
+  set(text "${SOURCE}/include/${file}")
+  if(file STREQUAL "ctq/error.h")
+    set(text "${SOURCE}/src/base/error.h")  # which is installed in its place
+  endif()
+  file(STRINGS "${text}" includes REGEX "^ *# *include")
+  foreach(include IN LISTS includes)
+    string(REGEX REPLACE ".*[\"<]([^\">]*)[\">].*" "\\1" header "${include}")
+    if(NOT header IN_LIST installed AND NOT include MATCHES "<([a-z_]+|fmt/[a-z_]+[.]h)>")
+      string(APPEND faults "  include/${file} includes ${header}, which is not installed with it\n")
+    endif()
   endforeach()
 endforeach()
 if(faults)

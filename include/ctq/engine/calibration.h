@@ -1,4 +1,4 @@
-// Calibration files: made, joined, listed; and what they give a quantized model.
+// What can be asked of calibration files: to be made, joined, listed; and what they give a quantized model.
 #pragma once
 
 #include <cstdint>
@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "calibrate/calibration_file.h"
 #include "ctq/engine/settings.h"
 
 namespace ctq::engine {
@@ -44,12 +43,5 @@ struct CalibrationSettings {
 
 /// throws  Error(kUsage) for two modes, and for a setting of another one
 CalibrationMode mode_of(const CalibrationSettings& asked);
-
-/// Writes what mode_of() says; kList is left to the caller. Logs what was written.
-/// throws  Error naming the setting for what is wrong with it or its file
-void write_calibration(const CalibrationSettings& asked);
-
-/// The file of `list`, opened; `json` is checked not to be it.
-calibrate::CalibrationFile open_listed(const CalibrationSettings& asked);
 
 }  // namespace ctq::engine

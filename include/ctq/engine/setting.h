@@ -13,8 +13,8 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/error.h"
 #include "ctq/engine/words.h"
+#include "ctq/error.h"
 
 namespace ctq::engine {
 
@@ -61,6 +61,8 @@ class Setting : public AnySetting {
     by_ = by;
     written_ = std::move(written);
   }
+  /// By its word, for types that have words. throws Error(kUsage) for another word
+  void choose(std::string_view word);
   /// The value for people.
   std::string text() const { return written_.empty() ? to_text(value_) : written_; }
   /// The value itself: equal texts are equal values.
@@ -101,6 +103,13 @@ template <typename T>
 }
 /// Without the value, where it is not what is wrong.
 [[noreturn]] void refuse_to_have(const AnySetting& setting, std::string_view fact);
+
+template <typename T>
+void Setting<T>::choose(std::string_view word) {
+  using E = typename Chosen<T>::type;
+  if (const std::optional<E> value = value_of<E>(word)) return set(*value);
+  refuse(*this, fmt::format("must be one of {}", fmt::join(words_of_type<E>(), ", ")), word);
+}
 
 /// Calls run(); an Error that it throws names the setting, whose file it is about.
 template <typename Run>

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "ctq/engine/setting.h"
@@ -12,6 +13,12 @@
 namespace ctq::engine {
 
 using Path = std::filesystem::path;
+
+/// A default by its word, which is one of its type's.
+template <typename E>
+E usual(std::string_view word) {
+  return value_of<E>(word).value();
+}
 
 /// Which model, and how it is read.
 struct Input {
@@ -44,11 +51,11 @@ struct Target {
   Setting<std::string> format{"target.format"};    ///< the loader's own word; empty: by type
   Setting<std::string> scaling{"target.scaling"};  ///< "row", "block" ...; empty: the type's own
   Setting<int64_t> block_size{"target.block_size", 128};
-  Setting<plan::BlockFallback> block_fallback{"target.block_fallback", plan::BlockFallback::kRow};
+  Setting<plan::BlockFallback> block_fallback{"target.block_fallback", usual<plan::BlockFallback>("row")};
   Setting<bool> convrot{"target.convrot"};
-  Setting<int64_t> convrot_group{"target.convrot_group", plan::kUsualRotation};
+  Setting<int64_t> convrot_group{"target.convrot_group", 256};
   Setting<bool> dynamic_convrot{"target.dynamic_convrot"};
-  Setting<format::LinearDtype> linear_dtype{"target.linear_dtype", format::LinearDtype::kInt4};
+  Setting<format::LinearDtype> linear_dtype{"target.linear_dtype", usual<format::LinearDtype>("int4")};
   Setting<bool> logarithmic_scales{"target.logarithmic_scales"};  ///< FP8: a byte per scale
   Setting<bool> shared_scales{"target.shared_scales"};            ///< one scale for the weights of a module
   /// Of the legacy layout: elements of the `scaled_fp8` marker, and scale_input as a copy of scale_weight.
@@ -59,7 +66,7 @@ struct Target {
 /// Which layers become it, and which something else.
 struct Layers {
   Setting<std::vector<std::string>> presets{"layers.presets"};
-  Setting<families::FilterSet> filter_set{"layers.filter_set", families::FilterSet::kSeed};
+  Setting<families::FilterSet> filter_set{"layers.filter_set", usual<families::FilterSet>("seed")};
   Setting<bool> by_family{"layers.by_family"};     ///< without presets: that of the model's family
   Setting<std::string> exclude{"layers.exclude"};  ///< a regular expression, as all patterns here
   Setting<bool> heuristic{"layers.heuristic"};
@@ -81,7 +88,7 @@ struct Layers {
   Setting<bool> custom_heuristic{"layers.custom_heuristic"};
   Setting<bool> custom_full_precision{"layers.custom_full_precision"};
   Setting<bool> custom_convrot{"layers.custom_convrot"};
-  Setting<int64_t> custom_convrot_group{"layers.custom_convrot_group", plan::kUsualRotation};
+  Setting<int64_t> custom_convrot_group{"layers.custom_convrot_group", 256};
 
   /// What excluded layers become.
   Setting<std::string> fallback_type{"layers.fallback_type"};
@@ -97,14 +104,16 @@ struct Goal {
 
 /// How the code of each value is chosen.
 struct Rounding {
-  Setting<const optimize::Optimizer*> optimizer{"rounding.optimizer", &optimize::kAuto};
+  Setting<const optimize::Optimizer*> optimizer{"rounding.optimizer",
+                                                usual<const optimize::Optimizer*>("auto")};
   Setting<std::optional<Quality>> quality{"rounding.quality"};
   Setting<bool> simple{"rounding.simple"};
   Setting<std::optional<optimize::Scales>> scales{"rounding.scales"};  ///< nothing: by quality
   Setting<int64_t> sweeps{"rounding.sweeps"};
   Setting<int64_t> seed{"rounding.seed"};                      ///< -1: any
   Setting<std::optional<double>> seconds{"rounding.seconds"};  ///< of all optimizers
-  Setting<optimize::DirectObjective> objective{"rounding.objective", optimize::DirectObjective::kMixed};
+  Setting<optimize::DirectObjective> objective{"rounding.objective",
+                                               usual<optimize::DirectObjective>("mixed")};
   Setting<double> direct_damping{"rounding.direct_damping", 4};
   Setting<bool> gptq_actorder{"rounding.gptq_actorder"};
   Setting<bool> gptq_blocks{"rounding.gptq_blocks", true};
@@ -130,7 +139,7 @@ struct Learning {
   Setting<double> top_p{"learning.top_p", 0.2};
   Setting<int64_t> min_k{"learning.min_k", 64};
   Setting<int64_t> max_k{"learning.max_k", 1024};
-  Setting<optimize::Schedule> schedule{"learning.schedule", optimize::Schedule::kAdaptive};
+  Setting<optimize::Schedule> schedule{"learning.schedule", usual<optimize::Schedule>("adaptive")};
   Setting<double> gamma{"learning.gamma", 0.99};
   Setting<int64_t> patience{"learning.patience", 9};
   Setting<double> factor{"learning.factor", 0.92};
@@ -138,14 +147,15 @@ struct Learning {
   Setting<int64_t> cooldown{"learning.cooldown", 6};
   Setting<double> threshold{"learning.threshold", 0};
   Setting<optimize::ThresholdMode> threshold_mode{"learning.threshold_mode",
-                                                  optimize::ThresholdMode::kRelative};
-  Setting<optimize::StallReset> stall_reset{"learning.stall_reset", optimize::StallReset::kSimple};
+                                                  usual<optimize::ThresholdMode>("rel")};
+  Setting<optimize::StallReset> stall_reset{"learning.stall_reset",
+                                            usual<optimize::StallReset>("simple-reset")};
   Setting<double> shape_influence{"learning.shape_influence", 1};
   Setting<double> stop_loss{"learning.stop_loss", 1e-8};
   Setting<double> stop_lr{"learning.stop_lr", 1e-10};
   Setting<int64_t> stop_stall{"learning.stop_stall", 1000};
 
-  Setting<optimize::AdaRoundSolver> solver{"learning.solver", optimize::AdaRoundSolver::kAdamW};
+  Setting<optimize::AdaRoundSolver> solver{"learning.solver", usual<optimize::AdaRoundSolver>("adamw")};
   Setting<double> reg_lambda{"learning.reg_lambda", 0.015};
   Setting<double> beta_start{"learning.beta_start", 20};
   Setting<double> beta_end{"learning.beta_end", 2};
@@ -184,7 +194,7 @@ struct Loras {
   Setting<std::string> target{"loras.target"};
   Setting<int64_t> depth{"loras.depth", 1};
   Setting<double> aspect_threshold{"loras.aspect_threshold", 0};
-  Setting<safetensors::Dtype> dtype{"loras.dtype", safetensors::Dtype::kF32};
+  Setting<safetensors::Dtype> dtype{"loras.dtype", usual<safetensors::Dtype>("f32")};
 };
 
 /// Where it runs, and in how much memory.

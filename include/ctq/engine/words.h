@@ -1,19 +1,35 @@
 // The values that a setting can have, as words.
 #pragma once
 
-#include <algorithm>
-#include <array>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <vector>
 
-#include "families/preset.h"
-#include "format/layout.h"
-#include "optimize/optimizer.h"
-#include "plan/plan.h"
-#include "safetensors/dtype.h"
+// Choices of the rooms below, which name their values; here they are known by their words.
+namespace ctq::families {
+enum class FilterSet : uint8_t;  ///< "seed", "peer", "union": which variant of a preset
+}
+namespace ctq::format {
+enum class LinearDtype : uint8_t;  ///< "int4", "int8": what readers of convrot_w4a4 multiply in
+}
+namespace ctq::plan {
+enum class BlockFallback : uint8_t;  ///< "row", "skip", "error": for a layer that blocks do not divide
+}
+namespace ctq::safetensors {
+enum class Dtype : uint8_t;  ///< "f16", "bf16", "f32"
+}
+namespace ctq::optimize {
+struct Optimizer;                      ///< "auto", "rtn", "gptq" ... (docs/optimizers/)
+enum class Scales : uint8_t;           ///< "absmax", "search", "refit"
+enum class DirectObjective : uint8_t;  ///< "subspace", "mixed"
+enum class Schedule : uint8_t;         ///< "adaptive", "adaptive-cosine", "exponential", "plateau"
+enum class ThresholdMode : uint8_t;    ///< "rel", "abs"
+enum class StallReset : uint8_t;       ///< "simple-reset", "no-reset"
+enum class AdaRoundSolver : uint8_t;   ///< "adamw", "adagrad", "rmsprop", "adam", "sgd"
+}  // namespace ctq::optimize
 
 namespace ctq::engine {
 
@@ -48,99 +64,83 @@ struct IsOptional : std::false_type {};
 template <typename T>
 struct IsOptional<std::optional<T>> : std::true_type {};
 
+/// What an optional choice is of.
+template <typename T>
+struct Chosen {
+  using type = T;
+};
+template <typename T>
+struct Chosen<std::optional<T>> {
+  using type = T;
+};
+
 template <typename E>
 struct Word {
   std::string_view word;
   E value;
 };
 
-/// All of a type's, in the order in which people are shown them.
+/// All of a type's, in the order in which people are shown them. The types are those of the settings.
 template <typename E>
-inline constexpr std::array<Word<E>, 0> kWords{};
+std::span<const Word<E>> words_of();
 template <>
-inline constexpr std::array<Word<Quality>, 3> kWords<Quality>{
-    {{"fast", Quality::kFast}, {"good", Quality::kGood}, {"best", Quality::kBest}}};
+std::span<const Word<Quality>> words_of();
 template <>
-inline constexpr std::array<Word<Names>, 2> kWords<Names>{
-    {{"comfyui", Names::kComfyUi}, {"keep", Names::kKept}}};
+std::span<const Word<Names>> words_of();
 template <>
-inline constexpr std::array<Word<BiasWord>, 4> kWords<BiasWord>{
-    {{"auto", BiasWord::kAuto}, {"on", BiasWord::kOn}, {"off", BiasWord::kOff}, {"norm", BiasWord::kNorm}}};
+std::span<const Word<BiasWord>> words_of();
 template <>
-inline constexpr std::array<Word<Bf16Word>, 3> kWords<Bf16Word>{
-    {{"auto", Bf16Word::kAuto}, {"on", Bf16Word::kOn}, {"off", Bf16Word::kOff}}};
+std::span<const Word<Bf16Word>> words_of();
 template <>
-inline constexpr std::array<Word<DryRun>, 2> kWords<DryRun>{
-    {{"analyze", DryRun::kAnalyze}, {"create-template", DryRun::kTemplate}}};
+std::span<const Word<DryRun>> words_of();
 template <>
-inline constexpr std::array<Word<plan::BlockFallback>, 3> kWords<plan::BlockFallback>{
-    {{"row", plan::BlockFallback::kRow},
-     {"skip", plan::BlockFallback::kSkip},
-     {"error", plan::BlockFallback::kError}}};
+std::span<const Word<plan::BlockFallback>> words_of();
 template <>
-inline constexpr std::array<Word<families::FilterSet>, 3> kWords<families::FilterSet>{
-    {{"seed", families::FilterSet::kSeed},
-     {"peer", families::FilterSet::kPeer},
-     {"union", families::FilterSet::kUnion}}};
+std::span<const Word<families::FilterSet>> words_of();
 template <>
-inline constexpr std::array<Word<format::LinearDtype>, 2> kWords<format::LinearDtype>{
-    {{"int4", format::LinearDtype::kInt4}, {"int8", format::LinearDtype::kInt8}}};
+std::span<const Word<format::LinearDtype>> words_of();
 template <>
-inline constexpr std::array<Word<optimize::Scales>, 3> kWords<optimize::Scales>{
-    {{"absmax", optimize::Scales::kAbsmax},
-     {"search", optimize::Scales::kSearch},
-     {"refit", optimize::Scales::kRefit}}};
+std::span<const Word<safetensors::Dtype>> words_of();
 template <>
-inline constexpr std::array<Word<optimize::DirectObjective>, 2> kWords<optimize::DirectObjective>{
-    {{"subspace", optimize::DirectObjective::kSubspace}, {"mixed", optimize::DirectObjective::kMixed}}};
+std::span<const Word<optimize::Scales>> words_of();
 template <>
-inline constexpr std::array<Word<optimize::Schedule>, 4> kWords<optimize::Schedule>{
-    {{"adaptive", optimize::Schedule::kAdaptive},
-     {"adaptive-cosine", optimize::Schedule::kAdaptiveCosine},
-     {"exponential", optimize::Schedule::kExponential},
-     {"plateau", optimize::Schedule::kPlateau}}};
+std::span<const Word<optimize::DirectObjective>> words_of();
 template <>
-inline constexpr std::array<Word<optimize::ThresholdMode>, 2> kWords<optimize::ThresholdMode>{
-    {{"rel", optimize::ThresholdMode::kRelative}, {"abs", optimize::ThresholdMode::kAbsolute}}};
+std::span<const Word<optimize::Schedule>> words_of();
 template <>
-inline constexpr std::array<Word<optimize::StallReset>, 2> kWords<optimize::StallReset>{
-    {{"simple-reset", optimize::StallReset::kSimple}, {"no-reset", optimize::StallReset::kLate}}};
+std::span<const Word<optimize::ThresholdMode>> words_of();
 template <>
-inline constexpr std::array<Word<optimize::AdaRoundSolver>, 5> kWords<optimize::AdaRoundSolver>{
-    {{"adamw", optimize::AdaRoundSolver::kAdamW},
-     {"adagrad", optimize::AdaRoundSolver::kAdaGrad},
-     {"rmsprop", optimize::AdaRoundSolver::kRmsProp},
-     {"adam", optimize::AdaRoundSolver::kAdam},
-     {"sgd", optimize::AdaRoundSolver::kSgd}}};
-/// Of an adapter's tensors.
+std::span<const Word<optimize::StallReset>> words_of();
 template <>
-inline constexpr std::array<Word<safetensors::Dtype>, 3> kWords<safetensors::Dtype>{
-    {{"f16", safetensors::Dtype::kF16},
-     {"bf16", safetensors::Dtype::kBF16},
-     {"f32", safetensors::Dtype::kF32}}};
+std::span<const Word<optimize::AdaRoundSolver>> words_of();
+template <>
+std::span<const Word<const optimize::Optimizer*>> words_of();
 
 /// Empty where the value has none.
 template <typename E>
-std::string_view word_of(E value) {
-  const auto found = std::ranges::find(kWords<E>, value, &Word<E>::value);
-  return found == kWords<E>.end() ? std::string_view() : found->word;
+std::string_view word_of(const E& value) {
+  for (const Word<E>& each : words_of<E>()) {
+    if (each.value == value) return each.word;
+  }
+  return {};
 }
-inline std::string_view word_of(const optimize::Optimizer* optimizer) { return optimizer->name; }
 template <typename E>
 std::string_view word_of(const std::optional<E>& value) {
   return value ? word_of(*value) : std::string_view();
 }
 
-/// Of an enumeration, in the order in which people are shown them; of other types none.
+/// Whether a type's values are known by words.
+template <typename T>
+inline constexpr bool kHasWords = std::is_enum_v<T> || std::is_same_v<T, const optimize::Optimizer*>;
+
+/// The words alone; none for types without.
 template <typename T>
 std::vector<std::string_view> words_of_type() {
   std::vector<std::string_view> words;
-  if constexpr (std::is_same_v<T, const optimize::Optimizer*>) {
-    for (const optimize::Optimizer* optimizer : optimize::optimizers()) words.push_back(optimizer->name);
-  } else if constexpr (IsOptional<T>::value) {
+  if constexpr (IsOptional<T>::value) {
     return words_of_type<typename T::value_type>();
-  } else if constexpr (std::is_enum_v<T>) {
-    for (const Word<T>& each : kWords<T>) words.push_back(each.word);
+  } else if constexpr (kHasWords<T>) {
+    for (const Word<T>& each : words_of<T>()) words.push_back(each.word);
   }
   return words;
 }
@@ -148,8 +148,10 @@ std::vector<std::string_view> words_of_type() {
 /// Nothing for another word.
 template <typename E>
 std::optional<E> value_of(std::string_view word) {
-  const auto found = std::ranges::find(kWords<E>, word, &Word<E>::word);
-  return found == kWords<E>.end() ? std::nullopt : std::optional(found->value);
+  for (const Word<E>& each : words_of<E>()) {
+    if (each.word == word) return each.value;
+  }
+  return std::nullopt;
 }
 
 }  // namespace ctq::engine

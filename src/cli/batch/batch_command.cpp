@@ -15,6 +15,7 @@
 #include "cli/commands/commands.h"
 #include "cli/options/help_pages.h"
 #include "cli/options/rows.h"
+#include "ctq/engine/session.h"
 #include "expectations.h"
 #include "inputs.h"
 #include "jobs.h"
@@ -87,7 +88,7 @@ int run_batch(const std::vector<std::string>& args) {
   parse_into(own, words.own, batch::make_batch_table);
   const Arguments conversion = Arguments::parse(words.conversion);
   const bool json_progress = conversion.text("progress") == "json";
-  start_log(Verbosity::kNormal, /*notes_to_stderr=*/false);
+  engine::Session session({.console = engine::Console::kNotesToStdout});
   const batch::LoraChoice loras(own);
   std::optional<batch::Regression> regression;
   if (own.expect.given() || own.write_expect.given()) regression.emplace(own.expect, own.write_expect);

@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "cli/options/option_file.h"
-#include "ctq/engine/job.h"
+#include "engine/job.h"
 #include "model/checkpoint.h"
 #include "safetensors/writer.h"
 

@@ -9,8 +9,8 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "base/text.h"
-#include "ctq/engine/job.h"
-#include "ctq/engine/output_path.h"
+#include "engine/job.h"
+#include "engine/output_path.h"
 
 namespace ctq::cli::batch {
 namespace {

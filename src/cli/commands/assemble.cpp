@@ -1,8 +1,7 @@
-#include "base/cancel.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/engine/output_path.h"
+#include "engine/output_path.h"
 #include "rewrite/part.h"
 
 namespace ctq::cli {
@@ -37,8 +36,7 @@ int run_assemble(const std::vector<std::string>& args) {
   const std::vector<std::string> parts = paths_of(asked.parts);
   if (parts.empty()) engine::refuse_to_have(asked.parts, "is required");
   const std::string output = required(asked.output.path);
-  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
-  install_signal_handlers();
+  engine::Session session(asked.output.session());
   for (const std::string& part : parts) engine::check_output_path(output, part, asked.output.no_clobber);
   const rewrite::Assembled done = rewrite::assemble(parts, output);
   spdlog::info("{} parts with {} tensors joined: {}", done.parts, done.tensors, output);

@@ -1,11 +1,10 @@
 #include <fmt/format.h>
 
-#include "base/cancel.h"
 #include "base/error.h"
-#include "base/log.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/engine/calibration.h"
+#include "ctq/engine/session.h"
+#include "engine/calibration.h"
 #include "report/calibration_report.h"
 #include "safetensors/writer.h"
 
@@ -101,9 +100,10 @@ int run_calibrate(const std::vector<std::string>& args) {
   Asked asked;
   parse_into(asked, args, make_table);
   const bool lists = engine::mode_of(asked) == engine::CalibrationMode::kList;
-  start_log(*asked.quiet ? Verbosity::kMinimal : Verbosity::kNormal, /*notes_to_stderr=*/lists);
-  install_signal_handlers();
-  lists ? list(asked) : engine::write_calibration(asked);
+  engine::Session session({.console = lists ? engine::Console::kAllToStderr : engine::Console::kNotesToStdout,
+                           .least = *asked.quiet ? engine::LogLevel::kWarning : engine::LogLevel::kNote,
+                           .handle_signals = true});
+  lists ? list(asked) : session.calibrate(asked);
   return 0;
 }
 

@@ -1,13 +1,13 @@
 #include <fmt/format.h>
 
-#include "base/cancel.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "block_analysis.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/engine/clip_g.h"
+#include "ctq/engine/session.h"
+#include "engine/clip_g.h"
 #include "report/clip_g_report.h"
 #include "safetensors/writer.h"
 
@@ -152,11 +152,11 @@ int run_clip_g(const std::vector<std::string>& args) {
   const plan::ClipGOptions options = engine::clip_g_options(asked.encoder);
   if (asked.report.given() && !*asked.analyze)
     engine::refuse_to_have(asked.report, fmt::format("goes with {}", asked.analyze));
-  start_log(*asked.quiet     ? Verbosity::kMinimal
-            : *asked.verbose ? Verbosity::kVerbose
-                             : Verbosity::kNormal,
-            /*notes_to_stderr=*/false);
-  install_signal_handlers();
+  engine::Session session({.console = engine::Console::kNotesToStdout,
+                           .least = *asked.quiet     ? engine::LogLevel::kWarning
+                                    : *asked.verbose ? engine::LogLevel::kDetail
+                                                     : engine::LogLevel::kNote,
+                           .handle_signals = true});
   return *asked.analyze ? analyze(asked, options) : convert(asked, options);
 }
 

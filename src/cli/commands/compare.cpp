@@ -3,13 +3,12 @@
 
 #include <fmt/format.h>
 
-#include "base/cancel.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/engine/output_path.h"
+#include "engine/output_path.h"
 #include "report/file_report.h"
 #include "safetensors/writer.h"
 #include "verify/values.h"
@@ -103,11 +102,10 @@ int run_compare(const std::vector<std::string>& args) {
   const auto wanted = layer_filter(asked);
   const std::string report_path = asked.report->string();
   const double threshold = *asked.threshold;
-  start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
+  engine::Session session({.console = engine::Console::kAllToStderr, .handle_signals = true});
   if (*asked.low_memory)
     spdlog::info("note: {} has no effect: one layer at a time is always held", asked.low_memory);
   const at::Device device = device_of(asked.device);
-  install_signal_handlers();
   if (!report_path.empty()) {
     engine::check_output_path(report_path, files.original);
     for (const std::string& path : files.quantized) engine::check_output_path(report_path, path);

@@ -1,5 +1,4 @@
 #include "rewrite/dequantize.h"
-#include "base/cancel.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
@@ -38,8 +37,7 @@ int run_dequantize(const std::vector<std::string>& args) {
   Asked asked;
   parse_into(asked, args, make_table);
   const std::string path = required(asked.input);
-  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
-  install_signal_handlers();
+  engine::Session session(asked.output.session());
   const engine::OpenedFile input(path);
   const std::string output = output_for(asked.output, input, "_dequantized");
   const rewrite::Dequantized done = rewrite::dequantize(input.quantized, *asked.dtype, output);

@@ -1,6 +1,5 @@
 #include <fmt/format.h>
 
-#include "base/cancel.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "cli/command_input.h"
@@ -74,8 +73,7 @@ int run_edit(const std::vector<std::string>& args) {
   parse_into(asked, args, make_table);
   const std::string path = required(asked.input);
   const rewrite::Edits edits = read_edits(asked);
-  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
-  install_signal_handlers();
+  engine::Session session(asked.output.session());
   const engine::OpenedFile input(path);
   const std::string output = output_for(asked.output, input, "_edited");
   const rewrite::Edited done = rewrite::edit(input.quantized, edits, output);

@@ -1,10 +1,9 @@
-#include "base/cancel.h"
 #include "base/text.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/engine/job.h"
-#include "ctq/engine/output_path.h"
+#include "engine/job.h"
+#include "engine/output_path.h"
 #include "lora_extraction.h"
 
 namespace ctq::cli {
@@ -58,8 +57,7 @@ int run_extract_lora(const std::vector<std::string>& args) {
   const lora::ExtractOptions options = engine::extraction_of(asked.loras);
   const std::string output =
       asked.output.path.given() ? asked.output.path->string() : engine::lora_output_name(quantized);
-  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
-  install_signal_handlers();
+  engine::Session session(asked.output.session());
   for (const std::string& input : {original, quantized})
     engine::check_output_path(output, input, asked.output.no_clobber);
   const engine::OpenedFile after(quantized), before(original, after.checkpoint);

@@ -9,7 +9,7 @@
 #include "cli/conversion/conversion_options.h"
 #include "cli/options/rows.h"
 #include "commands.h"
-#include "ctq/engine/output_path.h"
+#include "engine/output_path.h"
 #include "fp8.h"
 
 namespace ctq::cli {
@@ -323,7 +323,7 @@ int run_fp8(const std::vector<std::string>& args) {
   Asked asked;
   engine::Job job = job_of(parse_into(asked, args, make_table));
   return run_conversion(std::move(job),
-                        {.verbosity = *asked.verbose ? Verbosity::kVerbose : Verbosity::kNormal,
+                        {.least = *asked.verbose ? engine::LogLevel::kDetail : engine::LogLevel::kNote,
                          .progress = progress_mode(*asked.conversion.own.progress)});
 }
 

@@ -60,7 +60,7 @@ int run_inspect(const std::vector<std::string>& args) {
                                       .metadata = *asked.metadata,
                                       .summary = *asked.summary,
                                       .wanted = name_filter(asked.filter)};
-  start_log(Verbosity::kNormal, /*notes_to_stderr=*/true);
+  engine::Session session({.console = engine::Console::kAllToStderr});
   const engine::OpenedFile file(path, safetensors::Shard::kAlone);
   std::vector<verify::Finding> findings;
   if (*asked.check) findings = verify::check_structure(file.quantized, {client::Program::kAny});

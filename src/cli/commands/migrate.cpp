@@ -3,7 +3,6 @@
 
 #include <fmt/format.h>
 
-#include "base/cancel.h"
 #include "base/error.h"
 #include "cli/command_input.h"
 #include "cli/options/rows.h"
@@ -138,8 +137,7 @@ int run_migrate(const std::vector<std::string>& args) {
   check_settings(asked, mode);
   const std::string path = required(asked.input);
   rewrite::MigrationOptions options = options_of(asked);
-  start_log(asked.output.verbosity(), /*notes_to_stderr=*/false);
-  install_signal_handlers();
+  engine::Session session(asked.output.session());
   const engine::OpenedFile input(path);
   const std::string output = output_for(asked.output, input, mode.suffix);
   std::unique_ptr<const engine::OpenedFile> scales;

@@ -8,7 +8,6 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "base/cancel.h"
 #include "base/error.h"
 #include "base/terminal.h"
 #include "base/text.h"
@@ -17,7 +16,7 @@
 #include "cli/options/arguments.h"
 #include "cli/options/config_file.h"
 #include "conversion_options.h"
-#include "ctq/engine/conversion.h"
+#include "engine/conversion.h"
 #include "plan/blocks.h"
 #include "report/conversion_report.h"
 #include "report/format_errors_report.h"
@@ -29,68 +28,57 @@
 namespace ctq::cli {
 namespace {
 
+using engine::Console;
 using engine::Conversion;
 using engine::DryRun;
 using engine::Job;
+using engine::LogLevel;
 
-void print_remarks(const plan::Plan& plan, const Job& job) {
-  for (const std::string& note : job.notes) spdlog::info("note: {}", note);
-  for (const std::string& note : plan.notes) spdlog::info("note: {}", note);
-  if (!plan.suggested_preset.empty()) {
+void print_advice(const engine::Advice& advice) {
+  for (const std::string& note : advice.notes) spdlog::info("note: {}", note);
+  if (!advice.suggested_preset.empty()) {
     spdlog::info("note: the tensor names look like --{}, which keeps its sensitive layers; it was not given",
-                 plan.suggested_preset);
+                 advice.suggested_preset);
   }
-  for (const std::string& sentence : job.warnings) warn("{}", sentence);
-  for (const std::string& sentence : plan.warnings) warn("{}", sentence);
-  for (const std::string& sentence : plan.unused) warn("{}", sentence);
-  if (job.strict && !plan.unused.empty()) fail(ErrorCode::kFailure, "{} (--strict)", plan.unused.front());
+  for (const std::string& sentence : advice.warnings) warn("{}", sentence);
 }
 
 /// The size of what will be written, and who will load it.
-void say_what_will_be(const plan::Plan& plan) {
-  const size_t quantized = plan.count(plan::Decision::kQuantize);
+void say_what_will_be(const engine::PlanSummary& plan) {
   spdlog::info("{} of {} tensors become {}; {} -> {}, for {}",
-               quantized > 0 ? quantized : plan.count(plan::Decision::kCast), plan.tensors.size(),
-               quantized > 0 ? "quantized weights" : "float16", human_bytes(plan.bytes_in),
-               human_bytes(plan.bytes_out), plan.reader.name());
-}
-
-/// What is left out, one line each, as those of the tensors that stay.
-void say_what_goes(const plan::Plan& plan) {
-  for (const plan::TensorPlan& tensor : plan.tensors) {
-    if (tensor.decision == plan::Decision::kRemove)
-      spdlog::info("Removing tensor: {} (Reason: {})", printable(tensor.source->name()), tensor.reason);
-  }
+               plan.quantized > 0 ? plan.quantized : plan.cast, plan.tensors,
+               plan.quantized > 0 ? "quantized weights" : "float16", human_bytes(plan.bytes_in),
+               human_bytes(plan.bytes_out), plan.loader);
 }
 
 /// Says what the plan decided before the work begins, then follows the work.
-class Followed final : public pipeline::Events {
+class Followed final : public engine::Events {
  public:
-  Followed(const Conversion& conversion, ProgressMode mode) : conversion_(conversion), progress_(mode) {}
+  explicit Followed(ProgressMode mode) : progress_(mode) {}
 
-  void measured(const pipeline::MeasuredLayer& layer, size_t index, size_t count) override {
+  void measured(const engine::LayerMeasured& layer) override {
     std::vector<std::string> words;
-    for (const pipeline::MeasuredFormat& format : layer.formats)
-      words.push_back(fmt::format("{} {:.4g}", format.target.label(), format.error));
-    spdlog::info("({}/{}) Measured: {}: {}", index, count, printable(layer.name), fmt::join(words, ", "));
+    for (const engine::LayerMeasured::Format& format : layer.formats)
+      words.push_back(fmt::format("{} {:.4g}", format.label, format.error));
+    spdlog::info("({}/{}) Measured: {}: {}", layer.index, layer.count, printable(layer.tensor),
+                 fmt::join(words, ", "));
   }
-  void started(const plan::Plan& plan, const pipeline::RunOptions& run) override {
+  void started(const engine::PlanSummary& plan) override {
     say_what_will_be(plan);
-    print_remarks(plan, conversion_.job());
-    say_what_goes(plan);
-    if (const std::string chosen = conversion_.methods().summary(plan); !chosen.empty()) spdlog::info(chosen);
-    if (const std::string smoothed = conversion_.smoothing_words(plan); !smoothed.empty())
-      spdlog::info(smoothed);
-    progress_.started(plan, run);
+    print_advice(plan.advice);
+    for (const engine::TensorReason& gone : plan.removed)
+      spdlog::info("Removing tensor: {} (Reason: {})", printable(gone.tensor), gone.reason);
+    if (!plan.methods.empty()) spdlog::info(plan.methods);
+    if (!plan.smoothing.empty()) spdlog::info(plan.smoothing);
+    progress_.started(plan);
   }
-  void resumed(const pipeline::Resumed& resumed) override { progress_.resumed(resumed); }
-  void ranked(const pipeline::Ranked& ranked) override { progress_.ranked(ranked); }
-  void tensor_done(const pipeline::TensorDone& done) override { progress_.tensor_done(done); }
-  void restarted(const plan::ValueFindings& findings) override { progress_.restarted(findings); }
+  void resumed(const engine::Resumed& resumed) override { progress_.resumed(resumed); }
+  void ranked(const engine::Ranked& ranked) override { progress_.ranked(ranked); }
+  void tensor_done(const engine::TensorDone& done) override { progress_.tensor_done(done); }
+  void restarted(const std::vector<engine::TensorReason>& unfit) override { progress_.restarted(unfit); }
   void finished() { progress_.finished(); }
 
  private:
-  const Conversion& conversion_;
   Progress progress_;
 };
 
@@ -138,15 +126,17 @@ int dry_run(const Conversion& conversion) {
   const model::Checkpoint& checkpoint = conversion.checkpoint();
   const bool json = *job.settings.report.json;
   if (job.analysis.blocks) {
-    print_remarks({}, job);
+    print_advice(conversion.advice({}));
     report_blocks(checkpoint, plan::find_blocks(checkpoint), /*keep=*/std::nullopt,
                   {.reports = job.reports, .json = "", .print_json = json});
     return 0;
   }
   const plan::Plan plan = conversion.plan();
-  print_remarks(plan, job);
-  if (const std::string smoothed = conversion.smoothing_words(plan); !smoothed.empty())
-    spdlog::info("note: {}", smoothed);
+  engine::Advice advice = conversion.advice(plan);
+  const std::string smoothed = conversion.smoothing_words(plan, advice.warnings);
+  print_advice(advice);
+  conversion.refuse_unused(plan);
+  if (!smoothed.empty()) spdlog::info("note: {}", smoothed);
   if (job.dry_run == DryRun::kTemplate) return write_template(plan, conversion);
   if (job.analysis.errors || job.analysis.suggest) {
     print_formats(plan, conversion);
@@ -167,7 +157,7 @@ int dry_run(const Conversion& conversion) {
 
 /// --lora-only-to.
 int write_merged(const Conversion& conversion) {
-  print_remarks({}, conversion.job());
+  print_advice(conversion.advice({}));
   const rewrite::Written written = conversion.write_merged();
   fmt::print("Merged, not quantized: {} ({} tensors changed, {} copied)\n", conversion.job().output,
              written.computed, written.copied);
@@ -204,10 +194,10 @@ int convert(Conversion& conversion, Followed& events) {
   return code;
 }
 
-Verbosity verbosity_of(std::string_view word) {
-  if (word == "MINIMAL") return Verbosity::kMinimal;
-  if (word == "VERBOSE") return Verbosity::kVerbose;
-  return word == "DEBUG" ? Verbosity::kDebug : Verbosity::kNormal;
+LogLevel level_of(std::string_view verbosity) {
+  if (verbosity == "MINIMAL") return LogLevel::kWarning;
+  if (verbosity == "VERBOSE") return LogLevel::kDetail;
+  return verbosity == "DEBUG" ? LogLevel::kTrace : LogLevel::kNote;
 }
 
 /// What belongs to a mode switch, which would have led to a command of its own.
@@ -252,15 +242,16 @@ Job make_job(const std::vector<std::string>& args) {
 }
 
 int run_conversion(Job job, const Telling& telling) {
-  start_log(telling.verbosity,
-            /*notes_to_stderr=*/*job.settings.report.json || job.analysis.suggest);
-  install_signal_handlers();
+  const bool prints_json = *job.settings.report.json || job.analysis.suggest;
+  engine::Session session({.console = prints_json ? Console::kAllToStderr : Console::kNotesToStdout,
+                           .least = telling.least,
+                           .handle_signals = true});
   spdlog::info("Processing: {}", job.input);
-  Conversion conversion(std::move(job));
+  Conversion conversion(session, std::move(job));
   const bool dry = conversion.job().dry_run != DryRun::kNo;
-  if (dry || telling.verbosity >= Verbosity::kVerbose) print_merged(conversion);
+  if (dry || telling.least <= LogLevel::kDetail) print_merged(conversion);
   if (!conversion.job().merging.only_to.empty()) return write_merged(conversion);
-  Followed events(conversion, telling.progress);
+  Followed events(telling.progress);
   if (!conversion.job().analysis.blocks) conversion.gather(events);
   return dry ? dry_run(conversion) : convert(conversion, events);
 }
@@ -272,7 +263,7 @@ int run_convert(const std::vector<std::string>& args) {
   if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
   refuse_mode_options(arguments);
   arguments.fill();
-  return run_conversion(job_of(options), {.verbosity = verbosity_of(*options.own.verbose),
+  return run_conversion(job_of(options), {.least = level_of(*options.own.verbose),
                                           .progress = progress_mode(*options.own.progress)});
 }
 

@@ -6,14 +6,15 @@
 #include <vector>
 
 #include "base/log.h"
-#include "ctq/engine/job.h"
+#include "ctq/engine/session.h"
+#include "engine/job.h"
 #include "progress.h"
 
 namespace ctq::cli {
 
 /// How much is said on the way.
 struct Telling {
-  Verbosity verbosity = Verbosity::kNormal;
+  engine::LogLevel least = engine::LogLevel::kNote;
   ProgressMode progress = ProgressMode::kNone;
 };
 

@@ -11,25 +11,22 @@
 namespace ctq::cli {
 namespace {
 
+using engine::Decision;
 using nlohmann::ordered_json;
-using plan::Decision;
 
 constexpr std::chrono::milliseconds kLineInterval{100};
 constexpr std::chrono::seconds kPlainInterval{10};
 
-/// "INT8", "FP8", "NVFP4", "FP16": the family, as the log lines of this field's programs name it.
-std::string family(const plan::Target& target) {
-  std::string name = target.codec                               ? std::string(target.codec->type)
-                     : target.plain == safetensors::Dtype::kF16 ? "fp16"
-                                                                : target.label();
+/// "INT8", "FP8", "NVFP4", "FP16", as the log lines of this field's programs name a type.
+std::string upper_case(std::string name) {
   std::ranges::transform(name, name.begin(),
                          [](char c) { return c >= 'a' && c <= 'z' ? char(c - 'a' + 'A') : c; });
   return name;
 }
 
 /// ", direct: trace 1.2e-05 -> 9.1e-06 (-24 %)", with where the input's second moment comes from.
-std::string optimizer_words(const pipeline::Optimized& optimized) {
-  if (optimized.left_over())
+std::string optimizer_words(const engine::OptimizerFigures& optimized) {
+  if (optimized.left_over)
     return fmt::format(", rtn: no time left, {} {:.3g}", optimized.objective_name, optimized.objective);
   const std::string source = optimized.source.empty() ? "" : fmt::format(" ({})", optimized.source);
   const std::string end =
@@ -44,19 +41,18 @@ std::string optimizer_words(const pipeline::Optimized& optimized) {
 }
 
 /// The log's line about one tensor; existing log readers know its beginning.
-std::string tensor_line(const pipeline::TensorDone& done, const Paint& paint) {
-  const plan::TensorPlan& tensor = *done.tensor;
-  const std::string name = printable(tensor.source->name());
+std::string tensor_line(const engine::TensorDone& done, const Paint& paint) {
+  const std::string name = printable(done.name);
   const std::string number = fmt::format("({}/{})", done.index, done.count);
-  if (tensor.decision == Decision::kKeep)
+  if (done.decision == Decision::kKeep)
     return fmt::format("{} {}: {} (Reason: {})", number, paint(Tone::kQuiet, "Skipping tensor"), name,
-                       tensor.reason);
+                       done.reason);
   std::string line = fmt::format("{} {}: {} -> {}", number,
-                                 paint(Tone::kGood, fmt::format("Processing ({})", family(tensor.target))),
-                                 name, tensor.target.label());
+                                 paint(Tone::kGood, fmt::format("Processing ({})", upper_case(done.type))),
+                                 name, done.label);
   if (done.error) line += fmt::format(", {:.2f} dB", done.error->sqnr_db);
   if (done.optimized) line += optimizer_words(*done.optimized);
-  if (tensor.shape_fallback) line += fmt::format(" ({})", tensor.reason);
+  if (done.fell_back) line += fmt::format(" ({})", done.reason);
   return line + fmt::format(", {}", human_duration(done.seconds));
 }
 
@@ -66,17 +62,15 @@ void print_json_line(const ordered_json& json) {
 
 }  // namespace
 
-void Progress::started(const plan::Plan& plan, const pipeline::RunOptions& run) {
+void Progress::started(const engine::PlanSummary& plan) {
   started_ = last_shown_ = Clock::now();
   if (mode_ == ProgressMode::kJson) {
-    print_json_line({{"event", "start"},
-                     {"n", plan.tensors.size()},
-                     {"bytes_total", plan.bytes_in},
-                     {"output", run.output}});
+    print_json_line(
+        {{"event", "start"}, {"n", plan.tensors}, {"bytes_total", plan.bytes_in}, {"output", plan.output}});
   }
 }
 
-void Progress::resumed(const pipeline::Resumed& resumed) {
+void Progress::resumed(const engine::Resumed& resumed) {
   spdlog::info("resuming: {} of {} tensors are done", resumed.tensors, resumed.count);
   bytes_resumed_ = resumed.bytes_done;
   started_ = Clock::now();
@@ -88,7 +82,7 @@ void Progress::resumed(const pipeline::Resumed& resumed) {
   }
 }
 
-void Progress::ranked(const pipeline::Ranked& ranked) {
+void Progress::ranked(const engine::Ranked& ranked) {
   started_ = Clock::now();
   if (ranked.layers == 0) return;
   spdlog::info("time: {} layers rounded to nearest and measured in {}; the largest error is {:.4g} ({})",
@@ -96,10 +90,9 @@ void Progress::ranked(const pipeline::Ranked& ranked) {
                printable(ranked.largest_of));
 }
 
-void Progress::tensor_done(const pipeline::TensorDone& done) {
-  const plan::TensorPlan& tensor = *done.tensor;
-  const bool concerns = tensor.source->is_matrix() || tensor.candidate || tensor.decision == Decision::kCast;
-  const auto level = concerns && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
+void Progress::tensor_done(const engine::TensorDone& done) {
+  const auto level =
+      done.is_layer && mode_ != ProgressMode::kBar ? spdlog::level::info : spdlog::level::debug;
   if (spdlog::default_logger_raw()->should_log(level)) {
     clear_line();
     spdlog::log(level, tensor_line(done, paint_));
@@ -117,15 +110,15 @@ void Progress::tensor_done(const pipeline::TensorDone& done) {
   }
 }
 
-void Progress::restarted(const plan::ValueFindings& findings) {
+void Progress::restarted(const std::vector<engine::TensorReason>& unfit) {
   clear_line();
-  for (const auto& [name, reason] : findings)
-    warn("tensor '{}' has {}: it is copied unquantized", printable(name), reason);
+  for (const engine::TensorReason& weight : unfit)
+    warn("tensor '{}' has {}: it is copied unquantized", printable(weight.tensor), weight.reason);
   started_ = last_shown_ = Clock::now();
   bytes_resumed_ = 0;
 }
 
-double Progress::eta_seconds(const pipeline::TensorDone& done) const {
+double Progress::eta_seconds(const engine::TensorDone& done) const {
   if (done.bytes_done == bytes_resumed_) return 0;
   const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
   return elapsed * static_cast<double>(done.bytes_total - done.bytes_done) /
@@ -133,7 +126,7 @@ double Progress::eta_seconds(const pipeline::TensorDone& done) const {
 }
 
 /// Once, by the first layers.
-void Progress::say_how_long(const pipeline::TensorDone& done) {
+void Progress::say_how_long(const engine::TensorDone& done) {
   constexpr double kFirstSeconds = 10;
   const double elapsed = std::chrono::duration<double>(Clock::now() - started_).count();
   if (said_how_long_ || elapsed < kFirstSeconds) return;
@@ -142,7 +135,7 @@ void Progress::say_how_long(const pipeline::TensorDone& done) {
   spdlog::info("about {} more, by the first {} tensors", human_duration(eta_seconds(done)), done.index);
 }
 
-std::string Progress::status(const pipeline::TensorDone& done) const {
+std::string Progress::status(const engine::TensorDone& done) const {
   return fmt::format("{:3.0f} %  {}/{} tensors  {} of {}  ETA {}",
                      100.0 * static_cast<double>(done.bytes_done) /
                          static_cast<double>(std::max<uint64_t>(done.bytes_total, 1)),
@@ -150,7 +143,7 @@ std::string Progress::status(const pipeline::TensorDone& done) const {
                      human_duration(eta_seconds(done)));
 }
 
-void Progress::draw_line(const pipeline::TensorDone& done) {
+void Progress::draw_line(const engine::TensorDone& done) {
   if (Clock::now() - last_shown_ < kLineInterval && done.index != done.count) return;
   last_shown_ = Clock::now();
   fmt::print(stderr, "\r\x1b[K{}", status(done));
@@ -165,15 +158,13 @@ void Progress::clear_line() {
   line_on_screen_ = false;
 }
 
-void Progress::print_json(const pipeline::TensorDone& done) const {
-  const plan::TensorPlan& tensor = *done.tensor;
+void Progress::print_json(const engine::TensorDone& done) const {
   ordered_json json = {{"event", "tensor"},
                        {"i", done.index},
                        {"n", done.count},
-                       {"key", tensor.source->name()},
-                       {"decision", plan::decision_name(tensor.decision)}};
-  if (tensor.decision != Decision::kKeep)
-    json["format"] = tensor.target.codec ? std::string(tensor.target.codec->format) : tensor.target.label();
+                       {"key", done.name},
+                       {"decision", engine::decision_name(done.decision)}};
+  if (done.decision != Decision::kKeep) json["format"] = done.format;
   if (done.optimized) {
     json["optimizer"] = done.optimized->method;
     json["objective_nearest"] = done.optimized->nearest_objective;

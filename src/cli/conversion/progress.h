@@ -4,15 +4,16 @@
 
 #include <chrono>
 #include <string>
+#include <vector>
 
 #include "base/terminal.h"
-#include "pipeline/convert.h"
+#include "ctq/engine/events.h"
 
 namespace ctq::cli {
 
 enum class ProgressMode : unsigned char { kBar, kPlain, kJson, kNone };
 
-class Progress final : public pipeline::Events {
+class Progress final : public engine::Events {
  public:
   explicit Progress(ProgressMode mode) : mode_(mode) {}
   ~Progress() override { clear_line(); }
@@ -20,21 +21,21 @@ class Progress final : public pipeline::Events {
   /// Takes the live line away.
   void finished() { clear_line(); }
 
-  void started(const plan::Plan& plan, const pipeline::RunOptions& run) override;
-  void resumed(const pipeline::Resumed& resumed) override;
-  void ranked(const pipeline::Ranked& ranked) override;
-  void tensor_done(const pipeline::TensorDone& done) override;
-  void restarted(const plan::ValueFindings& findings) override;
+  void started(const engine::PlanSummary& plan) override;
+  void resumed(const engine::Resumed& resumed) override;
+  void ranked(const engine::Ranked& ranked) override;
+  void tensor_done(const engine::TensorDone& done) override;
+  void restarted(const std::vector<engine::TensorReason>& unfit) override;
 
  private:
   using Clock = std::chrono::steady_clock;
 
-  void draw_line(const pipeline::TensorDone& done);
+  void draw_line(const engine::TensorDone& done);
   void clear_line();
-  void print_json(const pipeline::TensorDone& done) const;
-  std::string status(const pipeline::TensorDone& done) const;
-  void say_how_long(const pipeline::TensorDone& done);
-  double eta_seconds(const pipeline::TensorDone& done) const;
+  void print_json(const engine::TensorDone& done) const;
+  std::string status(const engine::TensorDone& done) const;
+  void say_how_long(const engine::TensorDone& done);
+  double eta_seconds(const engine::TensorDone& done) const;
 
   const ProgressMode mode_;
   const Paint paint_{stdout};  ///< of the lines about tensors, which are notes

@@ -45,7 +45,7 @@ T value_of(const std::vector<std::string>& words) {
     } else if constexpr (std::is_same_v<T, uint64_t>) {
       return parse_bytes(text).value_or(0);
     } else if constexpr (std::is_same_v<T, const optimize::Optimizer*>) {
-      return optimize::find_optimizer(text);
+      return engine::value_of<T>(text).value_or(nullptr);
     } else if constexpr (engine::IsOptional<T>::value) {
       if (text.empty()) return std::nullopt;
       return value_of<typename T::value_type>(words);

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "ctq/engine/job.h"
+#include "ctq/engine/session.h"
+#include "engine/job.h"
 #include "lora/extract.h"
 #include "lora/merged_view.h"
 #include "model/checkpoint.h"
@@ -18,15 +19,13 @@ namespace ctq::engine {
 
 class ConvertedInput;
 
-/// Of all later arithmetic of the process. Call before the first tensor.
-void set_up(const Process& process);
-
-/// Sets the process up and opens a job's input. Nothing is written before run() or write_merged().
+/// Opens a job's input. Nothing is written before run() or write_merged().
 class Conversion {
  public:
+  /// session: gets the job's threads, memory and BF16
   /// throws  Error(kUsage): an output that is an input, an input that is no model. Error(kFailure): an output
   ///         that may not be replaced; adapters of which too little matches. What opening and decoding throw
-  explicit Conversion(Job job);
+  Conversion(Session& session, Job job);
   ~Conversion();
   Conversion(const Conversion&) = delete;
   Conversion& operator=(const Conversion&) = delete;
@@ -43,14 +42,20 @@ class Conversion {
   /// Opens recordings and finds input scales, formats by measurement and input factors: all that a plan
   /// depends on. Before plan() and run().
   /// throws  what reading these files throws, naming the setting; Error(kQuality): no format is good enough
-  void gather(pipeline::Events& events);
+  void gather(Events& events);
 
   plan::Plan plan() const;
+  /// What people should know of the settings and of a plan that they led to; {}: of the settings alone.
+  Advice advice(const plan::Plan& plan) const;
+  /// throws  Error(kFailure), if strict, for a pattern or preset that matches nothing
+  void refuse_unused(const plan::Plan& plan) const;
+  /// What events and the library tell of a plan.
+  PlanSummary summary(const plan::Plan& plan) const;
   /// How each layer of a plan would be rounded. This must outlive it.
   pipeline::LayerMethods methods() const;
-  /// What SmoothQuant does to a plan's layers, in a sentence; empty: nothing to say.
-  /// throws  Error(kFailure) where it was asked for and can do nothing
-  std::string smoothing_words(const plan::Plan& plan) const;
+  /// What SmoothQuant does to a plan's layers, in a sentence; empty: nothing to say. Where it was asked for
+  /// and can do nothing, that is a warning.
+  std::string smoothing_words(const plan::Plan& plan, std::vector<std::string>& warnings) const;
 
   /// What a plan's layers lose in each of the analysis' formats, rounded to nearest.
   std::vector<pipeline::LayerFormatErrors> measure_formats(const plan::Plan& plan) const;
@@ -61,7 +66,7 @@ class Conversion {
 
   /// On return the output is whole under its final name.
   /// throws  as pipeline::convert()
-  pipeline::Result run(pipeline::Events& events);
+  pipeline::Result run(Events& events);
 
   /// The adapter that makes up for what `written` lost, where the job asks for one.
   /// returns  its layers; empty where none is asked for
@@ -69,7 +74,7 @@ class Conversion {
 
  private:
   void check_outputs() const;
-  void choose_by_measurement(pipeline::Events& events);
+  void choose_by_measurement(Events& events);
   void choose_input_factors();
 
   Job job_;

@@ -1,0 +1,16 @@
+// Calibration files: made, joined, opened; and what they give a quantized model.
+#pragma once
+
+#include "calibrate/calibration_file.h"
+#include "ctq/engine/calibration.h"
+
+namespace ctq::engine {
+
+/// Writes what mode_of() says; kList is left to the caller. Logs what was written.
+/// throws  Error naming the setting for what is wrong with it or its file
+void write_calibration(const CalibrationSettings& asked);
+
+/// The file of `list`, opened; `json` is checked not to be it.
+calibrate::CalibrationFile open_listed(const CalibrationSettings& asked);
+
+}  // namespace ctq::engine
