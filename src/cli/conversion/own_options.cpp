@@ -7,6 +7,7 @@
 #include "conversion_options.h"
 #include "families/base_avoid.h"
 #include "families/preset.h"
+#include "optimize/optimizer.h"
 
 namespace ctq::cli {
 namespace {
