@@ -30,11 +30,11 @@ def write(name, tensors, truth, metadata=None, tensor=LAYER + ".weight"):
     print(name, {key: (str(value.dtype), tuple(value.shape)) for key, value in tensors.items()})
 
 
-def linear(dtype=torch.float32):
+def linear(dtype=torch.float32, columns=COLUMNS):
     module = torch.nn.Module()
     module.blk = torch.nn.ModuleList([torch.nn.Module()])
-    module.blk[0].q = torch.nn.Linear(COLUMNS, ROWS, bias=False, dtype=dtype)
-    module.blk[0].q.weight.data = weight(dtype=dtype)
+    module.blk[0].q = torch.nn.Linear(columns, ROWS, bias=False, dtype=dtype)
+    module.blk[0].q.weight.data = weight(columns=columns, dtype=dtype)
     return module
 
 
@@ -133,17 +133,22 @@ def compressed_tensors():
 
 def sdnq():
     import sdnq.quantizer as sd
+
+    def quantized(folder, name, kind, columns=COLUMNS, **more):
+        module = sd.sdnq_post_load_quant(linear(columns=columns), weights_dtype=kind, minimum_allowed_numel=0,
+                                         minimum_allowed_channel_size=0, modules_to_not_convert=[],
+                                         add_skip_keys=False, dequantize_fp32=True, **{"group_size": -1, **more})
+        state = {key: value.clone() for key, value in module.state_dict().items()}
+        write(f"{folder}/{name}", state, module.blk[0].q.dequantize().weight)
+
     for name, kind, more in (("int8", "int8", {}), ("float8", "float8_e4m3fn", {}), ("uint8", "uint8", {}),
                              ("int8_runs", "int8", {"group_size": 32}),
                              ("int8_transposed", "int8", {"use_quantized_matmul": True}),
                              ("int8_svd", "int8", {"use_svd": True, "svd_rank": 8})):
-        options = {"group_size": -1, **more}
-        module = sd.sdnq_post_load_quant(linear(), weights_dtype=kind, minimum_allowed_numel=0,
-                                         minimum_allowed_channel_size=0, modules_to_not_convert=[],
-                                         add_skip_keys=False, dequantize_fp32=True, **options)
-        layer = module.blk[0].q
-        state = {key: value.clone() for key, value in module.state_dict().items()}
-        write(f"sdnq_{name}", state, module.blk[0].q.dequantize().weight)
+        quantized("sdnq", name, kind, **more)
+        quantized("sdnq_rotated", name, kind, use_hadamard=True, **more)
+    for columns in (96, 256, 512):
+        quantized("sdnq_rotated", f"int8_{columns}", "int8", columns=columns, use_hadamard=True)
 
 
 def hqq():

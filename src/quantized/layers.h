@@ -63,6 +63,7 @@ struct Layer {
   std::string scale_role;            ///< of the one scale that codes are multiplied by; else empty
   std::string tensor;                ///< name of the plain weight, where it is not <name>.weight
   std::vector<int64_t> plain_shape;  ///< of that weight
+  int64_t rotated_run = 0;           ///< columns of it that the program rotated together; 0: none
   std::string plain_type;            ///< what it was before: "bfloat16"; empty where nothing says so
 
   /// "nunchaku (SVDQuant)", or the dialect's name.

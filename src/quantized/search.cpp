@@ -42,6 +42,14 @@ std::pair<std::string_view, std::string_view> split_name(std::string_view name) 
 
 bool is_byte_code(Dtype dtype) { return is_fp8(dtype) || dtype == Dtype::kI8 || dtype == Dtype::kU8; }
 
+void describe_scaled(Layer& layer, const model::Checkpoint::Entry& scale) {
+  const Dtype codes = layer.weight->info->dtype;
+  layer.plain_shape = layer.weight->info->shape;
+  layer.format = format_of_scale(codes, layer.plain_shape, scale.info->shape);
+  if (layer.format.empty()) layer.format = is_fp8(codes) ? "float8_e4m3fn_blockwise" : "int8_blockwise";
+  if (codes == Dtype::kF8E5M2) layer.format = "float8_e5m2";
+}
+
 std::span<const Search::Entry> Search::beginning_with(std::string_view prefix) const {
   const auto all = entries();
   const auto name = [](const Entry& entry) -> std::string_view { return entry.name(); };

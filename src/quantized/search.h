@@ -21,6 +21,10 @@ std::pair<std::string_view, std::string_view> split_name(std::string_view name);
 /// I8, U8 or FP8: one code to an element, or several.
 bool is_byte_code(safetensors::Dtype dtype);
 
+/// Shape and format of a layer whose codes are multiplied by a scale, of blocks or more, in whatever number
+/// type.
+void describe_scaled(Layer& layer, const model::Checkpoint::Entry& scale);
+
 /// The first dialect that claims a weight has it. Layers refer to the checkpoint.
 class Search {
  public:

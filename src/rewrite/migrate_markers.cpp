@@ -50,6 +50,7 @@ void require_product(const Layer& layer) {
     refuse(layer, "no format of ComfyUI has such codes; dequantize decodes them");
   if ((codes != Dtype::kI8 && !is_fp8(codes)) || layer.weight->info->shape != layer.shape())
     refuse(layer, "no format of ComfyUI has such codes; dequantize decodes them");
+  if (layer.rotated_run > 0) refuse(layer, "its columns are rotated; dequantize decodes them");
   if (has_zero_points(layer)) refuse(layer, "no format of ComfyUI has zero points; dequantize decodes them");
   for (const char* role : {"svd_up", "weight_g_idx"})
     if (layer.side(role)) refuse(layer, "no format of ComfyUI has a {}; dequantize decodes it", role);

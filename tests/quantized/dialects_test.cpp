@@ -1,4 +1,5 @@
 // Layers of other programs: found by their tensors, decoded as the programs' own libraries do.
+#include <algorithm>
 #include <filesystem>
 #include <string>
 #include <utility>
@@ -12,6 +13,7 @@
 #include "quantized/decode.h"
 #include "quantized/decoded_view.h"
 #include "quantized/evidence.h"
+#include "quantized/sdnq.h"
 #include "support/matchers.h"
 #include "support/quantized_checkpoint.h"
 
@@ -85,6 +87,15 @@ TEST_CASE("dialects: what a library stored is what it decodes", "[quantized][dia
       {"sdnq/int8_runs", Dialect::kPlainScale},
       {"sdnq/int8_transposed", Dialect::kPlainScale},
       {"sdnq/int8_svd", Dialect::kPlainScale},
+      {"sdnq_rotated/int8", Dialect::kPlainScale},
+      {"sdnq_rotated/int8_96", Dialect::kPlainScale},   // runs of 32
+      {"sdnq_rotated/int8_256", Dialect::kPlainScale},  // a power of 4
+      {"sdnq_rotated/int8_512", Dialect::kPlainScale},  // two runs of 256
+      {"sdnq_rotated/float8", Dialect::kPlainScale},
+      {"sdnq_rotated/uint8", Dialect::kPlainScale},
+      {"sdnq_rotated/int8_runs", Dialect::kPlainScale},
+      {"sdnq_rotated/int8_transposed", Dialect::kPlainScale},
+      {"sdnq_rotated/int8_svd", Dialect::kPlainScale},
       {"hqq_8", Dialect::kHqq},
       {"hqq_4", Dialect::kHqq},
       {"hqq_2", Dialect::kHqq},
@@ -105,8 +116,9 @@ TEST_CASE("dialects: what a library stored is what it decodes", "[quantized][dia
   CHECK(view.checkpoint().entries().size() == (view.checkpoint().find("blk.0.q.bias") ? 2 : 1));
   CHECK(plain->info->shape == expected.info->shape);
   const at::Tensor decoded = model::load(*plain), right = model::load(expected);
-  // Sums of products (SVD) and of a zero point are taken in another order by the library.
-  const bool sums = sample.name == "sdnq/int8_svd" || sample.name == "sdnq/uint8";
+  // Sums of products (SVD, rotation) and of a zero point are taken in another order by the library.
+  const bool sums = sample.name == "sdnq/int8_svd" || sample.name == "sdnq/uint8" ||
+                    sample.name.starts_with("sdnq_rotated/");
   CHECK((sums ? at::allclose(decoded, right, 0, 1e-7) : at::equal(decoded, right)));
 }
 
@@ -176,10 +188,41 @@ TEST_CASE("dialects: what SDNQ may have rotated is not decoded where no configur
     return Opened(tensors, {{"quantization_config", configuration}}).file.layers.front().fault;
   };
   CHECK(fault_with(R"({"quant_method": "sdnq", "use_hadamard": false})").empty());
-  const std::string rotated = "its configuration says use_hadamard (SDNQ)";
-  CHECK(fault_with(R"({"quant_method": "sdnq", "use_hadamard": true})") == rotated);
-  CHECK(fault_with(R"({"quant_method": "sdnq", "modules_quant_config": {"a": {"use_hadamard": true}}})") ==
-        rotated);
+  CHECK(fault_with(R"({"quant_method": "sdnq", "use_hadamard": true})").empty());
+}
+
+TEST_CASE("dialects: SDNQ's configuration says of each module whether its columns are rotated",
+          "[quantized][dialects]") {
+  const std::vector<TestTensor> tensors{bytes("a.q.weight", Dtype::kI8, {8, 96}),
+                                        stored("a.q.scale", at::ones({8, 1}))};
+  const auto layer_with = [&](const std::string& rest) {
+    return Opened(tensors, {{"quantization_config", R"({"quant_method": "sdnq", )" + rest + "}"}})
+        .file.layers.front();
+  };
+  CHECK(layer_with(R"("use_hadamard": true)").rotated_run == 32);
+  CHECK(layer_with(R"("use_hadamard": true, "hadamard_group_size": 16)").rotated_run == 16);
+  CHECK(layer_with(R"("use_hadamard": true, "hadamard_group_size": 2)").rotated_run == 0);
+  const auto by_module = [&](const std::string& key) {
+    return layer_with(R"("use_hadamard": false, "modules_quant_config": {")" + key +
+                      R"(": {"use_hadamard": true}})")
+               .rotated_run > 0;
+  };
+  // The whole name, a part of it, a beginning, any text for '*'.
+  for (const char* key : {"a.q.weight", "q", "a", ".a.q", "a.*", "*q", "*.q.*"}) {
+    CAPTURE(key);
+    CHECK(by_module(key));
+  }
+  for (const char* key : {"a.q", "k", ".q", "b.*", "*.k.*"}) {
+    CAPTURE(key);
+    CHECK_FALSE(by_module(key));
+  }
+  CHECK(layer_with(R"("modules_quant_config": {"a": {"use_hadamard": true}, "q": {"use_hadamard": false}})")
+            .fault.find("several entries") == 0);
+  CHECK(layer_with(R"("use_codebook": true)").fault.find("use_codebook") != std::string::npos);
+  // The matrix of powers of 4 was another one up to 0.2.0.
+  const std::string old = R"("use_hadamard": true, "sdnq_version": "0.2.0", "hadamard_group_size": )";
+  CHECK(layer_with(old + "16").fault.find("before 0.2.1") != std::string::npos);
+  CHECK(layer_with(old + "32").fault.empty());
 }
 
 TEST_CASE("dialects: a file that SDNQ rotated has the tensors of one that it did not",
@@ -187,20 +230,70 @@ TEST_CASE("dialects: a file that SDNQ rotated has the tensors of one that it did
   const TempDir dir;
   const std::string rotated = golden("sdnq_rotated/int8"), alone = dir / "int8.safetensors";
   std::filesystem::copy_file(rotated, alone);
-  for (const auto& [path, why] : {std::pair(rotated, "its configuration says use_hadamard (SDNQ)"),
-                                  std::pair(alone, "only the configuration says")}) {
-    const auto checkpoint = model::Checkpoint::open(path);
-    const QuantizedFile file = find_layers(checkpoint);
-    CHECK_THROWS_MATCHES(decode(file, file.layers.front()), Error,
-                         HasCode(ErrorCode::kBadInput, "blk.0.q", why));
-  }
+  const auto checkpoint = model::Checkpoint::open(alone);
+  const QuantizedFile file = find_layers(checkpoint);
+  CHECK_THROWS_MATCHES(decode(file, file.layers.front()), Error,
+                       HasCode(ErrorCode::kBadInput, "blk.0.q", "only the configuration says",
+                               "where another program wrote it, a quantization_config.json"));
   // As products with the scale its codes are another weight.
-  const auto checkpoint = model::Checkpoint::open(rotated),
-             truth = model::Checkpoint::open(golden("sdnq_rotated/int8.truth"));
+  const auto truth = model::Checkpoint::open(golden("sdnq_rotated/int8.truth"));
   const at::Tensor product = model::load(*checkpoint.find("blk.0.q.weight")).to(at::kFloat) *
                              model::load(*checkpoint.find("blk.0.q.scale")),
                    weight = model::load(*truth.find("blk.0.q.weight"));
   CHECK((product - weight).norm().item<float>() > weight.norm().item<float>());
+  // The way out that the refusal names.
+  write_file(dir / "quantization_config.json", R"({"use_hadamard": false})");
+  const auto told = model::Checkpoint::open(alone);
+  const QuantizedFile decoded = find_layers(told);
+  CHECK(at::equal(decode(decoded, decoded.layers.front()), product));
+}
+
+TEST_CASE("dialects: a scale per row that SDNQ cannot have written is a product with its codes",
+          "[quantized][dialects]") {
+  const auto fault = [](const std::string& prefix, const std::vector<TestTensor>& more) {
+    std::vector<TestTensor> tensors{bytes(prefix + "a.weight", Dtype::kI8, {8, 64}),
+                                    stored(prefix + "a.scale", at::ones({8, 1}))};
+    tensors.insert(tensors.end(), more.begin(), more.end());
+    return Opened(tensors).file.layers.front().fault;
+  };
+  CHECK(fault("", {}).find("only the configuration says") == 0);
+  CHECK(fault("", {bf16_vector("a.bias", 8)}).find("only the configuration says") == 0);
+  // A prefix of ComfyUI's, a tensor beside the codes, another layer's scale.
+  CHECK(fault("model.diffusion_model.", {}).empty());
+  CHECK(fault("", {stored("a.input_scale", at::ones({}))}).empty());
+  CHECK(fault("", {stored("a.smooth", at::ones({64}))}).empty());
+  CHECK(fault("", {bytes("b.weight", Dtype::kI8, {8, 64}), stored("b.scale", at::ones({8}))}).empty());
+  CHECK(fault("", {bytes("b.weight", Dtype::kF8E4M3, {256, 256}), stored("b.scale", at::ones({2, 2}))})
+            .empty());
+  // SDNQ's own parts in another layer.
+  CHECK(fault("", {bytes("b.weight", Dtype::kI8, {8, 64}), stored("b.scale", at::ones({8})),
+                   stored("b.svd_up", at::ones({8, 2})), stored("b.svd_down", at::ones({2, 64}))})
+            .find("only the configuration says") == 0);
+}
+
+TEST_CASE("dialects: columns of sizes of their own are not rotated", "[quantized][dialects]") {
+  // As trained weights have them: every column its own size.
+  const auto faults = [](const std::vector<int64_t>& runs) {
+    std::vector<TestTensor> tensors;
+    for (size_t i = 0; i < runs.size(); ++i) {
+      at::Generator generator = at::detail::createCPUGenerator(i);
+      at::Tensor weight = at::randn({128, 512}, generator) * (0.5 * at::randn({512}, generator)).exp();
+      if (runs[i] > 0) weight = sdnq::rotated_back(weight, runs[i]);
+      const at::Tensor scale = weight.abs().amax(1, true) / 127;
+      const std::string name = std::to_string(i);
+      tensors.push_back(stored(name + ".weight", (weight / scale).round().to(at::kChar)));
+      tensors.push_back(stored(name + ".scale", scale));
+    }
+    const Opened opened(tensors);
+    return std::ranges::count_if(opened.file.layers, [](const Layer& layer) { return !layer.fault.empty(); });
+  };
+  CHECK(faults({0, 0, 0, 0}) == 0);
+  CHECK(faults({0, 0, 0}) == 3);  // of too few layers
+  for (const int64_t run : {4, 8, 16, 32, 128, 256, 512}) {
+    CAPTURE(run);
+    CHECK(faults({run, run, run, run}) == 4);
+  }
+  CHECK(faults({0, 0, 0, 0, 4}) == 5);
 }
 
 TEST_CASE("dialects: GPTQ stores in_features in words, zero points less one", "[quantized][dialects]") {
