@@ -46,6 +46,7 @@ constinit const Family kPixartDiffusers = {
     .title = "PixArt, names of diffusers",
     .kind = Kind::kDiffusion,
     .signatures = kPixartDiffusersSignatures,
+    .structures = {&kPixartDiffusersStructure},
     .diffusers_names = true,
 };
 

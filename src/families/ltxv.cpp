@@ -22,9 +22,10 @@ constexpr Input kLtxvInputs[] = {
 
 }  // namespace
 
-constinit const Structure kLtxvStructure = {.present = {"transformer_blocks.#.scale_shift_table"},
-                                            .absent = {"transformer_blocks.#.norm3.weight"},
-                                            .inputs = kLtxvInputs};
+constinit const Structure kLtxvStructure = {
+    .present = {"transformer_blocks.#.scale_shift_table"},
+    .absent = {"transformer_blocks.#.norm3.weight", "pos_embed.proj.weight"},  // PixArt's
+    .inputs = kLtxvInputs};
 
 constinit const Preset kLtxvPreset = {
     .name = "ltxv",

@@ -77,6 +77,8 @@ extern const Structure kQwenImageStructure;
 extern const Structure kZimageStructure;
 extern const Structure kSd3Structure;
 extern const Structure kLtxvStructure;
+extern const Structure kPixartStructure;
+extern const Structure kPixartDiffusersStructure;
 extern const Structure kCosmosPredict2Structure;
 
 extern const Family kFlux2;

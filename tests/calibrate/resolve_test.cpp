@@ -80,5 +80,22 @@ TEST_CASE("resolve: one structure at most fits a layer, so their order decides n
   }
 }
 
+TEST_CASE("resolve: PixArt under names of diffusers has a LayerNorm, LTX Video an RMSNorm", "[calibrate]") {
+  const std::string prefix = GENERATE(as<std::string>(), "", "transformer.");
+  const auto norm = [&](bool pixart) {
+    test::StructureCheckpoint model(prefix);
+    model.matrix("transformer_blocks.0.scale_shift_table", 6, 8)
+        .biased("transformer_blocks.0.ff.net.0.proj", 32, 8)
+        .biased("transformer_blocks.0.ff.net.2", 8, 32);
+    if (pixart) model.linear("pos_embed.proj", 8, 16);
+    const auto checkpoint = model.open();
+    const auto source = resolve(checkpoint, prefix + "transformer_blocks.0.ff.net.2");
+    REQUIRE(source);
+    return source->input->norm.kind;
+  };
+  CHECK(norm(true) == families::Norm::kLayer);
+  CHECK(norm(false) == families::Norm::kRms);
+}
+
 }  // namespace
 }  // namespace ctq::calibrate
