@@ -5,6 +5,7 @@
 #include <fstream>
 #include <sstream>
 #include <system_error>
+#include <tuple>
 
 #include <ATen/ATen.h>
 #include <nlohmann/json.hpp>
@@ -214,13 +215,21 @@ Origin CalibrationFile::origin(const std::string& owner) const {
   return random && entries_.find(owner)->second.stored_rows() == 0 ? Origin::kRandom : Origin::kRecorded;
 }
 
+std::vector<std::string> MatchedLayers::inputs(std::string_view layer) const {
+  std::vector<std::string> found{owners.find(layer)->second};
+  if (const auto others = joined.find(layer); others != joined.end())
+    found.insert(found.end(), others->second.begin(), others->second.end());
+  return found;
+}
+
 MatchedLayers CalibrationFile::match(const model::Checkpoint& checkpoint) const {
   const LayerNames names(checkpoint);
   MatchedLayers matched;
+  std::vector<std::pair<std::string, std::string>> unfound;
   const auto add = [&](const std::string& recorded, const std::string& owner) {
     const CheckpointEntry* weight = names.find(recorded);
     if (!weight) {
-      matched.unmatched.push_back(recorded);
+      unfound.emplace_back(recorded, owner);
       return;
     }
     check_width(owner, weight->layer(), weight->info->shape.at(1));
@@ -228,11 +237,49 @@ MatchedLayers CalibrationFile::match(const model::Checkpoint& checkpoint) const 
   };
   for (const auto& [layer, entry] : entries_) add(layer, layer);
   for (const auto& [layer, owner] : shared_) add(layer, owner);
+  match_renamed(unfound, names, matched);
   if (!matched.owners.empty()) return matched;
   fail(ErrorCode::kFailure, "{}: none of its {} layers is in {}{}; it was recorded for another model", path_,
        entries_.size(), checkpoint.path(),
        matched.unmatched.empty() ? ""
                                  : fmt::format(" (the first is '{}')", printable(matched.unmatched.front())));
+}
+
+void CalibrationFile::match_renamed(const std::vector<std::pair<std::string, std::string>>& layers,
+                                    const LayerNames& names, MatchedLayers& matched) const {
+  struct Joined {
+    int index;
+    std::string owner;
+  };
+  std::map<std::string, std::vector<Joined>> parts;
+  for (const auto& [recorded, owner] : layers) {
+    const LayerNames::Renamed found = names.find_renamed(recorded);
+    if (!found.weight || matched.owners.contains(found.weight->layer())) {
+      matched.unmatched.push_back(recorded);
+      continue;
+    }
+    check_width(owner, found.weight->layer(), found.weight->info->shape[1]);
+    parts[std::string(found.weight->layer())].push_back({found.part, owner});
+    ++matched.renamed;
+  }
+  const auto knows = [&](const Joined& part) {
+    const Entry& entry = entries_.find(part.owner)->second;
+    return std::tuple(origin(part.owner) == Origin::kRecorded, entry.hessian != nullptr, entry.stored_rows(),
+                      entry.second_moment != nullptr, entry.mean != nullptr);
+  };
+  for (auto& [layer, of_layer] : parts) {
+    std::ranges::stable_sort(of_layer, [&](const Joined& a, const Joined& b) {
+      return knows(a) != knows(b) ? knows(a) > knows(b) : a.index < b.index;
+    });
+    std::vector<std::string> owners;
+    for (const Joined& part : of_layer) {
+      const bool alike = origin(part.owner) == origin(of_layer.front().owner);
+      if (alike && std::ranges::find(owners, part.owner) == owners.end()) owners.push_back(part.owner);
+    }
+    matched.owners.emplace(layer, owners.front());
+    if (owners.size() > 1) matched.joined.emplace(layer, std::vector(owners.begin() + 1, owners.end()));
+  }
+  matched.renamed_to = parts.size();
 }
 
 void CalibrationFile::check_width(const std::string& owner, std::string_view layer,

@@ -20,7 +20,14 @@ namespace ctq::calibrate {
 /// Which input each layer of a checkpoint reads.
 struct MatchedLayers {
   std::map<std::string, std::string, std::less<>> owners;  ///< layer of the checkpoint -> input of the file
+  /// Of layers that are joined of several: the inputs that were recorded besides, which are the same rows.
+  std::map<std::string, std::vector<std::string>, std::less<>> joined;
   std::vector<std::string> unmatched;  ///< layers of the file that are no 2-D weight of it
+  size_t renamed = 0;                  ///< layers of the file that have another library's names
+  size_t renamed_to = 0;               ///< and of the checkpoint, which have their rows
+
+  /// Of a layer that has an owner: it, and what is joined.
+  std::vector<std::string> inputs(std::string_view layer) const;
 };
 
 /// Reads headers when opened and tensors on demand. Safe to use from several threads.
@@ -75,8 +82,9 @@ class CalibrationFile {
   /// Where an entry's numbers come from, by the header entry `origins`; of files before that by `source`.
   Origin origin(const std::string& owner) const;
 
-  /// Finds the file's layers among the 2-D weights of a checkpoint, by name or by the name without the
-  /// model's prefix.
+  /// Finds the file's layers among the 2-D weights of a checkpoint: by name, by the name without the model's
+  /// prefix, or by the name that another library gives the layer. Where that one splits a layer, the part
+  /// with the most that is known is the owner.
   /// throws  Error(kBadInput): an input of another width than a layer reads; Error(kFailure): no layer found
   MatchedLayers match(const model::Checkpoint& checkpoint) const;
 
@@ -84,6 +92,8 @@ class CalibrationFile {
   void read_safetensors();
   void read_header_entries();
   void read_json();
+  void match_renamed(const std::vector<std::pair<std::string, std::string>>& layers,
+                     const class LayerNames& names, MatchedLayers& matched) const;
   void check_width(const std::string& owner, std::string_view layer, int64_t in_features) const;
 
   std::string path_;

@@ -38,6 +38,25 @@ double largest_of(const CalibrationFile::Entry& entry) {
   return largest;
 }
 
+std::optional<double> magnitude_of(const CalibrationFile::Entry& entry, double percentile) {
+  const bool knows_largest = entry.channel_max || !entry.json_channel_max.empty();
+  std::optional<double> magnitude;
+  if (percentile >= 100 && knows_largest) {
+    magnitude = largest_of(entry);
+  } else if (entry.stored_rows() > 0) {
+    const at::Tensor rows = usable_rows(*entry.rows);
+    if (rows.size(0) > 0) magnitude = magnitude_percentile(rows, percentile);
+  } else if (entry.input_scale) {
+    magnitude = model::load(*entry.input_scale).to(at::kDouble).item<double>() * kInputScaleCode;
+  } else if (entry.json_input_scale) {
+    magnitude = *entry.json_input_scale * kInputScaleCode;
+  } else if (knows_largest) {
+    magnitude = largest_of(entry);
+  }
+  if (magnitude && !(std::isfinite(*magnitude) && *magnitude >= 0)) return std::nullopt;
+  return magnitude;
+}
+
 }  // namespace
 
 std::vector<StatisticsEntry> gather_measured(const CalibrationFile& activations,
@@ -108,25 +127,14 @@ SyntheticStatistics gather_synthetic(const model::Checkpoint& checkpoint, const 
   return gathered;
 }
 
-std::optional<double> input_magnitude(const CalibrationFile& file, std::string_view owner,
+std::optional<double> input_magnitude(const CalibrationFile& file, std::span<const std::string> inputs,
                                       double percentile) {
-  const CalibrationFile::Entry& entry = file.entries().find(owner)->second;
-  const bool knows_largest = entry.channel_max || !entry.json_channel_max.empty();
-  std::optional<double> magnitude;
-  if (percentile >= 100 && knows_largest) {
-    magnitude = largest_of(entry);
-  } else if (entry.stored_rows() > 0) {
-    const at::Tensor rows = usable_rows(*entry.rows);
-    if (rows.size(0) > 0) magnitude = magnitude_percentile(rows, percentile);
-  } else if (entry.input_scale) {
-    magnitude = model::load(*entry.input_scale).to(at::kDouble).item<double>() * kInputScaleCode;
-  } else if (entry.json_input_scale) {
-    magnitude = *entry.json_input_scale * kInputScaleCode;
-  } else if (knows_largest) {
-    magnitude = largest_of(entry);
+  std::optional<double> largest;
+  for (const std::string& owner : inputs) {
+    const auto magnitude = magnitude_of(file.entries().find(owner)->second, percentile);
+    if (magnitude) largest = std::max(largest.value_or(*magnitude), *magnitude);
   }
-  if (magnitude && !(std::isfinite(*magnitude) && *magnitude >= 0)) return std::nullopt;
-  return magnitude;
+  return largest;
 }
 
 }  // namespace ctq::calibrate

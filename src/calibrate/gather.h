@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -60,6 +61,8 @@ SyntheticStatistics gather_synthetic(const model::Checkpoint& checkpoint, const 
 /// The magnitude of an input that the largest code shall stand for: the percentile of its rows; of an input
 /// without rows what its input scale was made of, or its largest magnitude, which also stands for percentile
 /// 100 in any case. Nothing when the file has none of these, or what it has is not finite.
-std::optional<double> input_magnitude(const CalibrationFile& file, std::string_view owner, double percentile);
+/// inputs  owners whose rows are the same: the largest of them counts
+std::optional<double> input_magnitude(const CalibrationFile& file, std::span<const std::string> inputs,
+                                      double percentile);
 
 }  // namespace ctq::calibrate

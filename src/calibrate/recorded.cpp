@@ -30,6 +30,11 @@ at::Tensor load_float(const CheckpointEntry* entry, at::Device device) {
   return entry ? model::load(*entry).to(device).to(at::kFloat) : at::Tensor();
 }
 
+at::Tensor stored_channel_max(const CalibrationFile::Entry& entry, at::Device device) {
+  if (entry.json_channel_max.empty()) return load_float(entry.channel_max, device);
+  return at::tensor(entry.json_channel_max, at::kDouble).to(device).to(at::kFloat);
+}
+
 }  // namespace
 
 Recording::Recording(CalibrationFile file, MatchedLayers layers)
@@ -62,6 +67,14 @@ const CalibrationFile::Entry* Recording::find(std::string_view layer) const {
   return found == layers_.owners.end() ? nullptr : &file_.entries().find(found->second)->second;
 }
 
+std::vector<const CalibrationFile::Entry*> Recording::inputs(std::string_view layer) const {
+  std::vector<const CalibrationFile::Entry*> found;
+  if (!find(layer)) return found;
+  for (const std::string& input : layers_.inputs(layer))
+    found.push_back(&file_.entries().find(input)->second);
+  return found;
+}
+
 bool Recording::has_second_moment(std::string_view layer) const {
   const CalibrationFile::Entry* entry = find(layer);
   if (!entry) return false;
@@ -69,8 +82,9 @@ bool Recording::has_second_moment(std::string_view layer) const {
 }
 
 bool Recording::has_channel_max(std::string_view layer) const {
-  const CalibrationFile::Entry* entry = find(layer);
-  return entry && (entry->channel_max || !entry->json_channel_max.empty() || entry->stored_rows() > 0);
+  return std::ranges::any_of(inputs(layer), [](const CalibrationFile::Entry* entry) {
+    return entry->channel_max || !entry->json_channel_max.empty() || entry->stored_rows() > 0;
+  });
 }
 
 int64_t Recording::stored_rows(std::string_view layer) const {
@@ -84,18 +98,21 @@ std::string Recording::key(std::string_view layer) const {
 }
 
 std::optional<double> Recording::input_scale(std::string_view layer) const {
-  const CalibrationFile::Entry* entry = find(layer);
-  if (!entry) return std::nullopt;
-  if (entry->input_scale) return model::load(*entry->input_scale).to(at::kDouble).item<double>();
-  return entry->json_input_scale;
+  std::optional<double> largest;
+  for (const CalibrationFile::Entry* entry : inputs(layer)) {
+    const auto scale = entry->input_scale
+                           ? std::optional(model::load(*entry->input_scale).to(at::kDouble).item<double>())
+                           : entry->json_input_scale;
+    if (scale) largest = std::max(largest.value_or(*scale), *scale);
+  }
+  return largest;
 }
 
 std::optional<double> Recording::input_magnitude(std::string_view layer) const {
-  const std::string owner = key(layer);
-  if (owner.empty()) return std::nullopt;
+  if (!find(layer)) return std::nullopt;
   if (const auto scale = input_scale(layer); scale && std::isfinite(*scale) && *scale > 0)
     return *scale * kInputScaleCode;
-  return calibrate::input_magnitude(file_, owner, /*percentile=*/100);
+  return calibrate::input_magnitude(file_, layers_.inputs(layer), /*percentile=*/100);
 }
 
 std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device device,
@@ -104,9 +121,11 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
   if (!entry) return std::nullopt;
   RecordedInput input;
   input.mean = load_float(entry->mean, device);
-  input.channel_max = load_float(entry->channel_max, device);
-  if (!entry->json_channel_max.empty())
-    input.channel_max = at::tensor(entry->json_channel_max, at::kDouble).to(device).to(at::kFloat);
+  for (const CalibrationFile::Entry* of_rows : inputs(layer)) {
+    const at::Tensor largest = stored_channel_max(*of_rows, device);
+    if (!largest.defined()) continue;
+    input.channel_max = input.channel_max.defined() ? at::maximum(input.channel_max, largest) : largest;
+  }
   input.second = load_float(entry->hessian, device);
   if (!entry->hessian && entry->stored_rows() > 0) {
     const at::Tensor rows = finite_rows(load_float(entry->rows, device));

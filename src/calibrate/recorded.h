@@ -32,7 +32,8 @@ class Recording {
   ///             `.channel_max`, `.channel_mean` [in], `.input_scale` []; header entry `shared` for layers
   ///             that read the input of another. .json: {layer: input_scale} or {layer: {channel_max,
   ///             channel_mean, input_scale}}
-  /// checkpoint  whose layers are meant; names may differ by the prefix of a model
+  /// checkpoint  whose layers are meant; names may differ by the prefix of a model, or be another library's.
+  ///             Of layers that are joined here, channel_max and input scale are the largest of the parts'
   ///
   /// throws  Error(kBadInput): unreadable, no such file, a width or shape that does not fit (naming the first
   ///         layer); Error(kFailure): no entry belongs to any 2-D weight of the checkpoint
@@ -66,13 +67,14 @@ class Recording {
   /// with_second  whether H is made of rows, which is most of the work
   std::optional<RecordedInput> load(std::string_view layer, at::Device device, bool with_second = true) const;
 
-  size_t matched() const { return layers_.owners.size(); }
-  /// Entries of the file that belong to no 2-D weight of the checkpoint.
-  const std::vector<std::string>& unmatched() const { return layers_.unmatched; }
+  /// The layers of the checkpoint that the file knows, and of the file those that it does not.
+  const MatchedLayers& matched() const { return layers_; }
 
  private:
   Recording(CalibrationFile file, MatchedLayers layers);
   const CalibrationFile::Entry* find(std::string_view layer) const;
+  /// The same rows, as often as they were recorded; of find() first.
+  std::vector<const CalibrationFile::Entry*> inputs(std::string_view layer) const;
 
   CalibrationFile file_;
   MatchedLayers layers_;

@@ -14,6 +14,7 @@
 #include "engine/input_scale_patch.h"
 #include "engine/output_path.h"
 #include "engine/parts.h"
+#include "engine/recordings.h"
 #include "model/checkpoint.h"
 #include "safetensors/writer.h"
 
@@ -89,6 +90,7 @@ void gather_from_rows(const Asked& asked, const model::Checkpoint& checkpoint, c
   const std::string path = asked.activations->string();
   const auto activations = naming(asked.activations, [&] { return CalibrationFile::open_activations(path); });
   const auto matched = naming(asked.activations, [&] { return activations.match(checkpoint); });
+  note_renamed(path, matched);
   warn_of_unmatched(activations, matched);
   const calibrate::MeasuredOptions options{.percentile = *asked.percentile,
                                            .rows = asked.rows_to_keep(),

@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "calibrate/gather.h"
+#include "engine/recordings.h"
 #include "format/codec.h"
 #include "format/marker_json.h"
 #include "quantized/evidence.h"
@@ -79,19 +80,19 @@ using Scales = std::map<std::string, float>;
 Scales input_scales(const std::map<std::string, std::string>& markers, const model::Checkpoint& quantized,
                     const calibrate::CalibrationFile& statistics, double percentile) {
   const calibrate::MatchedLayers matched = statistics.match(quantized);
-  std::map<std::string, std::optional<double>> magnitudes;  // by input, since layers share them
+  note_renamed(statistics.path(), matched);
+  std::map<std::vector<std::string>, std::optional<double>> magnitudes;  // by inputs, which layers share
   Scales scales;
   for (const auto& [layer, marker] : markers) {
     throw_if_cancelled();
-    const auto owner = matched.owners.find(layer);
-    if (owner == matched.owners.end()) continue;
+    if (!matched.owners.contains(layer)) continue;
     float largest_code = 1;
     if (const auto reason = passed_over(marker, largest_code)) {
       warn("layer '{}' gets no input scale: {}", printable(layer), *reason);
       continue;
     }
-    const auto [known, is_new] = magnitudes.try_emplace(owner->second);
-    if (is_new) known->second = calibrate::input_magnitude(statistics, owner->second, percentile);
+    const auto [known, is_new] = magnitudes.try_emplace(matched.inputs(layer));
+    if (is_new) known->second = calibrate::input_magnitude(statistics, known->first, percentile);
     if (!known->second) {
       warn("layer '{}' gets no input scale: {} has no magnitude of its input that is a number",
            printable(layer), statistics.path());

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <map>
@@ -8,7 +9,9 @@
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
+#include "base/log.h"
 #include "base/text.h"
+#include "calibrate/layer_names.h"
 #include "engine/parts.h"
 #include "engine/recordings.h"
 
@@ -70,10 +73,21 @@ plan::InputScales find_input_scales(const Calibration& asked, const model::Check
   const Setting<Path>& file = asked.input_scales;
   if (!file->empty()) {
     const Scales given = file->extension() == ".json" ? read_json(file) : read_safetensors(file);
-    for (const auto& [layer, scale] : given) {
-      const auto* weight = checkpoint.find(fmt::format("{}.weight", layer));
-      if (!weight || !weight->is_matrix()) continue;
-      found.scales[layer] = scale;
+    const calibrate::LayerNames names(checkpoint);
+    size_t unknown = 0, renamed = 0;
+    for (const auto& [name, scale] : given) {
+      const auto* weight = names.find(name);
+      if (weight) {
+        found.scales[std::string(weight->layer())] = scale;
+        continue;
+      }
+      weight = names.find_renamed(name).weight;
+      ++(weight ? renamed : unknown);
+      if (!weight) continue;
+      double& largest = found.scales[std::string(weight->layer())];
+      largest = std::max(largest, scale);
+    }
+    for (const auto& [layer, scale] : found.scales) {
       const auto recorded = recording ? recording->input_scale(layer) : std::nullopt;
       if (recorded && *recorded != scale)
         fail_on(file, ErrorCode::kUsage,
@@ -83,9 +97,12 @@ plan::InputScales find_input_scales(const Calibration& asked, const model::Check
     if (found.scales.empty())
       fail_on(file, ErrorCode::kFailure,
               fmt::format("{}: none of its {} layers is in the model", file->string(), given.size()));
-    if (found.scales.size() < given.size())
-      warnings.push_back(
-          fmt::format("{}: {} of its layers are not in the model", file, given.size() - found.scales.size()));
+    if (renamed > 0)
+      spdlog::info(
+          "note: {}: {} of its layers have another library's names; of joined ones the largest counts",
+          file->string(), renamed);
+    if (unknown > 0)
+      warnings.push_back(fmt::format("{}: {} of its layers are not in the model", file, unknown));
   }
   if (!*asked.static_activations) return found;
   for (const model::Checkpoint::Entry& entry : checkpoint.entries()) {

@@ -22,7 +22,7 @@ void check_origin(const Calibration& asked, calibrate::Recording& recording) {
   }
   const std::string fact =
       fmt::format("the statistics of {} of its {} layers are of random rows, which say nothing of the model",
-                  random, recording.matched());
+                  random, recording.matched().owners.size());
   if (*asked.allow_random) {
     warn("{}: {}; they are used ({})", asked.data, fact, asked.allow_random);
     return;
@@ -47,6 +47,15 @@ void note_without_effect(const Calibration& asked, const calibrate::Recording& r
 
 }  // namespace
 
+void note_renamed(std::string_view file, const calibrate::MatchedLayers& matched) {
+  if (matched.renamed == 0) return;
+  spdlog::info(
+      "note: {}: {} of its layers have another library's names and are {} layers of the model; what is "
+      "joined "
+      "(q, k, v) reads the same rows",
+      file, matched.renamed, matched.renamed_to);
+}
+
 std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
                                                            const Job& job) {
   const Setting<Path>& data = job.settings.calibration.data;
@@ -55,8 +64,10 @@ std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoi
     auto recording =
         std::make_unique<calibrate::Recording>(calibrate::Recording::open(data->string(), checkpoint));
     check_origin(job.settings.calibration, *recording);
-    spdlog::info("Calibration data: {} layers of {}", recording->matched(), data->string());
-    if (const auto& left = recording->unmatched(); !left.empty()) {
+    const calibrate::MatchedLayers& matched = recording->matched();
+    spdlog::info("Calibration data: {} layers of {}", matched.owners.size(), data->string());
+    note_renamed(data->string(), matched);
+    if (const auto& left = matched.unmatched; !left.empty()) {
       const std::string fact =
           fmt::format("{}: {} of its layers, first '{}', are no 2-D weights of the model", data, left.size(),
                       printable(left.front()));

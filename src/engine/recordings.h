@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "calibrate/lora_rows.h"
@@ -17,6 +18,9 @@ namespace ctq::engine {
 ///         strict
 std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
                                                            const Job& job);
+
+/// Says how many layers of a calibration file were found by another library's names, if any.
+void note_renamed(std::string_view file, const calibrate::MatchedLayers& matched);
 
 /// calibration.lora; null where it was not given.
 /// throws  the same; Error(kFailure) where none of its layers is in the model

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <set>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -25,44 +26,59 @@ using plan::Decision;
 using plan::TensorPlan;
 using Clock = std::chrono::steady_clock;
 
+using Infos = std::set<const safetensors::TensorInfo*>;
+
+Infos infos_of(const plan::Plan& plan) {
+  Infos infos;
+  for (const TensorPlan& tensor : plan.tensors) infos.insert(tensor.source->info);
+  return infos;
+}
+
 /// Of every weight whose module ("blocks.0.attn" of "blocks.0.attn.to_q.weight") holds several that get one
-/// scale: the largest magnitude of them all. Reads these weights.
-std::map<std::string_view, float> largest_of_modules(const plan::Plan& plan) {
+/// scale: the largest magnitude of them all. Reads the weights of modules of which the part has one.
+std::map<std::string_view, float> largest_of_modules(const plan::Plan& whole, const plan::Plan& part) {
   std::map<std::string_view, std::vector<const TensorPlan*>> modules;
-  for (const TensorPlan& tensor : plan.tensors) {
+  for (const TensorPlan& tensor : whole.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
     if (tensor.target.codec->granularity != format::Granularity::kTensor) continue;
     const std::string_view layer = tensor.source->layer();
     if (const size_t dot = layer.rfind('.'); dot != std::string_view::npos)
       modules[layer.substr(0, dot)].push_back(&tensor);
   }
+  const Infos converted = infos_of(part);
+  const auto is_converted = [&](const TensorPlan* weight) {
+    return converted.contains(weight->source->info);
+  };
   std::map<std::string_view, float> largest;
   for (const auto& [module, weights] : modules) {
-    if (weights.size() < 2) continue;
-    float whole = 0;
+    if (weights.size() < 2 || std::ranges::none_of(weights, is_converted)) continue;
+    float of_all = 0;
     for (const TensorPlan* weight : weights) {
       throw_if_cancelled();
-      whole = std::max(whole, linalg::extent(model::load(*weight->source)).amax);
+      of_all = std::max(of_all, linalg::extent(model::load(*weight->source)).amax);
     }
-    for (const TensorPlan* weight : weights) largest[weight->source->name()] = whole;
+    for (const TensorPlan* weight : weights) largest[weight->source->name()] = of_all;
   }
   return largest;
 }
 
 /// Nothing where the run does not smooth.
 std::optional<transform::Smoothing> make_smoothing(const model::Checkpoint& checkpoint,
-                                                   const plan::Plan& plan, const RunOptions& options) {
+                                                   const plan::Plan& whole, const plan::Plan& part,
+                                                   const RunOptions& options) {
   if (!options.smoothquant_alpha) return std::nullopt;
-  const auto quantized = [&](std::string_view layer) { return plan.quantizes(layer); };
+  const auto quantized = [&](std::string_view layer) { return whole.quantizes(layer); };
   const calibrate::InputRanges ranges(checkpoint, options.recording);
   transform::StoredFactors stored;
-  for (const TensorPlan& tensor : plan.tensors) {
+  const Infos converted = infos_of(part);
+  for (const TensorPlan& tensor : part.tensors) {
     if (!tensor.scales_input) continue;
     const std::string layer(tensor.source->layer());
     stored.emplace(layer, options.input_factors.at(layer));
   }
-  return std::make_optional<transform::Smoothing>(checkpoint, ranges, *options.smoothquant_alpha, quantized,
-                                                  options.device, stored);
+  return std::make_optional<transform::Smoothing>(
+      checkpoint, ranges, *options.smoothquant_alpha, quantized, options.device, stored,
+      [&](const auto& entry) { return converted.contains(entry.info); });
 }
 
 /// What the layer's output loses on average by the change of its weight: -E mean(x). [out_features] float64.
@@ -73,12 +89,12 @@ at::Tensor bias_change(const at::Tensor& weight, const at::Tensor& decoded, cons
 }  // namespace
 
 LayerConversion::LayerConversion(const model::Checkpoint& checkpoint, const plan::Plan& whole,
-                                 const RunOptions& options)
+                                 const plan::Plan& part, const RunOptions& options)
     : options_(options),
-      smoothing_(make_smoothing(checkpoint, whole, options)),
+      smoothing_(make_smoothing(checkpoint, whole, part, options)),
       rounding_(checkpoint, options, smoothing_ ? &*smoothing_ : nullptr),
       placement_(options.device, options.memory) {
-  if (options.shared_scales) shared_largest_ = largest_of_modules(whole);
+  if (options.shared_scales) shared_largest_ = largest_of_modules(whole, part);
   if (options.time_budget) budget_.emplace(*options.time_budget, options, rounding_);
 }
 

@@ -33,8 +33,9 @@ using LayerOutcome = std::variant<Converted, Unfit>;
 /// The tensors of a plan, one after another.
 class LayerConversion {
  public:
-  /// whole: all of the plan, where only a part of it is converted. All arguments must outlive this
-  LayerConversion(const model::Checkpoint& checkpoint, const plan::Plan& whole, const RunOptions& options);
+  /// part: what of the whole plan is converted. All arguments must outlive this
+  LayerConversion(const model::Checkpoint& checkpoint, const plan::Plan& whole, const plan::Plan& part,
+                  const RunOptions& options);
 
   /// Codes in room, judged and packed. has_bias: a bias may take up what the codes change, which the record
   /// then says

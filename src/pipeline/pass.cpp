@@ -61,7 +61,7 @@ Pass::Pass(const model::Checkpoint& checkpoint, const plan::Plan& whole, const p
       options_(options),
       journal_(journal),
       events_(events),
-      layers_(checkpoint, whole, options),
+      layers_(checkpoint, whole, plan, options),
       outputs_(plan, options.output,
                journal ? safetensors::Unfinished::kKept : safetensors::Unfinished::kRemoved),
       writes_(options.byte_budget) {}

@@ -93,8 +93,15 @@ std::vector<Fold> Smoothing::candidates(const model::Checkpoint& checkpoint,
 
 Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::InputRanges& ranges, double alpha,
                      const std::function<bool(std::string_view)>& quantized, at::Device device,
-                     const StoredFactors& stored) {
+                     const StoredFactors& stored, const std::function<bool(const Entry&)>& concerned) {
+  const auto is_asked = [&](const Fold& fold) {
+    return std::ranges::any_of(fold.makers, [&](const FoldedRows& rows) { return concerned(*rows.entry); }) ||
+           std::ranges::any_of(fold.readers, [&](const std::string& reader) {
+             return concerned(weight_of(checkpoint, reader));
+           });
+  };
   for (const Fold& fold : candidates(checkpoint, ranges, quantized)) {
+    if (concerned && !is_asked(fold)) continue;
     throw_if_cancelled();
     const at::Tensor largest = ranges.largest(fold.readers.front(), device);
     if (!largest.defined()) continue;

@@ -57,10 +57,13 @@ class Smoothing {
   ///             new weight, or the bias of a modulation's scale, is exact in its type
   /// device      where the weights are searched for their largest values
   /// stored      of layers that are readers of no fold: their columns are divided by them
+  /// concerned   the tensors that apply() and factors() will be asked for; null: all. Weights of other inputs
+  ///             are not read
   /// throws      what reading throws; Error(kInterrupted) after a signal
   Smoothing(const model::Checkpoint& checkpoint, const calibrate::InputRanges& ranges, double alpha,
             const std::function<bool(std::string_view)>& quantized, at::Device device,
-            const StoredFactors& stored = {});
+            const StoredFactors& stored = {},
+            const std::function<bool(const model::Checkpoint::Entry&)>& concerned = nullptr);
 
   /// Inputs that are smoothed.
   size_t inputs() const { return inputs_; }

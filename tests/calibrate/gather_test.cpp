@@ -1,5 +1,6 @@
 #include "calibrate/gather.h"
 
+#include <array>
 #include <limits>
 
 #include <ATen/ATen.h>
@@ -167,7 +168,8 @@ TEST_CASE("input magnitude: rows first, then what the scale was made of, then th
   const Model model;
   const at::Tensor rows = at::arange(1, 17).reshape({2, 8}).to(at::kFloat);
   const auto magnitude = [&](const std::vector<TestTensor>& tensors, double percentile) {
-    return input_magnitude(CalibrationFile::open(model.write(tensors)), "a", percentile);
+    return input_magnitude(CalibrationFile::open(model.write(tensors)), std::array<std::string, 1>{"a"},
+                           percentile);
   };
   const TestTensor scale = stored("a.input_scale", at::scalar_tensor(0.5f)),
                    largest = stored("a.channel_max", at::full({8}, 99.0f));

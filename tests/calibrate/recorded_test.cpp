@@ -117,8 +117,8 @@ TEST_CASE("recording: layers share an input, and are found under the model's pre
   const Files files({f32("blk.0.c.rows", normal(80, 8)), f32("blk.0.c.input_scale", at::tensor(0.25))},
                     {{"shared", R"({"a": "blk.0.c"})"}, {"format", "ctq-calibration"}});
   const Recording recording = files.open();
-  CHECK(recording.matched() == 2);
-  CHECK(recording.unmatched().empty());
+  CHECK(recording.matched().owners.size() == 2);
+  CHECK(recording.matched().unmatched.empty());
   CHECK(recording.key("a") == recording.key("model.diffusion_model.blk.0.c"));
   CHECK(recording.key("b").empty());
   CHECK(at::equal(recording.load("a", at::kCPU)->second,
@@ -147,6 +147,65 @@ TEST_CASE("recording: the JSON layouts of older programs", "[calibrate]") {
   refuses_json(R"({"a": {"channel_max": [1, 2]}})", "channel_max of 'a' has 2 values, but layer 'a' reads 8");
 }
 
+TEST_CASE("recording: names of diffusers find what ComfyUI has joined, whose parts read the same rows",
+          "[calibrate]") {
+  const test::TempDir dir;
+  test::make_checkpoint(dir / "m.safetensors",
+                        {test::f32_weight("double_blocks.0.img_attn.qkv.weight", 12, 8),
+                         test::f32_weight("double_blocks.0.img_mlp.0.weight", 4, 8),
+                         test::f32_weight("double_blocks.0.txt_attn.qkv.weight", 12, 8)});
+  const auto model = model::Checkpoint::open(dir / "m.safetensors");
+  const std::string joined = "double_blocks.0.img_attn.qkv", block = "transformer_blocks.0.";
+  const auto open = [&](const std::vector<TestTensor>& tensors, const safetensors::Metadata& metadata) {
+    test::make_checkpoint(dir / "cal.safetensors", tensors, metadata);
+    return Recording::open(dir / "cal.safetensors", model);
+  };
+  const at::Tensor rows = normal(80, 8);
+  const Recording shared =
+      open({f32(block + "attn.to_q.rows", rows), f32(block + "ff.net.0.proj.rows", normal(80, 8, 2)),
+            f32("double_blocks.0.txt_attn.qkv.rows", normal(80, 8, 3)),
+            f32(block + "attn.add_q_proj.rows", normal(80, 8, 4)), f32("nowhere.rows", rows)},
+           {{"shared", R"({"transformer_blocks.0.attn.to_k": "transformer_blocks.0.attn.to_q",
+                           "transformer_blocks.0.attn.to_v": "transformer_blocks.0.attn.to_q"})"}});
+  const Recording own = open({f32(joined + ".rows", rows)}, {});
+  CHECK(at::equal(shared.load(joined, at::kCPU)->second, own.load(joined, at::kCPU)->second));
+  CHECK(at::equal(shared.load(joined, at::kCPU)->held_back, own.load(joined, at::kCPU)->held_back));
+  CHECK(shared.matched().owners.size() == 3);
+  CHECK(shared.matched().renamed == 4);
+  CHECK(shared.matched().renamed_to == 2);
+  CHECK(shared.matched().joined.empty());
+  // The model's own name goes before another library's.
+  CHECK(shared.key("double_blocks.0.txt_attn.qkv") == "double_blocks.0.txt_attn.qkv");
+  CHECK(shared.matched().unmatched ==
+        std::vector<std::string>{"nowhere", "transformer_blocks.0.attn.add_q_proj"});
+
+  const Recording alone = open({f32("transformer." + block + "attn.to_q.channel_max", at::arange(1, 9)),
+                                f32("transformer." + block + "attn.to_v.rows", rows),
+                                f32("transformer." + block + "attn.to_k.channel_max", at::arange(8, 0, -1)),
+                                f32("transformer." + block + "attn.to_k.input_scale", at::tensor(0.5)),
+                                f32("transformer." + block + "attn.to_v.input_scale", at::tensor(0.25))},
+                               {});
+  CHECK(at::equal(alone.load(joined, at::kCPU)->second, own.load(joined, at::kCPU)->second));
+  CHECK(
+      at::equal(alone.load(joined, at::kCPU)->channel_max, at::tensor({8, 7, 6, 5, 5, 6, 7, 8}, at::kFloat)));
+  CHECK(alone.input_scale(joined) == 0.5);
+  CHECK(alone.input_magnitude(joined) == 63.5);
+  CHECK(alone.matched().joined.at(joined).size() == 2);
+
+  test::write_file(dir / "cal.json", R"({
+    "transformer_blocks.0.attn.to_q": {"channel_max": [9,1,1,1,1,1,1,1], "input_scale": 0.125},
+    "transformer_blocks.0.attn.to_k": {"channel_max": [1,9,1,1,1,1,1,1], "input_scale": 0.5},
+    "transformer_blocks.0.ff.net.0.proj": 0.75})");
+  const Recording json = Recording::open(dir / "cal.json", model);
+  CHECK(
+      at::equal(json.load(joined, at::kCPU)->channel_max, at::tensor({9, 9, 1, 1, 1, 1, 1, 1}, at::kFloat)));
+  CHECK(json.input_scale(joined) == 0.5);
+  CHECK(json.input_scale("double_blocks.0.img_mlp.0") == 0.75);
+
+  CHECK_THROWS_MATCHES(open({f32(block + "attn.to_q.rows", normal(80, 9))}, {}), Error,
+                       HasCode(ErrorCode::kBadInput, "layer 'double_blocks.0.img_attn.qkv' reads 8 columns"));
+}
+
 TEST_CASE("recording: a file for another model, or no calibration file, is refused", "[calibrate]") {
   refuses({f32("x.rows", normal(64, 8)), f32("y.rows", normal(64, 8))}, ErrorCode::kFailure,
           "none of its 2 layers is in");
@@ -161,7 +220,7 @@ TEST_CASE("recording: a file for another model, or no calibration file, is refus
   refuses({f32("a.rows", normal(64, 8))}, ErrorCode::kBadInput, "layer 'b' shares an input that is not in",
           {{"shared", R"({"b": "z"})"}});
   const Files files({f32("a.rows", normal(64, 8)), f32("x.rows", normal(64, 8))});
-  CHECK(files.open().unmatched() == std::vector<std::string>{"x"});
+  CHECK(files.open().matched().unmatched == std::vector<std::string>{"x"});
   CHECK_THROWS_MATCHES(Recording::open("/nonexistent.safetensors", files.model()), Error,
                        HasCode(ErrorCode::kBadInput, "No such file"));
   CHECK_THROWS_MATCHES(Recording::open("/nonexistent.json", files.model()), Error,

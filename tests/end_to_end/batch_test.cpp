@@ -140,11 +140,11 @@ TEST_CASE("batch: --dry-run-batch prints command lines that a shell understands 
 TEST_CASE("batch: usage faults come before the first file", "[end_to_end]") {
   const Models models(1);
   const std::string model = models / "modela.safetensors";
-  const Words words =
-      GENERATE_COPY(Words{model, "--simpel"}, Words{model, "--fp8", "--nvfp4"},
-                    Words{model, "--recipe", "none"}, Words{model, "--recipe", "comfy-fp8", "--int8"},
-                    Words{model, "-o", "x"}, Words{model, "--quality-json=x"}, Words{model, "-d", "."},
-                    Words{}, Words{model, "--jobs", "0"}, Words{model, "--pattern", "*"});
+  const Words words = GENERATE_COPY(
+      Words{model, "--simpel"}, Words{model, "--fp8", "--nvfp4"}, Words{model, "--recipe", "none"},
+      Words{model, "--recipe", "comfy-fp8", "--int8"}, Words{model, "-o", "x"},
+      Words{model, "--quality-json=x"}, Words{model, "--report", "x.html"}, Words{model, "-d", "."}, Words{},
+      Words{model, "--jobs", "0"}, Words{model, "--pattern", "*"});
   CAPTURE(words);
   models.batch(words, 2);
   CHECK(models.entries().size() == 1);

@@ -7,6 +7,7 @@
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
+#include "model/checkpoint.h"
 #include "safetensors/reader.h"
 #include "support/make_checkpoint.h"
 #include "support/quantized_checkpoint.h"
@@ -20,6 +21,12 @@ namespace {
 
 using Words = std::vector<std::string>;
 constexpr int64_t kWidth = 64;
+
+at::Tensor tensor_of(const std::string& path, const std::string& name) {
+  const auto file = model::Checkpoint::open(path);
+  REQUIRE(file.find(name));
+  return model::load(*file.find(name)).clone();
+}
 
 at::Tensor normal(std::vector<int64_t> shape, uint64_t seed) {
   return (at::randn(shape, at::detail::createCPUGenerator(seed)) * 0.05).to(at::kBFloat16);
@@ -145,6 +152,53 @@ TEST_CASE("names: a LoRA of either library's names goes into either file", "[nam
   const std::string merged = twins.converted(twins.folder(), words);
   CHECK(merged == twins.converted(twins.original(), words));
   CHECK(merged != twins.converted(twins.original(), {"--fp8", "--comfy_quant", "--quality", "fast"}));
+}
+
+TEST_CASE("names: inputs recorded under either library's names serve either file", "[names][calibration]") {
+  const Twins twins;
+  // Layers that are joined read the same rows, so one of them has them for all.
+  const auto record = [&](bool own) {
+    std::vector<TestTensor> tensors;
+    nlohmann::json shared = nlohmann::json::object();
+    uint64_t seed = 70;
+    for (const Layer& layer : kFlux) {
+      const std::string& owner = own ? layer.own : layer.parts.front().first;
+      tensors.push_back(stored(owner + ".rows", normal({200, kWidth}, seed++) * 20));
+      for (const auto& part : layer.parts)
+        if (!own && part.first != owner) shared[part.first] = owner;
+    }
+    make_checkpoint(twins / "cal.safetensors", tensors,
+                    {{"format", "ctq-calibration"}, {"shared", shared.dump()}});
+    return twins / "cal.safetensors";
+  };
+  const auto words = GENERATE(values<Words>({
+      {"--fp8", "--comfy_quant", "--optimizer", "gptq", "--static-activations"},
+      {"--nvfp4", "--smoothquant"},
+  }));
+  const auto with = [&](const std::string& input, bool own) {
+    Words all = words;
+    all.insert(all.end(), {"--calibration-data", record(own)});
+    return twins.converted(input, all);
+  };
+  const std::string right = with(twins.original(), true);
+  CHECK(with(twins.folder(), true) == right);
+  CHECK(with(twins.folder(), false) == right);
+  CHECK(with(twins.original(), false) == right);
+}
+
+TEST_CASE("names: input scales by names of diffusers, the largest of what is joined",
+          "[names][calibration]") {
+  const Twins twins;
+  write_file(twins / "s.json",
+             R"({"transformer_blocks.0.attn.to_q": 0.25, "transformer_blocks.0.attn.to_k": 0.5,
+                                   "transformer_blocks.0.ff.net.0.proj": 0.125})");
+  const std::string out = twins / "o.safetensors";
+  const Outcome run = run_expecting({"-i", twins.original(), "-o", out, "--fp8", "--comfy_quant", "--simple",
+                                     "--input-scales", twins / "s.json"},
+                                    0);
+  CHECK((run.out + run.err).find("3 of its layers have another library's names") != std::string::npos);
+  CHECK(tensor_of(out, "double_blocks.0.img_attn.qkv.input_scale").item<float>() == 0.5f);
+  CHECK(tensor_of(out, "double_blocks.0.img_mlp.0.input_scale").item<float>() == 0.125f);
 }
 
 TEST_CASE("names: kept for diffusers and on request, where ComfyUI would lose every scale", "[names]") {

@@ -64,6 +64,57 @@ TEST_CASE("partition: the parts, joined in any order, are the bytes of one run",
   CHECK(files.bytes("joined.safetensors") == files.bytes("one.safetensors"));
 }
 
+TEST_CASE("partition: parts that make their own factors of inputs, joined, are the bytes of one run",
+          "[end_to_end][smoothquant]") {
+  const Fixture files;
+  std::vector<TestTensor> model, recorded;
+  for (const char* block : {"text_model.encoder.layers.0.", "text_model.encoder.layers.1."}) {
+    const std::string name = block;
+    for (const char* norm : {"layer_norm1", "layer_norm2"}) {
+      model.push_back(bf16_vector(name + norm + ".weight", 64));
+      model.push_back(bf16_vector(name + norm + ".bias", 64));
+    }
+    for (const char* layer : {"self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj",
+                              "self_attn.out_proj", "mlp.fc1", "mlp.fc2"}) {
+      model.push_back(bf16_weight(name + layer + ".weight", 64, 64));
+      model.push_back(bf16_vector(name + layer + ".bias", 64));
+      recorded.push_back(tensor(name + layer + ".channel_max", ctq::safetensors::Dtype::kF32, {64},
+                                elements<float>(64, [](int64_t i) { return 1.0f + float(i % 7) * 5; })));
+    }
+  }
+  make_checkpoint(files.model, model);
+  make_checkpoint(files.dir / "cal.safetensors", recorded);
+  const Names words{"-i",
+                    files.model,
+                    "--int8",
+                    "--scaling_mode",
+                    "row",
+                    "--simple",
+                    "--comfy_quant",
+                    "--smoothquant",
+                    "--calibration-data",
+                    files.dir / "cal.safetensors",
+                    "--client",
+                    "any"};
+  const auto convert = [&](const std::string& output, const Names& more) {
+    Names all = words;
+    all.insert(all.end(), {"-o", files.dir / output});
+    all.insert(all.end(), more.begin(), more.end());
+    const Outcome run = run_binary(all);
+    INFO(run.err << run.out);
+    REQUIRE(run.code == 0);
+    return run.out;
+  };
+  CHECK(has(convert("one.safetensors", {}), "4 inputs"));
+  Names names;
+  for (const char* part : {"1", "2", "3"}) {
+    convert("o.safetensors", {"--partition", std::string(part) + "/3"});
+    names.push_back(std::string("o.part-") + part + "-of-3.safetensors");
+  }
+  REQUIRE(files.assemble(names).code == 0);
+  CHECK(files.bytes("joined.safetensors") == files.bytes("one.safetensors"));
+}
+
 TEST_CASE("partition: layers are shared out by their cost", "[end_to_end]") {
   const Fixture files;
   for (const char* part : {"1/2", "2/2"})

@@ -324,6 +324,23 @@ TEST_CASE("smoothing: readers of one input share their factors") {
   CHECK(at::allclose(factors.to(at::kDouble), (input / most).sqrt(), 1e-5));
 }
 
+TEST_CASE(
+    "smoothing: of a part of the tensors, what makes or reads its inputs has the factors of the whole") {
+  const model::Checkpoint checkpoint = clip().open();
+  const Recorded recorded(checkpoint, matrices(checkpoint));
+  const std::string attention = "text_model.encoder.layers.0.self_attn.";
+  const Smoothing whole(checkpoint, {checkpoint, &*recorded}, 0.5, kAll, at::kCPU);
+  const Smoothing part(checkpoint, {checkpoint, &*recorded}, 0.5, kAll, at::kCPU, {},
+                       [&](const auto& entry) { return entry.layer() == attention + "v_proj"; });
+  CHECK(whole.inputs() == 3);
+  CHECK(part.inputs() == 2);
+  CHECK_FALSE(part.factors("text_model.encoder.layers.0.mlp.fc1").defined());
+  for (const char* name : {"v_proj", "out_proj"})
+    CHECK(at::equal(part.factors(attention + name), whole.factors(attention + name)));
+  const auto& values = *checkpoint.find(attention + "v_proj.weight");
+  CHECK(at::equal(part.apply(values, model::load(values)), whole.apply(values, model::load(values))));
+}
+
 TEST_CASE("smoothing: norms that a residual reads, and shared value heads, are left alone") {
   StructureCheckpoint bert;
   bert.layer_norm("embeddings.LayerNorm", 8);

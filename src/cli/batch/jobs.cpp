@@ -24,8 +24,8 @@ namespace {
 namespace fs = std::filesystem;
 
 /// Options that would make every file write to the same place.
-constexpr std::array<std::string_view, 5> kOfOneFile = {"--output", "--quality-json", "--lora-output",
-                                                        "--lora-only-to", "--print-config"};
+constexpr std::array<std::string_view, 6> kOfOneFile = {"--output",      "--quality-json", "--report",
+                                                        "--lora-output", "--lora-only-to", "--print-config"};
 
 void refuse_single_file_options(const Arguments& arguments) {
   for (const std::string_view option : kOfOneFile) {

@@ -7,6 +7,8 @@
 #include "cli/batch/expectations.h"
 #include "cli/batch/lora_choice.h"
 #include "cli/batch/words.h"
+#include "cli/commands/commands.h"
+#include "cli/options/mode_switches.h"
 #include "cli/options/option.h"
 #include "cli/options/rows.h"
 #include "support/matchers.h"
@@ -39,6 +41,28 @@ TEST_CASE("batch words: own options, their values and loose words are apart from
                                    "--merge-loras", "l", "m", "--recipe=x", "-q", "d", "--", "--e"});
   CHECK(words.own == List{"a", "b", "--jobs", "2", "c", "--recipe=x", "d", "--", "--e"});
   CHECK(words.conversion == List{"--fp8", "--manual_seed", "-1", "--merge-loras", "l", "m", "-q"});
+}
+
+TEST_CASE("batch words: every option of the conversion reaches it, but those that the batch has itself",
+          "[cli]") {
+  const Table& own = batch_table();
+  const auto is_own = [&](const Option& option) {
+    return std::ranges::any_of(own.options, [&](const Option& other) { return other.name == option.name; });
+  };
+  for (const Option& option : conversion_table().options) {
+    CAPTURE(option.name);
+    const bool bare = option.kind == Kind::kSwitch || option.optional_value;
+    const List words = bare ? List{option.name} : List{option.name, "x"};
+    List given{"a"};
+    given.insert(given.end(), words.begin(), words.end());
+    if (without_mode_switch(words) != words) {
+      CHECK_THROWS_MATCHES(split_words(given), Error, test::HasCode(ErrorCode::kUsage, "mode switch"));
+      continue;
+    }
+    const Words split = split_words(given);
+    CHECK((is_own(option) ? split.own : split.conversion).back() == words.back());
+    CHECK(split.conversion == (is_own(option) ? List{} : words));
+  }
 }
 
 TEST_CASE("batch words: mode switches and what nobody knows are refused", "[cli]") {
