@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Nothing without effect: effects.py PROJECT BINARY [--only TEXT] [--table FILE] [--jobs N] [--quick] [--keep]
+"""Nothing without effect: effects.py PROJECT BINARY [--only REGEX | --sample] [--turn N] [--table] [--details FILE] [--jobs N]
+                                                    [--quick] [--keep]
 
 Reads all options of all commands from `--help-json`, and runs each mode of modes.py without and with each option, whose telling value
 stands in values.py. An option changes something (exit code, files, what is printed), or a line that is new names it, or an
@@ -27,17 +28,19 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 
 PROJECT = (
     Path(sys.argv[1]).resolve() if len(sys.argv) > 1 and not sys.argv[1].startswith("-") else Path(__file__).resolve().parents[2]
 )
 sys.path[1:1] = [str(PROJECT / "bench" / "bytes")]
 
+import by_mode  # noqa: E402
 import justified  # noqa: E402
 import modes  # noqa: E402
 import values  # noqa: E402
 import world  # noqa: E402
+from fork_server import ForkServer, library_in  # noqa: E402
 from own_checks import OWN_CHECKS  # noqa: E402
 from values import Row  # noqa: E402
 
@@ -100,7 +103,34 @@ class Runner:
             "TERM": "dumb",
         }
         self.lock, self.count, self.seconds = Lock(), 0, 0.0
+        self.library = library_in(folder)
+        self.own, self.servers = local(), []
         self.run = cache(self.run_anew)  # two at a time may do the same, which does no harm
+
+    def forked(self, words: list[str], folder: Path) -> tuple[int, str, str]:
+        """Exit code, standard output and standard error."""
+        if not hasattr(self.own, "server"):
+            self.own.server = ForkServer(self.binary, self.library, self.variables)
+            self.servers.append(self.own.server)
+        return self.own.server.run(words, folder, folder.with_suffix(""), LIMIT_S)
+
+    def started(self, words: list[str], folder: Path) -> tuple[int, str, str]:
+        try:
+            run = subprocess.run(
+                [self.binary, *words],
+                cwd=folder,
+                env=self.variables,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                timeout=LIMIT_S,
+            )
+            return run.returncode, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace")
+        except subprocess.TimeoutExpired:
+            return -1, "", "timeout"
+
+    def close(self) -> None:
+        for server in self.servers:
+            server.close()
 
     def run_anew(self, words: tuple[str, ...], first: tuple[str, ...] = ()) -> Outcome:
         with self.lock:
@@ -116,18 +146,7 @@ class Runner:
             for word in words
         ]
         began = time.monotonic()
-        try:
-            run = subprocess.run(
-                [self.binary, *words],
-                cwd=folder,
-                env=self.variables,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                timeout=LIMIT_S,
-            )
-            code, out, err = run.returncode, run.stdout.decode(errors="replace"), run.stderr.decode(errors="replace")
-        except subprocess.TimeoutExpired:
-            code, out, err = -1, "", "timeout"
+        code, out, err = self.forked(words, folder) if self.library else self.started(words, folder)
         self.seconds += time.monotonic() - began
         files = tuple(
             (str(path.relative_to(folder)), hashlib.sha256(contents(path)).hexdigest())
@@ -160,15 +179,15 @@ class Effect:
         return f"{self.kind}: {self.detail}" if self.detail else self.kind
 
 
-def effect(base: Outcome, probe: Outcome, option: dict, fails: bool) -> Effect:
+def effect(base: Outcome, probe: Outcome, option: dict, row: Row) -> Effect:
     """Of the option in a run beside the run without it."""
     new = list((Counter(probe.lines()) - Counter(base.lines())).elements())
     naming = [line for line in new if spellings(option).search(line)]
     if probe.code < 0:
         return Effect("BROKEN", f"ended by {probe.code}: {probe.err[-200:].strip()}")
-    if base.code not in (0, 3) and not fails:
+    if base.code not in (0, 3) and not row.fails:
         return Effect("BROKEN", f"the run without it ends with {base.code}: {base.err.strip()[:200]}")
-    if probe.code not in (0, 3, base.code):
+    if probe.code not in (0, 3, base.code, row.exits):
         error = next((line for line in probe.lines() if "error: " in line), probe.err.strip()[:200])
         return Effect("refused" if naming else "UNNAMED", error)
     changed = [] if probe.code == base.code else [f"exit code {probe.code}"]
@@ -198,7 +217,8 @@ class Case:
     def name(self) -> str:
         shown = "" if self.command == "convert" else f"{self.command} "
         beside = f" (beside {self.row.beside})" if self.row.beside else ""
-        return f"{shown}{self.row.words}{beside} | {self.mode}"
+        of = f" of {self.row.model}" if self.row.model else ""
+        return f"{shown}{self.row.words}{beside}{of} | {self.mode}"
 
     def commands(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """Without and with the option."""
@@ -222,35 +242,49 @@ def own_words(words: str, line: str) -> bool:
     return f" {words} " in f" {line} "
 
 
+def rows_of(command: str, option: dict, rows: dict, names: set[str]) -> tuple[Row, ...]:
+    """Its own, else those of the conversion's option where the help says that it is the same one. `names`: what the command takes."""
+    own = rows.get(option["name"], ())
+    if not own and option["group"] == values.SHARED_GROUP and command != "convert":
+        of_conversion = values.CONVERSION.get(option["name"], ())
+        return tuple(row for row in of_conversion if set(re.findall(r"(?<!\S)--[\w-]+", row.beside)) <= names)
+    return own or ((Row(option["name"]),) if by_mode.is_preset(option) else ())
+
+
 def cases_of(command: str, options: list[dict], rows: dict, lines: dict[str, str]) -> tuple[list[Case], list[str]]:
     """Every option in every mode, and what the tables lack."""
     names = {option["name"] for option in options}
-    faults = [f"no row: {command} {name} (values.py)" for name in sorted(names - rows.keys()) if not is_preset(options, name)]
-    faults += [f"no option: {command} {name} has a row in values.py" for name in sorted(rows.keys() - names) if rows[name]]
+    faults = [f"no option: {command} {name} has a row in values.py" for name in sorted(rows.keys() - names) if rows[name]]
     cases = []
     for option in options:
-        of_option = rows.get(option["name"], (Row(option["name"]),) if is_preset(options, option["name"]) else ())
-        met = modes_of(command, option, is_preset(options, option["name"]))
+        of_option = rows_of(command, option, rows, names)
+        if not of_option:
+            faults.append(f"no row: {command} {option['name']} (values.py)")
+        met = modes_of(command, option)
         for row in of_option:
             cases += [
                 Case(command, option, mode, row, line)
                 for mode, line in lines.items()
-                if (re.search(row.modes, mode) if row.modes else met is None or mode in met) and not own_words(row.words, line)
+                if meets(row, mode, met) and not own_words(row.words, line)
             ]
         if command == "convert":
             cases += choices_of(option, of_option, lines)
     return cases, faults
 
 
-def modes_of(command: str, option: dict, preset: bool) -> tuple[str, ...] | None:
+def meets(row: Row, mode: str, met: tuple[str, ...] | None) -> bool:
+    if row.but and re.search(row.but, mode):
+        return False
+    return bool(re.search(row.modes, mode)) if row.modes else met is None or mode in met
+
+
+def modes_of(command: str, option: dict) -> tuple[str, ...] | None:
     """Those that an option of the conversion meets where its row does not say; None: all."""
-    if preset:
+    if command != "convert":
+        return None
+    if by_mode.is_preset(option):
         return values.PRESET_MODES
-    met = (
-        next((modes for heading, modes in values.MEETS if re.search(heading, option["group"])), None)
-        if command == "convert"
-        else None
-    )
+    met = next((modes for heading, modes in values.MEETS if re.search(heading, option["group"])), None)
     return met and met + values.ALSO.get(option["name"], ())
 
 
@@ -266,12 +300,6 @@ def choices_of(option: dict, rows: tuple[Row, ...], lines: dict[str, str]) -> li
         for word in option["choices"]
         if word not in said and not own_words(f"{option['name']} {word}", lines[mode])
     ]
-
-
-def is_preset(options: list[dict], name: str) -> bool:
-    """A switch of the page of filters: one for each family of models."""
-    option = next(option for option in options if option["name"] == name)
-    return option.get("page") == "filters" and option["type"] == "switch" and name != "--list-filters"
 
 
 def make_world(runner: Runner) -> None:
@@ -300,7 +328,16 @@ def unsteady(runner: Runner, lines: dict[str, str]) -> list[str]:
     return faults
 
 
-def table(found: list[tuple[Case, Effect]]) -> str:
+def sample(cases: list[Case], turn: int) -> list[Case]:
+    """Of each option one pair in each of modes.PARTS, another with each turn: those that come first by a hash."""
+    parts: dict[tuple, Case] = {}
+    for case in sorted(cases, key=lambda case: hashlib.sha256(f"{turn} {case.name()}".encode()).digest()):
+        parts.setdefault((case.command, case.option["name"], case.command == "convert" and modes.part_of(case.mode)), case)
+    chosen = set(map(id, parts.values()))
+    return [case for case in cases if id(case) in chosen]
+
+
+def details(found: list[tuple[Case, Effect]]) -> str:
     """Markdown: option, effect, modes."""
     rows = {}
     for case, what in found:
@@ -312,65 +349,116 @@ def table(found: list[tuple[Case, Effect]]) -> str:
     return "\n".join(lines + [f"| {given} | {text} | {'; '.join(of)} |" for (given, text), of in rows.items()]) + "\n"
 
 
-def main() -> int:
+def figures(found: list[tuple[Case, Effect]]) -> list[tuple[str, Counter]]:
+    """Kinds of effects by mode."""
+    kinds: dict[str, Counter] = {}
+    for case, what in found:
+        mode = case.mode if case.command == "convert" else f"{case.command} {case.mode}"
+        kinds.setdefault(mode, Counter())[what.kind] += 1
+    return list(kinds.items())
+
+
+def tables_of(runner: Runner) -> list[tuple[str, list[dict]]]:
+    """The conversion and every command with its options."""
+    known = json.loads(subprocess.run([runner.binary, "--help-json"], capture_output=True, text=True, check=True).stdout)
+    own = [(command["name"], command["options"]) for command in known["commands"] if "options" in command]
+    return [("convert", known["options"]), *own]
+
+
+def all_cases(tables: list[tuple[str, list[dict]]]) -> tuple[list[Case], list[str]]:
+    cases, faults = [], []
+    for command, options in tables:
+        conversion = command == "convert"
+        more, lacking = cases_of(
+            command,
+            options,
+            values.CONVERSION if conversion else values.COMMANDS.get(command, {}),
+            modes.CONVERSIONS if conversion else modes.COMMANDS.get(command, {}),
+        )
+        cases += more
+        faults += lacking
+    return cases, faults
+
+
+def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("project", help="the project's folder, for bench/bytes")
+    parser.add_argument("project", type=Path, help="the project's folder, for bench/bytes and docs")
     parser.add_argument("binary")
     parser.add_argument("--only", default="", metavar="REGEX")
-    parser.add_argument("--table", type=Path, metavar="FILE")
+    parser.add_argument("--sample", action="store_true", help="a part of the pairs: each option in some modes")
+    parser.add_argument("--turn", type=int, default=0, metavar="N", help="which part")
+    parser.add_argument("--table", action="store_true", help="write docs/options_by_mode.md")
+    parser.add_argument("--details", type=Path, metavar="FILE", help="write every pair and what came of it, as Markdown")
     parser.add_argument("--jobs", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="do not look whether a second run of each mode gives the same")
     parser.add_argument("--keep", action="store_true", help="leave the folders of the runs, and say where")
-    args = parser.parse_args()
+    return parser.parse_args()
+
+
+def judge(runner: Runner, case: Case, shows: bool) -> tuple[Case, Effect]:
+    base, probe = case.commands()
+    what = effect(runner.run(base, case.row.first), runner.run(probe, case.row.first), case.option, case.row)
+    if shows:
+        print(f"{case.name()} | {what}"[:240], flush=True)
+    return case, what
+
+
+def check_document(args, tables, every: list[Case], found: list[tuple[Case, Effect]], excused: set[int]) -> list[str]:
+    """Writes it first where that is asked for."""
+    document = by_mode.Document(args.project / "docs" / "options_by_mode.md")
+    options = {(command, option["name"]) for command, of in tables for option in of}
+    letters = [
+        by_mode.Seen(
+            (case.command, case.option["name"]),
+            by_mode.column_of(case.command, case.mode),
+            by_mode.letter(what.kind, what.detail, id(case) in excused),
+            case.name(),
+        )
+        for case, what in found
+    ]
+    run = Counter(seen.option for seen in letters)
+    there = Counter((case.command, case.option["name"]) for case in every)
+    whole = {option for option in options if run[option] == there[option] and (run[option] or not args.only)}
+    if args.table:
+        document.write(tables, letters, whole)
+    return document.faults(options, letters, whole)
+
+
+def main() -> int:
+    args = arguments()
     folder, began = Path(tempfile.mkdtemp(prefix="effects-")), time.monotonic()
     runner = Runner(args.binary, folder, args.keep)
     try:
         make_world(runner)
-        known = json.loads(subprocess.run([runner.binary, "--help-json"], capture_output=True, text=True, check=True).stdout)
-        tables = [("convert", known["options"], values.CONVERSION, modes.CONVERSIONS)]
-        for command in known["commands"]:
-            if "options" in command:
-                tables.append(
-                    (
-                        command["name"],
-                        command["options"],
-                        values.COMMANDS.get(command["name"], {}),
-                        modes.COMMANDS.get(command["name"], {}),
-                    )
-                )
-        cases, faults = [], []
-        for table_of in tables:
-            more, lacking = cases_of(*table_of)
-            cases += more
-            faults += lacking
-        cases = [case for case in cases if re.search(args.only, case.name())]
+        tables = tables_of(runner)
+        every, faults = all_cases(tables)
+        cases = [case for case in every if re.search(args.only, case.name())]
+        if args.sample:
+            cases = sample(cases, args.turn)
         met = {(case.command, case.mode): case.line for case in cases}
         faults += [] if args.quick else unsteady(runner, {f"{command} {mode}": line for (command, mode), line in met.items()})
-
-        def judge(case: Case) -> tuple[Case, Effect]:
-            base, probe = case.commands()
-            what = effect(runner.run(base, case.row.first), runner.run(probe, case.row.first), case.option, case.row.fails)
-            if not args.table:
-                print(f"{case.name()} | {what}"[:240], flush=True)
-            return case, what
-
         with ThreadPoolExecutor(args.jobs) as pool:
-            found = list(pool.map(judge, cases))
+            found = list(pool.map(lambda case: judge(runner, case, not args.details), cases))
         for name, check in OWN_CHECKS.items():
             if re.search(args.only, name):
                 faults += [f"{name}: {fault}" for fault in check(runner)]
     finally:
+        runner.close()
         print(folder) if args.keep else shutil.rmtree(folder)
-    reasons = justified.Reasons()
-    open_cases = [
-        (case, what)
+    reasons, known = justified.Reasons(justified.REASONS), justified.Reasons(justified.OPEN)
+    excused = {id(case) for case, what in found if what.kind == "SILENT" and reasons.excuses(case.name())}
+    faults += [
+        f"{what.kind}: {case.name()}{': ' + what.detail if what.detail else ''}"
         for case, what in found
-        if what.kind.isupper() and not (what.kind == "SILENT" and reasons.excuses(case.name()))
+        if what.kind.isupper() and id(case) not in excused and not (what.kind != "BROKEN" and known.excuses(case.name()))
     ]
-    faults += [f"{what.kind}: {case.name()}{': ' + what.detail if what.detail else ''}" for case, what in open_cases]
-    faults += [f"not needed: justified.py {reason}" for reason in reasons.unused() if not args.only]
-    if args.table:
-        args.table.write_text(table(found))
+    if len(cases) == len(every):
+        faults += [f"not needed: justified.py {reason}" for reason in reasons.unused() + known.unused()]
+    faults += check_document(args, tables, every, found, excused)
+    if args.details:
+        args.details.write_text(details(found))
+    for mode, kinds in figures(found):
+        print(f"{mode}: {', '.join(f'{count} {kind}' for kind, count in kinds.most_common())}")
     kinds = Counter(what.kind for _, what in found)
     print("\n".join(faults))
     print(

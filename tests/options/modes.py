@@ -1,8 +1,8 @@
 """What is run: each mode's command line, to which the walk adds one option at a time.
 
 A mode is a name and words. `M/` is the folder of the models; what a run writes lies in a folder of its own. `PLAIN` is what
-most conversions read and write. `GROUPS` says which modes of the conversion an option meets unless its row in values.py names
-others: every format with its usual optimizer, every optimizer in one format, and everything that is not a plain conversion.
+most conversions read and write: every format with its usual optimizer, every optimizer in one format, and everything that is not
+a plain conversion. `COLUMNS` gathers them to what docs/options_by_mode.md has a column for; those of a command are its modes.
 """
 
 PLAIN = "-i M/encoder.safetensors -o o.safetensors"
@@ -30,8 +30,8 @@ OPTIMIZERS = {
     "implied": f"{FP8} --optimizer implied",
     "gptq": f"{FP8} --optimizer gptq {RECORDED}",
     "quip": f"{PLAIN} --comfy_quant --optimizer quip {RECORDED}",
-    "original": f"{FP8} --optimizer original --num_iter 12",
-    "prodigy": f"{FP8} --optimizer prodigy --num_iter 12",
+    "original": f"{FP8} --optimizer original --num_iter 40",
+    "prodigy": f"{FP8} --optimizer prodigy --num_iter 80",
     "tpec": f"{FP8} --optimizer tpec --num_iter 12",
     "adaround": f"{FP8} --optimizer adaround --num_iter 12",
     "best": f"{FP8} --quality best",
@@ -41,6 +41,7 @@ OTHERS = {
     "recorded": f"{FP8} {RECORDED}",
     "merging": f"{FP8} --merge-lora M/lora.safetensors",
     "layer config": f"{PLAIN} --comfy_quant --client any --layer-config M/layers.json",
+    "layer config, optimizers": f"{PLAIN} --comfy_quant --client any --layer-config M/optimizers.json --num_iter 40 {RECORDED}",
     "max error": f"{PLAIN} --nvfp4 --max-error 0.05",
     "time": f"{FP8} --time 60s",
     "part": f"{FP8} --partition 1/2",
@@ -52,6 +53,8 @@ OTHERS = {
 ASIDE = {
     "merge only": "-i M/encoder.safetensors --merge-lora M/lora.safetensors --lora-only-to o.safetensors",
     "dry run": f"{FP8} --dry-run",
+    "dry run, learned": f"{FP8} --optimizer original --dry-run",
+    "dry run, quip": f"{PLAIN} --comfy_quant --optimizer quip {RECORDED} --dry-run",
     "dry run, json": f"{FP8} --dry-run --json",
     "template": "-i M/encoder.safetensors -o o.json --fp8 --comfy_quant --dry-run create-template",
     "error": "analyze M/encoder.safetensors --fp8 --comfy_quant --error",
@@ -60,6 +63,29 @@ ASIDE = {
 }
 
 CONVERSIONS = FORMATS | OPTIMIZERS | OTHERS | ASIDE
+
+COLUMNS = {
+    "int8": ("int8 block, legacy", "int8 block", "int8 row"),
+    "fp8": ("fp8 legacy", "fp8 tensor", "fp8 row"),
+    "4 bits, mx": ("nvfp4", "mxfp8", "w4a8", "w4a4"),
+    "fp16": ("fp16",),
+    "nearest": ("simple", "rtn"),
+    "one pass": ("direct", "implied", "best"),
+    "recorded": ("recorded", "gptq", "quip"),
+    "learned": ("original", "prodigy", "tpec", "adaround"),
+    "more": ("merging", "layer config", "layer config, optimizers", "max error", "time", "part", "requantize", "extract"),
+    "merge only": ("merge only",),
+    "plan": ("dry run", "dry run, learned", "dry run, quip", "dry run, json", "template"),
+    "analyze": ("error", "suggest", "blocks"),
+}
+
+# In each of these a sample tries an option once.
+PARTS = (tuple(FORMATS), tuple(OPTIMIZERS), tuple(OTHERS), ("merge only",), COLUMNS["plan"], COLUMNS["analyze"])
+
+
+def part_of(mode: str) -> int:
+    return next(i for i, part in enumerate(PARTS) if mode in part)
+
 
 FP8_ONE = "fp8 M/encoder.safetensors -o o.safetensors --num_iter 8"
 COMMANDS = {

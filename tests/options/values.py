@@ -2,7 +2,8 @@
 
 A row is what is added, and optionally: `beside`, given in both runs, with and without the option; `model`, which takes the place
 of the mode's own; `modes`, a regular expression over names of modes; `first`, files that lie there before; `fails`, where the
-run without the option ends with an error, as it should; `strip`, words that the mode's command line loses in both runs.
+run without the option ends with an error, as it should; `strip`, words that the mode's command line loses in both runs; `but`,
+modes that it does not meet although the options of its group do; `exits`, the exit code by which it answers.
 """
 
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ class Row:
     first: tuple[str, ...] = ()
     fails: bool = False
     strip: str = ""
+    but: str = ""
+    exits: int = 0
 
 
 ONE = "^fp8 tensor$"  # a matter of the command line alone: one mode says it all
@@ -26,7 +29,6 @@ CUSTOM = "--custom-layers attention --custom-type int8"
 FALLBACK = "--exclude-layers attention --fallback int8"
 MERGED = "--merge-loras M/lora.safetensors M/lora_more.safetensors"
 PARTIAL = "--merge-lora M/lora_partial.safetensors"
-LORA = "--extract-lora"
 QUIP = f"--optimizer quip {DATA}"
 PAGES = (
     "--help",
@@ -42,9 +44,17 @@ PAGES = (
     "--list-formats",
     "--list-filters",
 )
+# What gains less than half of the loss stalls, so that the rate falls with each iteration.
+STALLS = "--num_iter 100 --lr 1 --lr_schedule plateau --lr_patience 0 --lr_cooldown 0 --lr_threshold 0.5"
 SCHEDULES = "^(original|prodigy|fp8 tensor|tpec)$"
 NO_RECORDING = "^(?!gptq|quip|recorded)"  # modes without one of their own
-NOT_ASIDE = "^(?!merge only|dry run|template|error|suggest|blocks)"
+NOT_ASIDE_NOR_EXTRACT = "^(?!merge only|dry run|template|error|suggest|blocks|extract)"
+
+
+def extraction(words: str) -> tuple[Row, ...]:
+    """Of an option of --extract-lora, which does not go with all modes."""
+    return Row(words, beside="--extract-lora", but="^(fp16|merge only)$"), Row(words, modes="^(fp8 tensor|fp16|merge only)$")
+
 
 CONVERSION = {
     "--input": (Row("-i M/flux.safetensors", modes=ONE),),
@@ -88,22 +98,36 @@ CONVERSION = {
         Row("--recipe M/recipe.json", modes="^(int8 block, legacy|original|blocks|merge only|gptq|fp8 tensor)$"),
         Row("--recipe comfy-nvfp4", modes="^(int8 block, legacy|blocks|merge only)$"),
     ),
-    "--client": (Row("--client sd.cpp", modes="^(?!int8 block|fp8 row|layer config)"),),
+    "--client": (
+        Row("--client sd.cpp", but="^(int8 block|fp8 row|layer config|merge only|blocks|dry run|template|error|suggest)"),
+        Row("--client diffusers", modes="^(dry run|template|error|suggest)"),
+        Row("--client diffusers", model="M/diffusers_flux.safetensors", modes="^blocks$"),
+        Row(
+            "--client diffusers",
+            model="M/diffusers_flux.safetensors",
+            beside="--merge-lora M/lora_flux.safetensors",
+            modes="^merge only$",
+        ),
+    ),
     "--fp16": (Row("--fp16"),),
     "--fp8": (Row("--fp8"),),
     "--nvfp4": (Row("--nvfp4"),),
     "--mxfp8": (Row("--mxfp8"),),
     "--int8": (
-        Row("--int8", modes="^(?!int8|quip|layer config|merge only|blocks)"),
+        Row("--int8", modes="^(?!int8|quip|dry run, quip|layer config|merge only|blocks)"),
         Row("--no-int8", modes="^int8 block, legacy$"),
     ),
     "--format": (Row("--format float8_e5m2"),),
     "--scaling_mode": (Row("--scaling_mode axis"),),
     "--block_size": (Row("--block_size 32"),),
-    "--block-fallback": (Row("--block-fallback skip"),),
+    "--block-fallback": (Row("--block-fallback skip", but="^layer config$"),),
     "--simple": (Row("--simple"),),
     "--heur": (Row("--heur"),),
     "--quantize-embeddings": (Row("--quantize-embeddings"),),
+    "--quantize-conv": (
+        Row("--quantize-conv", model="M/sd15.safetensors", modes="^(fp8 tensor|dry run)$"),
+        Row("--quantize-conv", but="^(fp8 tensor|dry run)$"),
+    ),
     "--exclude-layers": (
         Row("--exclude-layers query"),
         Row("--exclude-layers nothing_of_that_name", modes="^(fp8 tensor|dry run|merge only|blocks)$"),
@@ -113,7 +137,12 @@ CONVERSION = {
     "--target-size": (Row("--target-size 320KB"),),
     "--time": (Row("--time 50s"),),
     "--optimizer": (Row("--optimizer direct"),),
-    "--profile": (Row("--profile seed", beside="--num_iter 4"), Row("--profile peer", beside="--num_iter 4")),
+    "--profile": (
+        Row("--profile seed", beside="--num_iter 4", but="^(fp16|merge only|blocks)$"),
+        Row("--profile peer", beside="--num_iter 4", but="^(fp16|merge only|blocks)$"),
+        Row("--profile seed", modes="^(fp16|merge only|blocks)$"),
+        Row("--profile peer", modes="^(fp16|merge only|blocks)$"),
+    ),
     "--calibration-data": (Row(DATA),),
     "--allow-random-calibration": (
         Row("--allow-random-calibration", beside="--calibration-data M/random.safetensors"),
@@ -127,8 +156,8 @@ CONVERSION = {
     "--calibration-lora": (Row("--calibration-lora M/lora.safetensors"),),
     "--smoothquant": (Row("--smoothquant", beside=DATA),),
     "--smoothquant-alpha": (
-        Row("--smoothquant-alpha 0.9", beside=f"{DATA} --smoothquant", modes="^(int8|nvfp4|quip|dry run)"),
-        Row("--smoothquant-alpha 0.9", modes=ONE),
+        Row("--smoothquant-alpha 0.9", beside=f"{DATA} --smoothquant", modes="^(int8|nvfp4|quip)"),
+        Row("--smoothquant-alpha 0.9", modes="^(fp8 tensor|dry run)$"),
     ),
     "--static-activations": (
         Row("--static-activations", beside=DATA),
@@ -191,12 +220,17 @@ CONVERSION = {
         Row("--allow-partial-lora", modes="^(fp8 tensor|merging|dry run|blocks)$"),
     ),
     "--lora-only-to": (
-        Row("--lora-only-to x.safetensors", beside="--merge-lora M/lora.safetensors", strip="-o o.safetensors", modes=NOT_ASIDE),
+        Row(
+            "--lora-only-to x.safetensors",
+            beside="--merge-lora M/lora.safetensors",
+            strip="-o o.safetensors",
+            modes=NOT_ASIDE_NOR_EXTRACT,
+        ),
         Row("--lora-only-to x.safetensors"),
     ),
     "--dry-run": (Row("--dry-run", modes="^(?!error|suggest|blocks)"),),
     "--json": (Row("--json"),),
-    "--template": (Row("--template"),),
+    "--template": (Row("--template", strip="-o o.safetensors", modes="^dry run$"), Row("--template", but="^dry run")),
     "--blocks": (Row("--blocks"),),
     "--error": (Row("--error"),),
     "--suggest": (Row("--suggest"),),
@@ -205,7 +239,7 @@ CONVERSION = {
     "--verbose": (Row("--verbose DEBUG"), Row("--verbose MINIMAL")),
     "--progress": (Row("--progress json"),),
     "--strict": (
-        Row("--strict", beside="--exclude-layers nothing_of_that_name"),
+        Row("--strict", beside="--exclude-layers nothing_of_that_name", but="^(merge only|blocks)$"),
         Row("--strict", beside=f"{PARTIAL} --allow-partial-lora", modes="^(fp8 tensor|merging|merge only|dry run|blocks)$"),
     ),
     "--config": (Row("--config M/options.toml", modes="^(int8 block, legacy|blocks|merge only|gptq)$"),),
@@ -221,7 +255,8 @@ CONVERSION = {
     ),
     "--convrot": (Row("--convrot"),),
     "--convrot-group-size": (
-        Row("--convrot-group-size 16", beside="--convrot", modes="^(int8 row|w4|fp16|blocks)"),
+        Row("--convrot-group-size 16", beside="--convrot", modes="^(int8 row|w4)"),
+        Row("--convrot-group-size 16", beside="--scaling_mode row --convrot", modes="^blocks$"),
         Row("--convrot-group-size 16"),
     ),
     "--dynamic-convrot": (
@@ -301,33 +336,35 @@ CONVERSION = {
     "--actcal": (Row("--actcal", beside=DATA, model="M/fp8.safetensors", strip="--fp8 --comfy_quant", fails=True, modes=ONE),),
     "--actcal-percentile": (Row("--actcal-percentile 50", modes="^(fp8 tensor|dry run|blocks)$"),),
     "--extract-lora": (Row("--extract-lora"),),
-    "--lora-output": (Row("--lora-output y.safetensors", beside=LORA), Row("--lora-output y.safetensors", modes=ONE)),
-    "--lora-rank": (Row("--lora-rank 4", beside=LORA),),
-    "--lora-target": (Row("--lora-target pooler", beside=LORA),),
-    "--lora-depth": (Row("--lora-depth 0", beside=LORA),),
-    "--lora-ar-threshold": (Row("--lora-ar-threshold 1.5", beside=LORA),),
-    "--lora-dtype": (Row("--lora-dtype bf16", beside=LORA),),
+    "--lora-output": extraction("--lora-output y.safetensors"),
+    "--lora-rank": extraction("--lora-rank 4"),
+    "--lora-target": extraction("--lora-target pooler"),
+    "--lora-depth": extraction("--lora-depth 0"),
+    "--lora-ar-threshold": extraction("--lora-ar-threshold 1.5"),
+    "--lora-dtype": extraction("--lora-dtype bf16"),
     "--objective": (Row("--objective subspace"),),
     "--direct-damping": (Row("--direct-damping 0.1"),),
     "--sweeps": (Row("--sweeps 1"),),
     "--scales": (Row("--scales refit"),),
     "--full_matrix": (
-        Row("--full_matrix"),
+        Row("--full_matrix", but="^layer config, optimizers$"),
         Row("--full_matrix", beside="--objective subspace --top_p 0.05 --min_k 4", modes="^(direct|fp8 tensor)$"),
     ),
     "--top_p": (
-        Row("--top_p 0.05", beside="--min_k 2"),
+        Row("--top_p 0.05", beside="--min_k 2", but="^fp16$"),
+        Row("--top_p 0.05", modes="^fp16$"),
         Row("--top_p 0.05", beside="--objective subspace --min_k 2", modes="^(direct|fp8 tensor)$"),
     ),
     "--min_k": (Row("--min_k 100"), Row("--min_k 100", beside="--objective subspace", modes="^(direct|fp8 tensor)$")),
     "--max_k": (
-        Row("--max_k 8", beside="--min_k 2"),
+        Row("--max_k 8", beside="--min_k 2", but="^fp16$"),
+        Row("--max_k 8", modes="^fp16$"),
         Row("--max_k 8", beside="--objective subspace --min_k 2", modes="^(direct|fp8 tensor)$"),
     ),
     "--num_iter": (Row("--num_iter 3"),),
     "--lr": (Row("--lr 0.5"),),
     "--use_speed": (Row("--use_speed"),),
-    "--lr_schedule": (Row("--lr_schedule exponential"),),
+    "--lr_schedule": (Row("--lr_schedule exponential", but="^layer config, optimizers$"),),
     "--lr_gamma": (Row("--lr_gamma 0.5", beside="--lr_schedule exponential", modes=SCHEDULES), Row("--lr_gamma 0.5")),
     "--lr_patience": (Row("--lr_patience 0", beside="--lr_schedule plateau", modes=SCHEDULES), Row("--lr_patience 0")),
     "--lr_factor": (
@@ -344,16 +381,19 @@ CONVERSION = {
     ),
     "--lr_threshold": (Row("--lr_threshold 0.1"),),
     "--lr-threshold-mode": (
-        Row("--lr-threshold-mode abs", beside="--lr_threshold 0.01", modes=SCHEDULES),
+        Row("--lr-threshold-mode abs", beside="--num_iter 80 --lr_threshold 0.01 --early-stop-stall 20", modes=SCHEDULES),
         Row("--lr-threshold-mode abs"),
     ),
-    "--lr_adaptive_mode": (Row("--lr_adaptive_mode no-reset"),),
+    "--lr_adaptive_mode": (
+        Row("--lr_adaptive_mode no-reset", beside="--num_iter 200 --lr_threshold 0.02", modes="^(original|prodigy)$"),
+        Row("--lr_adaptive_mode no-reset", but="^(original|prodigy|layer config, optimizers)$"),
+    ),
     "--lr-shape-influence": (
-        Row("--lr-shape-influence 0", beside="--lr_schedule plateau --lr_patience 0", modes=SCHEDULES),
+        Row("--lr-shape-influence 0", beside=f"{STALLS} --lr_factor 0.5", modes=SCHEDULES),
         Row("--lr-shape-influence 0"),
     ),
     "--early-stop-loss": (Row("--early-stop-loss 0.9"),),
-    "--early-stop-lr": (Row("--early-stop-lr 0.9"),),
+    "--early-stop-lr": (Row("--early-stop-lr 2"),),
     "--early-stop-stall": (
         Row("--early-stop-stall 1", beside="--lr_threshold 0.5", modes=SCHEDULES),
         Row("--early-stop-stall 1"),
@@ -388,8 +428,11 @@ ROUNDING = (
     "fp8 tensor",
     "fp16",
     "layer config",
+    "layer config, optimizers",
     "merge only",
     "dry run",
+    "dry run, learned",
+    "dry run, quip",
     "blocks",
 )
 LAYERS = (
@@ -483,42 +526,20 @@ OUTPUT = {
     "--quiet": (Row("-q"),),
     "--help": (Row("--help"),),
 }
-SHARED = {
-    name: CONVERSION[name]
-    for name in (
-        "--exclude-layers",
-        "--calibration-data",
-        "--allow-random-calibration",
-        "--manual_seed",
-        "--report-quality",
-        "--quality-threshold",
-        "--quality-threshold-fail",
-        "--quality-json",
-        "--dry-run",
-        "--json",
-        "--strict",
-        "--no-clobber",
-        "--allow-empty",
-        "--requantize",
-        "--max-shard-size",
-        "--device",
-        "--threads",
-        "--low-memory",
-        "--progress",
-        "--resume",
-        "--partition",
-    )
-}
+SHARED_GROUP = "As in the conversion"  # the heading in the help of a command over options that are the conversion's own
 
 COMMANDS = {
     "calibrate": OUTPUT
     | {
-        "--input": (Row("-i M/fp8.safetensors", strip="M/encoder.safetensors"),),
+        "--input": (
+            Row("-i M/int8.safetensors", strip="M/encoder.safetensors M/fp8.safetensors", modes="^(?!merge|list)", fails=True),
+            Row("-i M/int8.safetensors", modes="^(merge|list)"),
+        ),
         "--no-clobber": (),
         "--json": (Row("--json"), Row("--json=s.json")),
         "--list": (Row("--list M/recorded_more.safetensors", modes="^(?!list)"),),
         "--merge": (Row("--merge M/recorded_more.safetensors", modes="^(?!merge)"),),
-        "--patch": (Row("--patch", modes="^(?!patch)"),),
+        "--patch": (Row("--patch", modes="^(?!patch|rows)"), Row("--patch", model="M/fp8.safetensors", modes="^rows$")),
         "--activations": (Row("--activations M/rows.safetensors", modes="^(?!rows|patch, rows)"),),
         "--calibration-data": (Row("--calibration-data M/recorded_more.safetensors", modes="^(?!patch$)"),),
         "--allow-random-calibration": (
@@ -543,7 +564,7 @@ COMMANDS = {
         "--layers": (Row("--layers"),),
         "--metadata": (Row("--metadata"),),
         "--summary": (Row("--no-summary"),),
-        "--check": (Row("--check", model="M/broken.safetensors", modes="plain|json"), Row("--check")),
+        "--check": (Row("--check", model="M/broken.safetensors", modes="plain|json", exits=4), Row("--check")),
         "--json": (Row("--json", modes="^(?!json)"),),
     },
     "verify": {
@@ -551,14 +572,14 @@ COMMANDS = {
         "--input": (Row("-i M/int8.safetensors", strip="M/fp8.safetensors", fails=True),),
         "--original": (Row("--original M/encoder.safetensors", modes="plain"),),
         "--client": (Row("--client sd.cpp"),),
-        "--values": (Row("--no-values"), Row("--no-values", model="M/nan_scale.safetensors", modes="plain")),
-        "--min-sqnr": (Row("--min-sqnr 90"),),
+        "--values": (Row("--no-values"), Row("--no-values", model="M/nan_scale.safetensors", modes="plain", fails=True)),
+        "--min-sqnr": (Row("--min-sqnr 90", exits=4),),
         "--json": (Row("--json"),),
     },
     "compare": {
         "--help": (Row("--help"),),
         "--files": (Row("M/legacy.safetensors"),),
-        "--original": (Row("--original M/encoder.safetensors", modes="plain"),),
+        "--original": (Row("--original M/encoder.safetensors", strip="M/encoder.safetensors", modes="plain", fails=True),),
         "--quantized": (Row("--quantized M/legacy.safetensors"),),
         "--layers-to-compare": (Row("--layers-to-compare query"),),
         "--filter": (Row("--filter query"),),
@@ -587,10 +608,13 @@ COMMANDS = {
     },
     "migrate": OUTPUT
     | {
-        "--mode": (Row("--mode comfy-to-legacy"),),
-        "--input": (Row("-i M/legacy.safetensors"),),
+        "--mode": (Row("--mode cleanup-fp8", strip="cleanup-fp8", modes="^cleanup-fp8$", fails=True),),
+        "--input": (Row("-i M/legacy.safetensors", modes="^(fp8-scaled|add-input-scale|cleanup-fp8)$"),),
         "--hp-filter": (Row("--hp-filter q$"),),
-        "--full-precision-mm": (Row("--full-precision-mm"),),
+        "--full-precision-mm": (
+            Row("--full-precision-mm", but="^fp8-scaled$"),
+            Row("--full-precision-mm", beside="-i M/legacy.safetensors", modes="^fp8-scaled$"),
+        ),
         "--input_scale": (Row("--input_scale"),),
         "--save-quant-metadata": (Row("--save-quant-metadata"),),
         "--block_size": (
@@ -629,8 +653,8 @@ COMMANDS = {
         "--attn-out-fp8": (Row("--attn-out-fp8"),),
         "--in-proj-fp8": (Row("--in-proj-fp8"),),
         "--fp8-scale": (Row("--fp8-scale tensor", modes="^(?!scaled)"),),
-        "--clip": (Row("--clip keep-fp16"),),
-        "--strict": (Row("--strict", model="M/clip_g_nan.safetensors", modes="^(?!apart)"), Row("--strict")),
+        "--clip": (Row("--clip keep-fp16", modes="^(?!apart)"),),
+        "--strict": (Row("--strict", model="M/clip_g_nan.safetensors", modes="^(?!apart)"),),
         "--dry-run": (Row("--dry-run", modes="^(?!dry run)"),),
         "--analyze": (Row("--analyze", modes="^(?!analyze)"),),
         "--json": (Row("--json j.json"),),
@@ -638,12 +662,18 @@ COMMANDS = {
         "--verbose": (Row("-v"),),
         "--quiet": (Row("-q"),),
     },
-    "fp8": SHARED
-    | {
+    "fp8": {
         "--help": (Row("--help", modes="^tpec$"),),
         "--input": (Row("-i M/flux.safetensors", strip="M/encoder.safetensors", fails=True, modes="^tpec$"),),
         "--output": (Row("-o x.safetensors"),),
-        "--names": (Row("--names keep", model="M/diffusers_flux.safetensors", modes="^(tpec|rtn)$"), Row("--names keep")),
+        "--names": (
+            Row("--names keep", model="M/diffusers_flux.safetensors", beside="--allow-empty", modes="^(tpec|rtn)$"),
+            Row("--names keep"),
+        ),
+        "--requantize": (
+            Row("--requantize"),
+            Row("--requantize", model="M/int8.safetensors", fails=True, modes="^(tpec|rtn|dry run)$"),
+        ),
         "--t5xxl": (Row("--t5xxl"),),
         "--keep_distillation": (
             Row("--keep_distillation", model="M/flux.safetensors", modes="^(tpec|rtn)$"),
@@ -659,7 +689,7 @@ COMMANDS = {
         "--reg_lambda": (Row("--reg_lambda 0.5"),),
         "--beta_start": (Row("--beta_start 40"),),
         "--beta_end": (Row("--beta_end 8"),),
-        "--early_stop_threshold": (Row("--early_stop_threshold 1", beside="--num_iter 40"),),
+        "--early_stop_threshold": (Row("--early_stop_threshold 1", beside="--num_iter 60"),),
         "--batch_size": (Row("--batch_size 7"),),
         "--use_amp": (Row("--no-use_amp"), Row("--use_amp")),
         "--parallel": (Row("--no-parallel"),),
@@ -681,7 +711,16 @@ COMMANDS = {
         "--skip-finished": (Row("--no-skip-finished", first=("out/encoder_simple_fp8_tensor.safetensors=M/fp8.safetensors",)),),
         "--recipe": (Row("--recipe comfy-fp8,comfy-mxfp8", strip="--fp8"),),
         "--jobs": (Row("--jobs 2"),),
-        "--keep-going": (Row("--no-keep-going", beside="-i M/broken.safetensors"),),
+        "--keep-going": (
+            Row(
+                "--no-keep-going",
+                strip="M/encoder.safetensors M/clip.safetensors",
+                beside="M/broken.safetensors M/encoder.safetensors",
+                modes="^files$",
+                fails=True,
+            ),
+            Row("--no-keep-going", modes="^lines$"),
+        ),
         "--dry-run-batch": (Row("--dry-run-batch", modes="^(?!lines)"),),
         "--yes": (Row("-y", modes="^lines$"),),
         "--merge-lora": (
@@ -697,6 +736,7 @@ COMMANDS = {
         "--expect": (Row("--expect M/expect.json"),),
         "--write-expect": (Row("--write-expect e.json"),),
     },
-    "assemble": OUTPUT | {"--input": (Row("-i M/part.part-1-of-2.safetensors"),)},
+    "assemble": OUTPUT
+    | {"--input": (Row("-i M/part.part-1-of-2.safetensors", strip="M/part.part-1-of-2.safetensors", fails=True),)},
     "completion": {"--for": (Row("--for zsh", strip="bash", fails=True),), "--help": (Row("--help"),)},
 }

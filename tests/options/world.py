@@ -74,6 +74,7 @@ def make_files(folder: Path) -> None:
         folder / "lora_partial.safetensors",
         adapter({f"{BLOCK}attention.self.query": square, "nowhere.0.x": square, "nowhere.1.x": square}, "three"),
     )
+    write(folder / "lora_flux.safetensors", adapter({"transformer_blocks.0.attn.to_q": (64, 64)}, "flux"))
     write_json(folder / "lora_map.json", {"nowhere.0.x": f"{BLOCK}attention.self.key"})
     write(folder / "recorded.safetensors", recording(), {"format": "ctq-calibration", "version": "1"})
     write(
@@ -99,9 +100,28 @@ def make_files(folder: Path) -> None:
             "_default": {"format": "float8_e4m3fn"},
         },
     )
+    write_json(
+        folder / "optimizers.json",
+        {
+            "attention\\.self\\.(query|key)": {"format": "int8_tensorwise", "optimizer": "quip"},
+            "attention\\.self\\.value": {"format": "int8_tensorwise", "optimizer": "gptq"},
+            "pooler": {"format": "int8_tensorwise", "optimizer": "direct"},
+            "_default": {"format": "float8_e4m3fn", "optimizer": "original"},
+        },
+    )
     (folder / "options.toml").write_text('mxfp8 = true\nexclude_layers = "pooler"\n')
     write_json(folder / "mapping.json", {"encoder": str(Path("../../models/lora.safetensors"))})
-    for name in ("diffusers_flux", "clip_g", "scaled_fp8", "comfy_int8", "unmarked_int8", "log_scales", "mxfp8", "foreign"):
+    for name in (
+        "diffusers_flux",
+        "sd15",
+        "clip_g",
+        "scaled_fp8",
+        "comfy_int8",
+        "unmarked_int8",
+        "log_scales",
+        "mxfp8",
+        "foreign",
+    ):
         metadata = (
             {"ctq.scale8": '{"log10_min": -10, "log10_max": 2, "meaning": "dequant"}'}
             if name == "log_scales"
