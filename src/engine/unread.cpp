@@ -92,7 +92,12 @@ void note_unread_by_dry_run(Job& job) {
   Some unread = of_a_run(settings);
   std::string why = fmt::format("with {}, which converts nothing", report.dry_run);
   if (job.analysis.errors) {
+    const Calibration& calibration = settings.calibration;
+    const Layers& layers = settings.layers;
     unread = of_rounding_too(settings);
+    unread.insert({&calibration.static_activations, &calibration.unit_input_scales, &calibration.input_scales,
+                   &layers.custom_block_size, &layers.custom_full_precision, &layers.custom_convrot,
+                   &layers.custom_convrot_group, &layers.fallback_block_size});
     why = fmt::format("with {}, which rounds to nearest and writes nothing", report.errors);
   } else if (job.analysis.suggest || job.dry_run == DryRun::kTemplate) {
     unread = of_rounding_too(settings);

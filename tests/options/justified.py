@@ -26,9 +26,6 @@ REASONS = (
 
 # Faults of the program that are known: silent, or refused without the option's name. Each is to be mended, and to go from here.
 OPEN = (
-    (r"^--(static-activations|input_scale|input-scales).*\| error", "nothing is written there"),
-    (r"^--custom-(block-size|fpmm|convrot).*\| error", "every layer is measured in --formats"),
-    (r"^--fallback-block-size .*\| error", "every layer is measured in --formats"),
     (r"^fp8 --(num_iter 2|top_k 3) \| dry run", "chooses codes"),
     (r"^--profile .* \| (gptq|original|fp16|merge only|blocks)", "nothing of what it sets is read"),
     (r"^--exclude-layers query \| layer config", "entries take all that it matches"),
