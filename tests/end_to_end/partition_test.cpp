@@ -105,7 +105,7 @@ TEST_CASE("partition: parts that make their own factors of inputs, joined, are t
     REQUIRE(run.code == 0);
     return run.out;
   };
-  CHECK(has(convert("one.safetensors", {}), "4 inputs"));
+  CHECK(has(convert("one.safetensors", {}), "6 inputs"));
   Names names;
   for (const char* part : {"1", "2", "3"}) {
     convert("o.safetensors", {"--partition", std::string(part) + "/3"});
