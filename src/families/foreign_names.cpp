@@ -69,7 +69,7 @@ constexpr const Naming* kNamings[] = {
     &kAuraFlowNames,      &kPixArtNames,   &kZimageNames,       &kLumina2Names, &kFlux2Names,
     &kChromaNames,        &kWanNames,      &kHunyuanVideoNames, &kFluxNames,    &kSd3Names,
     &kUnetNames,          &kLtxvNames,     &kMochiNames,        &kKrea2Names,   &kHunyuanVideoPublishedNames,
-    &kFluxProcessorNames, &kOpenClipNames, &kAceStepNames,
+    &kFluxProcessorNames, &kOpenClipNames, &kAceStepNames,      &kGptOssNames,
 };
 
 }  // namespace

@@ -17,6 +17,7 @@ enum class Values : uint8_t {
   kHalvesSwapped,       ///< the two halves of its rows change places: scale and shift
   kHalvesOfTwoSwapped,  ///< the same where the layer makes two vectors as wide as its input, and not six
   kFlat,                ///< one dimension
+  kTransposed,          ///< of a bank of experts: the last two dimensions change places
 };
 
 /// A row of a table. In a pattern '#' is a number and a '*' at the end any rest; ours has them in the same

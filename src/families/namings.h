@@ -23,5 +23,6 @@ extern const Naming kKrea2Names;
 extern const Naming kFluxProcessorNames;
 extern const Naming kAceStepNames;
 extern const Naming kOpenClipNames;
+extern const Naming kGptOssNames;
 
 }  // namespace ctq::families

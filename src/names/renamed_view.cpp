@@ -59,15 +59,19 @@ struct RenamedView::Piece {
   OwnName own;
 };
 
-/// Parts one below the other, or one whose halves change places.
+/// Parts one below the other, or one whose values change places.
 class RenamedView::Made final : public model::Computed {
  public:
-  Made(std::vector<Entry> parts, std::vector<int64_t> shape, bool swapped)
-      : parts_(std::move(parts)), shape_(std::move(shape)), swapped_(swapped) {}
+  Made(std::vector<Entry> parts, std::vector<int64_t> shape, Values values)
+      : parts_(std::move(parts)), shape_(std::move(shape)), values_(values) {}
 
   at::Tensor load() const override {
     at::Tensor whole = at::empty(shape_, at::kFloat);
-    if (swapped_) {
+    if (values_ == Values::kTransposed) {
+      whole.copy_(model::load(parts_.front()).transpose(1, 2));
+      return whole;
+    }
+    if (values_ == Values::kHalvesSwapped) {
       const at::Tensor values = model::load(parts_.front());
       const int64_t half = values.size(0) / 2;
       whole.narrow(0, 0, half).copy_(values.narrow(0, half, half));
@@ -87,7 +91,7 @@ class RenamedView::Made final : public model::Computed {
  private:
   const std::vector<Entry> parts_;
   const std::vector<int64_t> shape_;
-  const bool swapped_;
+  const Values values_;
 };
 
 std::optional<Foreign> find_foreign(const model::Checkpoint& checkpoint) {
@@ -121,12 +125,15 @@ RenamedView::RenamedView(const model::Checkpoint& checkpoint, const Foreign& for
   checkpoint_ = checkpoint.view(std::move(entries_), checkpoint.metadata());
 }
 
-/// Whether the halves of its rows change places.
-bool RenamedView::swaps(const Piece& piece) const {
-  if (piece.own.values == Values::kHalvesSwapped) return true;
-  if (piece.own.values != Values::kHalvesOfTwoSwapped) return false;
+/// Which values change places: kHalvesSwapped, kTransposed, or kSame for none.
+Values RenamedView::moved(const Piece& piece) const {
+  if (piece.own.values == Values::kTransposed) return Values::kTransposed;
+  if (piece.own.values == Values::kHalvesSwapped) return Values::kHalvesSwapped;
+  if (piece.own.values != Values::kHalvesOfTwoSwapped) return Values::kSame;
   const Entry* weight = source_.find(fmt::format("{}.weight", split(piece.entry->name()).first));
-  return weight && weight->info->shape.size() == 2 && weight->info->shape[0] == 2 * weight->info->shape[1];
+  const bool of_two =
+      weight && weight->info->shape.size() == 2 && weight->info->shape[0] == 2 * weight->info->shape[1];
+  return of_two ? Values::kHalvesSwapped : Values::kSame;
 }
 
 void RenamedView::check(const std::string& name, const std::vector<Piece>& pieces) const {
@@ -146,13 +153,16 @@ void RenamedView::check(const std::string& name, const std::vector<Piece>& piece
          kWayOut);
   for (const Piece& piece : pieces) {
     const std::vector<int64_t>&shape = piece.entry->info->shape, &of_first = first.entry->info->shape;
-    const bool joins = pieces.size() > 1 || swaps(piece);
+    const Values values = moved(piece);
+    const bool joins = pieces.size() > 1 || values != Values::kSame;
     const bool fits = !shape.empty() &&
                       std::ranges::equal(shape | std::views::drop(1), of_first | std::views::drop(1)) &&
-                      safetensors::is_float(piece.entry->info->dtype) && (!swaps(piece) || shape[0] % 2 == 0);
+                      safetensors::is_float(piece.entry->info->dtype) &&
+                      (values != Values::kHalvesSwapped || shape[0] % 2 == 0) &&
+                      (values != Values::kTransposed || shape.size() == 3);
     if (joins && !fits)
-      fail(ErrorCode::kBadInput, "{}: tensor '{}' ({}, {}) cannot become rows of ComfyUI's '{}'; {}",
-           source_.path(), printable(piece.entry->name()), safetensors::dtype_name(piece.entry->info->dtype),
+      fail(ErrorCode::kBadInput, "{}: tensor '{}' ({}, {}) cannot become ComfyUI's '{}'; {}", source_.path(),
+           printable(piece.entry->name()), safetensors::dtype_name(piece.entry->info->dtype),
            shape_text(shape), printable(name), kWayOut);
   }
 }
@@ -175,12 +185,14 @@ void RenamedView::add(const std::string& name, std::vector<Piece> pieces) {
   for (size_t i = 1; i < parts.size(); ++i) info.shape[0] += parts[i].info->shape[0];
   const bool flat = first.own.values == Values::kFlat;
   if (flat) info.shape = {info.numel()};
+  const Values values = moved(first);
+  if (values == Values::kTransposed) std::swap(info.shape[1], info.shape[2]);
   Entry& entry = entries_.back();
   entry.info = &info;
   if (parts.size() > 1) ++joined_;
-  if (parts.size() > 1 || swaps(first) || (flat && entry.computed))
+  if (parts.size() > 1 || values != Values::kSame || (flat && entry.computed))
     entry.computed =
-        made_.emplace_back(std::make_unique<const Made>(std::move(parts), info.shape, swaps(first))).get();
+        made_.emplace_back(std::make_unique<const Made>(std::move(parts), info.shape, values)).get();
 }
 
 }  // namespace ctq::names

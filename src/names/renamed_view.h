@@ -48,7 +48,7 @@ class RenamedView {
   struct Piece;
   void add(const std::string& name, std::vector<Piece> pieces);
   void check(const std::string& name, const std::vector<Piece>& pieces) const;
-  bool swaps(const Piece& piece) const;
+  families::Values moved(const Piece& piece) const;
 
   const model::Checkpoint& source_;
   std::deque<safetensors::TensorInfo> infos_;

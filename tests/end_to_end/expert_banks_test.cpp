@@ -279,5 +279,53 @@ TEST_CASE("banks: the report and the plan tell of one", "[end_to_end]") {
   FAIL("the report has no such tensor");
 }
 
+TEST_CASE("expert banks: MXFP4 of transformers becomes the file that ComfyUI's names and order give",
+          "[end_to_end][names]") {
+  const TempDir dir;
+  // Of every expert and row one block of 32 columns: bytes of two codes, and an exponent.
+  std::vector<TestTensor> foreign, own;
+  for (const auto& [name, rows] : {std::pair("gate_up_proj", 64), std::pair("down_proj", 32)}) {
+    const std::string experts = "layers.0.mlp.experts." + std::string(name);
+    std::string blocks, values;
+    constexpr float kE2m1[] = {0, 0.5, 1, 1.5, 2, 3, 4, 6, -0.0f, -0.5, -1, -1.5, -2, -3, -4, -6};
+    for (int i = 0; i < kExperts * rows * 16; ++i) {
+      const int byte = (i * 37 + i / 16 * 11) % 256;
+      blocks += static_cast<char>(byte);
+      for (const int code : {byte % 16, byte / 16}) {
+        const float value = kE2m1[code] / 8;
+        values.append(reinterpret_cast<const char*>(&value), sizeof value);
+      }
+    }
+    foreign.push_back(
+        test::tensor("model." + experts + "_blocks", Dtype::kU8, {kExperts, rows, 1, 16}, blocks));
+    foreign.push_back(test::tensor("model." + experts + "_scales", Dtype::kU8, {kExperts, rows, 1},
+                                   std::string(static_cast<size_t>(kExperts * rows), char(124))));
+    foreign.push_back(bf16_weight("model." + experts + "_bias", kExperts, rows));
+    own.push_back(test::tensor(experts + ".weight", Dtype::kF32, {kExperts, rows, 32}, values));
+    own.push_back(foreign.back());
+    own.back().info.name = experts + ".bias";
+  }
+  for (const TestTensor& other :
+       {bf16_vector("layers.0.self_attn.sinks", 2), bf16_weight("layers.0.self_attn.q_proj.weight", 64, 32),
+        bf16_weight("layers.0.mlp.router.weight", 3, 32), bf16_weight("embed_tokens.weight", 96, 32)}) {
+    own.push_back(other);
+    foreign.push_back(other);
+    foreign.back().info.name = "model." + other.info.name;
+  }
+  test::make_checkpoint(dir / "own.safetensors", own);
+  test::make_checkpoint(dir / "foreign.safetensors", foreign);
+  const auto convert = [&](const std::string& input, const Words& more) {
+    Words words{"-i", dir / input, "-o", dir / "o.safetensors", "--fp8", "--comfy_quant", "--simple"};
+    words.insert(words.end(), more.begin(), more.end());
+    const Outcome run = run_expecting(words, 0);
+    return std::pair(run.out, test::read_file(dir / "o.safetensors"));
+  };
+  const auto [said, bytes] = convert("foreign.safetensors", {"--requantize"});
+  CHECK(said.find("GPT-OSS under names of transformers") != std::string::npos);
+  CHECK(bytes == convert("own.safetensors", {}).second);
+  CHECK(Reader(dir / "o.safetensors").find("layers.0.mlp.experts.gate_up_proj.weight")->dtype ==
+        Dtype::kF8E4M3);
+}
+
 }  // namespace
 }  // namespace ctq

@@ -88,6 +88,37 @@ TEST_CASE("renamed view: ComfyUI's own names are no other library's", "[names]")
   }
 }
 
+TEST_CASE("renamed view: GPT-OSS of transformers has banks of experts the other way round", "[names]") {
+  const at::Tensor bank = at::arange(2 * 4 * 6, at::kFloat).reshape({2, 4, 6}).to(at::kBFloat16);
+  const std::string block = "model.layers.0.", experts = "layers.0.mlp.experts.";
+  std::vector<TestTensor> tensors{stored(block + "self_attn.sinks", at::ones({2})),
+                                  stored(block + "self_attn.q_proj.weight", at::ones({4, 4})),
+                                  stored("model." + experts + "gate_up_proj", bank),
+                                  stored("model." + experts + "gate_up_proj_bias", at::ones({2, 6})),
+                                  stored("model." + experts + "down_proj", bank.transpose(1, 2).contiguous()),
+                                  stored("model." + experts + "down_proj_bias", at::ones({2, 4}))};
+  const Opened file(tensors);
+  const auto foreign = find_foreign(file.checkpoint);
+  REQUIRE(foreign);
+  CHECK(foreign->naming->source == "transformers");
+  const RenamedView view(file.checkpoint, *foreign);
+  const auto* weight = view.checkpoint().find(experts + "gate_up_proj.weight");
+  REQUIRE(weight);
+  CHECK(weight->info->shape == std::vector<int64_t>{2, 6, 4});
+  CHECK(at::equal(model::load(*weight), bank.transpose(1, 2).to(at::kFloat)));
+  for (const char* name : {"gate_up_proj.bias", "down_proj.weight", "down_proj.bias"})
+    CHECK(view.checkpoint().find(experts + name));
+  CHECK(view.checkpoint().find("layers.0.self_attn.q_proj.weight"));
+  CHECK(view.checkpoint().entries().size() == tensors.size());
+  CHECK(view.joined() == 0);
+  CHECK_FALSE(find_foreign(view.checkpoint()));
+
+  tensors[2] = stored("model." + experts + "gate_up_proj", at::ones({2, 4}));
+  const Opened flat(tensors);
+  CHECK_THROWS_MATCHES(RenamedView(flat.checkpoint, *find_foreign(flat.checkpoint)), Error,
+                       HasCode(ErrorCode::kBadInput, "gate_up_proj' (F32, [2, 4])", "cannot become"));
+}
+
 TEST_CASE("renamed view: of a prefix only what ComfyUI looks for stays", "[names]") {
   const auto [prefix, kept] = GENERATE(table<std::string, std::string>({
       {"model.diffusion_model.", "model.diffusion_model."},
