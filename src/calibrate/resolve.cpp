@@ -69,34 +69,27 @@ class LayerSearch {
   }
 
   std::optional<Source> find_in(std::span<const Structure* const> structures) const {
-    if (in_features_ <= 0) return std::nullopt;
-    for (const Structure* structure : structures) {
-      if (!structure) continue;
-      for (const Input& input : structure->inputs) {
-        for (const std::string_view pattern : input.layers) {
-          const auto place = pattern.empty() ? std::nullopt : place_of(layer_, pattern);
-          if (!place || !has_names(*structure, *place)) continue;
-          Source source;
-          source.input = &input;
-          if (!fits(input, *place, source)) continue;
-          source.readers = readers(input.layers, *place);
-          return source;
-        }
-      }
-    }
-    return std::nullopt;
+    return first_that_fits<Source>(structures, &Structure::inputs);
   }
 
   std::optional<ModulatedSource> find_modulated_in(std::span<const Structure* const> structures) const {
+    return first_that_fits<ModulatedSource>(structures, &Structure::modulated);
+  }
+
+ private:
+  template <typename Found, typename Row>
+  std::optional<Found> first_that_fits(std::span<const Structure* const> structures,
+                                       std::span<const Row> Structure::*rows) const {
     if (in_features_ <= 0) return std::nullopt;
     for (const Structure* structure : structures) {
-      for (const families::ModulatedInput& input : structure->modulated) {
-        for (const std::string_view pattern : input.layers) {
+      if (!structure) continue;
+      for (const Row& row : structure->*rows) {
+        for (const std::string_view pattern : row.layers) {
           const auto place = pattern.empty() ? std::nullopt : place_of(layer_, pattern);
           if (!place || !has_names(*structure, *place)) continue;
-          ModulatedSource source;
-          if (!fits(input, *place, source)) continue;
-          source.readers = readers(input.layers, *place);
+          Found source;
+          if (!fits(row, *place, source)) continue;
+          source.readers = readers(row.layers, *place);
           return source;
         }
       }
@@ -104,7 +97,6 @@ class LayerSearch {
     return std::nullopt;
   }
 
- private:
   bool fits(const families::ModulatedInput& input, const Place& place, ModulatedSource& source) const {
     if (!input.norm.empty()) {
       source.norm = vector(name_at(place, input.norm) + ".weight");
@@ -127,6 +119,7 @@ class LayerSearch {
   }
 
   bool fits(const Input& input, const Place& place, Source& source) const {
+    source.input = &input;
     return take_linear(input.values, place, source.values) && take_linear(input.gate, place, source.gate) &&
            take_linear(input.up, place, source.up) && take_norm(input, place, source) &&
            widths_fit(input, place, source);

@@ -217,9 +217,7 @@ void patch(const Asked& asked) {
     refuse_to_have(source, fmt::format("its statistics are of random rows, which say nothing of the model; "
                                        "record real ones, or add {}",
                                        asked.allow_random));
-  if (!any_random && *asked.allow_random)
-    spdlog::info("note: {} has no effect: no statistics of {} are of random rows", asked.allow_random,
-                 source);
+  if (!any_random) note_none_random(asked.allow_random, source);
   const Patched patched = patch_input_scales(checkpoint, statistics, *asked.percentile, output);
   if (!asked.json->empty()) safetensors::write_text_file(asked.json->string(), patched.scales_json);
   spdlog::info("Input scales for {} of {} quantized layers: {}", patched.scaled, patched.layers, output);

@@ -14,12 +14,7 @@ namespace {
 /// Statistics of random rows serve nothing that asks what inputs are like, unless the user insists.
 void check_origin(const Calibration& asked, calibrate::Recording& recording) {
   const size_t random = recording.random();
-  if (random == 0) {
-    if (*asked.allow_random)
-      spdlog::info("note: {} has no effect: no statistics of {} are of random rows", asked.allow_random,
-                   asked.data);
-    return;
-  }
+  if (random == 0) return note_none_random(asked.allow_random, asked.data);
   const std::string fact =
       fmt::format("the statistics of {} of its {} layers are of random rows, which say nothing of the model",
                   random, recording.matched().owners.size());
@@ -46,6 +41,11 @@ void note_without_effect(const Calibration& asked, const calibrate::Recording& r
 }
 
 }  // namespace
+
+void note_none_random(const Setting<bool>& allow_random, const Setting<Path>& data) {
+  if (*allow_random)
+    spdlog::info("note: {} has no effect: no statistics of {} are of random rows", allow_random, data);
+}
 
 void note_renamed(std::string_view file, const calibrate::MatchedLayers& matched) {
   if (matched.renamed == 0) return;

@@ -19,6 +19,9 @@ namespace ctq::engine {
 std::unique_ptr<const calibrate::Recording> open_recording(const model::Checkpoint& checkpoint,
                                                            const Job& job);
 
+/// Says that random statistics were allowed where there are none, if they were.
+void note_none_random(const Setting<bool>& allow_random, const Setting<Path>& data);
+
 /// Says how many layers of a calibration file were found by another library's names, if any.
 void note_renamed(std::string_view file, const calibrate::MatchedLayers& matched);
 

@@ -99,15 +99,17 @@ at::Tensor float32_copy(const at::Tensor& x) {
 }
 
 bool power_of_two(int64_t n) { return n > 0 && std::has_single_bit(static_cast<uint64_t>(n)); }
-bool power_of_four(int64_t n) {
-  return power_of_two(n) && std::countr_zero(static_cast<uint64_t>(n)) % 2 == 0;
-}
 
 }  // namespace
 
+bool is_rotation_size(int64_t group_size) {
+  return group_size >= 4 && power_of_two(group_size) &&
+         std::countr_zero(static_cast<uint64_t>(group_size)) % 2 == 0;
+}
+
 at::Tensor rotate_columns(const at::Tensor& weight, int64_t group_size) {
   const int64_t in_features = weight.size(1);
-  if (group_size < 4 || !power_of_four(group_size)) {
+  if (!is_rotation_size(group_size)) {
     fail(ErrorCode::kUsage, "rotation group size {}: must be a power of 4 (4, 16, 64, 256, ..)", group_size);
   }
   if (in_features % group_size != 0) {

@@ -21,6 +21,9 @@ namespace ctq::linalg {
 /// throws      Error(kUsage) when group_size is no power of 4 from 4 on, or does not divide in_features
 at::Tensor rotate_columns(const at::Tensor& weight, int64_t group_size);
 
+/// 4, 16, 64 ..: the sizes of groups that rotate_columns() takes.
+bool is_rotation_size(int64_t group_size);
+
 /// Normalised Walsh-Hadamard transform along a dimension, in Sylvester's order: H_1 = 1, H_2n = [[H, H], [H,
 /// -H]], divided by sqrt(n).
 ///

@@ -124,6 +124,7 @@ void WeightErrorSum::add(const at::Tensor& original, const at::Tensor& decoded) 
   if (original.numel() == 0) return;
   numel_ += original.numel();
   double error_squares = 0;
+  int64_t to_zero = 0;
   for (const ChunkSums& part : chunk_sums(original, decoded)) {
     const double n = static_cast<double>(part.numel);
     error_squares += part.sum[kErrorSquares];
@@ -131,9 +132,10 @@ void WeightErrorSum::add(const at::Tensor& original, const at::Tensor& decoded) 
     error_.add(n, part.sum[kErrors], part.sum[kErrorSquares]);
     weight_.add(n, part.sum[kWeights], part.sum[kWeightSquares]);
     max_error_ = std::max(max_error_, part.max_error);
-    to_zero_ += part.to_zero;
+    to_zero += part.to_zero;
   }
-  if (to_zero_ > 0 && original.dim() == 2) rows_to_zero_ += rows_to_zero(original, decoded);
+  to_zero_ += to_zero;
+  if (to_zero > 0 && original.dim() == 2) rows_to_zero_ += rows_to_zero(original, decoded);
   error_squares_ += error_squares;
   if (!std::isfinite(error_squares)) non_finite_ += decoded.isfinite().logical_not().sum().item<int64_t>();
 }

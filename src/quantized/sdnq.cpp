@@ -18,10 +18,6 @@ using nlohmann::json;
 
 constexpr int64_t kUsualGroup = 256;
 
-bool is_power_of_4(int64_t n) {
-  return std::has_single_bit(static_cast<uint64_t>(n)) && (n & 0x5555555555555555) != 0;
-}
-
 /// Whether a name begins as the pattern says, in which a '*' stands for any text.
 bool begins_as(std::string_view pattern, std::string_view name) {
   size_t at = 0, read = 0, star = std::string_view::npos, resume = 0;
@@ -117,7 +113,7 @@ Settings settings_of(const json& configuration, const Layer& layer) {
   if (!said.front().use_hadamard || layer.plain_shape.size() < 2) return settings;
   settings.rotated_run = run_of(layer.plain_shape[1], said.front().group_size);
   const std::vector<int> version = version_of(configuration);
-  if (!version.empty() && version <= std::vector{0, 2, 0} && is_power_of_4(settings.rotated_run))
+  if (!version.empty() && version <= std::vector{0, 2, 0} && linalg::is_rotation_size(settings.rotated_run))
     settings.fault =
         "its columns are rotated (SDNQ), and versions before 0.2.1 did so with one of two matrices";
   return settings;
@@ -125,7 +121,7 @@ Settings settings_of(const json& configuration, const Layer& layer) {
 
 at::Tensor rotated_back(const at::Tensor& weight, int64_t run) {
   const at::Tensor rows = weight.reshape({weight.size(0), -1});
-  const at::Tensor back = is_power_of_4(run)
+  const at::Tensor back = linalg::is_rotation_size(run)
                               ? linalg::rotate_columns(rows, run)
                               : linalg::walsh_hadamard(rows.reshape({rows.size(0), -1, run}), 2);
   return back.reshape(weight.sizes());
