@@ -15,6 +15,7 @@
 #include "engine/output_path.h"
 #include "engine/recordings.h"
 #include "engine/resume_key.h"
+#include "engine/rounding_notes.h"
 #include "pipeline/input_factors.h"
 #include "plan/template.h"
 #include "transform/smoothing.h"
@@ -103,6 +104,7 @@ Advice Conversion::advice(const plan::Plan& plan) const {
   const auto append = [](std::vector<std::string>& sentences, const std::vector<std::string>& more) {
     sentences.insert(sentences.end(), more.begin(), more.end());
   };
+  append(advice.notes, notes_of_layers(job_.settings, plan, *job_.run.optimizer.optimizer));
   append(advice.notes, plan.notes);
   append(advice.warnings, plan.warnings);
   append(advice.warnings, plan.unused);

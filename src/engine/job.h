@@ -68,13 +68,16 @@ struct Job {
   std::optional<lora::ExtractOptions> extraction;  ///< of a LoRA from the result
   std::string lora_output;
   std::vector<std::string> notes;             ///< about settings that have no effect in this combination
-  std::set<std::string, std::less<>> unused;  ///< names of those that `notes` have said it of
+  std::set<std::string, std::less<>> unused;  ///< labels of those that `notes` have said it of
   std::vector<std::string> warnings;          ///< about settings that are likely not meant so
 };
 
 /// throws  Error(kUsage) for a conflict between settings; Error(kFailure) for a device that does not work;
 ///         what reading layers.config and loras.map throws
 Job prepare(const Settings& settings);
+
+/// True when some layers may get another target, so that the target's scaling and block size serve those too.
+bool has_other_targets(const Settings& settings);
 
 /// The path of a setting; throws Error(kUsage) where it was not given.
 std::string required(const Setting<Path>& setting);

@@ -79,6 +79,7 @@ Merging read_merging(const Settings& settings, Remarks remarks) {
     merging.files.push_back(
         {.path = loras.last_file->string(), .label = std::string(loras.last_file.label())});
   if (merging.files.empty()) return without_files(loras, remarks);
+  if (merging.files.size() == 1) Unused(remarks).note({&loras.dampen}, "on a single LoRA");
   if (strengths.size() != 1 && strengths.size() != merging.files.size())
     refuse(loras.strengths,
            fmt::format("has {} numbers for {} LoRAs", strengths.size(), merging.files.size()));

@@ -32,11 +32,16 @@ bool of_text_encoder(std::string_view layer) {
   return prefix.starts_with("lora_te") || prefix.starts_with("text_encoder") || prefix == "lora_prior_te_";
 }
 
-/// Refuses a LoRA of which half or more matches nothing. Layers of another model of the pipeline do not
-/// count: those of text encoders where none of them is in the model, and the others where only text encoders'
-/// are.
-void check_share(const lora::Matches& matches, const std::string& path, const std::string& model,
-                 const Loras& loras) {
+/// Layers of a LoRA that match nothing, of those that count.
+struct Share {
+  std::ptrdiff_t lost = 0, all = 0;
+
+  bool is_too_small() const { return 2 * lost >= all; }
+};
+
+/// Layers of another model of the pipeline do not count: those of text encoders where none of them is in the
+/// model, and the others where only text encoders' are.
+Share share_of(const lora::Matches& matches) {
   const auto count = [&](bool of_text) {
     const auto matched = std::ranges::count(matches.matched, of_text, [](const lora::Match& match) {
       return of_text_encoder(match.layer->name);
@@ -47,13 +52,8 @@ void check_share(const lora::Matches& matches, const std::string& path, const st
   };
   const auto [of_others, lost_others] = count(false);
   const auto [of_text, lost_text] = count(true);
-  const auto lost = lost_others + lost_text, all = of_others + of_text + lost;
-  if (2 * lost < all) return;
-  fail(
-      ErrorCode::kFailure,
-      "{}: {} of {} layers match nothing in {}: {}; is it for another model? {} can name them, {} merges the "
-      "rest",
-      path, lost, all, model, listed(matches.unmatched), loras.map, loras.allow_partial);
+  const auto lost = lost_others + lost_text;
+  return {.lost = lost, .all = of_others + of_text + lost};
 }
 
 /// A warning, or with --strict the end.
@@ -62,6 +62,8 @@ void remark(bool strict, const std::string& fact) {
   warn("{}", fact);
 }
 
+/// throws  Error(kFailure) for an adapter of which nothing is merged, or half or more is not where all has to
+///         be
 void report(const lora::Adapter& adapter, const lora::Matches& matches, const Merging::File& file,
             const std::string& model, const Job& job) {
   const Loras& loras = job.settings.loras;
@@ -80,7 +82,11 @@ void report(const lora::Adapter& adapter, const lora::Matches& matches, const Me
     fail(ErrorCode::kFailure, "{}: none of its {} layers is merged into {}: {}; {} can name them", file.path,
          layers, model, listed(names), loras.map);
   }
-  if (!job.merging.allow_partial) check_share(matches, file.path, model, loras);
+  if (const Share share = share_of(matches); share.is_too_small() && !job.merging.allow_partial)
+    fail(ErrorCode::kFailure,
+         "{}: {} of {} layers match nothing in {}: {}; is it for another model? {} can name them, {} merges "
+         "the rest",
+         file.path, share.lost, share.all, model, listed(matches.unmatched), loras.map, loras.allow_partial);
   spdlog::info("LoRA {}: {} of {} layers, strength {:.6g}{}", file.path, matches.matched.size(), layers,
                file.strength,
                matches.left_out.empty() ? "" : fmt::format(", {} left out", matches.left_out.size()));
@@ -105,17 +111,22 @@ MergedInput::MergedInput(const model::Checkpoint& model, const Job& job) {
              stored, fmt::format("a LoRA needs plain weights: add {}", job.settings.input.requantize)));
   std::vector<lora::Merge> merges;
   std::set<std::string, std::less<>> mapped;
+  bool partial = false;
   for (const Merging::File& file : merging.files) {
     try {
       const lora::Adapter& adapter = adapters_.emplace_back(file.path);
       lora::Matches matches = lora::match(adapter, model, merging.map);
       report(adapter, matches, file, model.path(), job);
+      partial |= share_of(matches).is_too_small();
       for (const lora::AdapterLayer& layer : adapter.layers()) mapped.insert(layer.name);
       merges.push_back({&adapter, file.strength, std::move(matches.matched)});
     } catch (const Error& error) {
       fail(error.code(), "argument {}: {}", file.label, error.what());
     }
   }
+  const Setting<bool>& allow_partial = job.settings.loras.allow_partial;
+  if (allow_partial.given() && !partial)
+    spdlog::info("note: {} has no effect: more than half of the layers of each LoRA match", allow_partial);
   std::vector<std::string> unused;
   for (const auto& [layer, target] : merging.map) {
     if (!mapped.contains(layer)) unused.push_back(layer);

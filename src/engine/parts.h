@@ -18,9 +18,6 @@ struct Remarks {
   std::set<std::string, std::less<>>& unused;  ///< as Job::unused
 };
 
-/// True when some layers may get another target, so that the target's scaling and block size serve those too.
-bool has_other_targets(const Settings& settings);
-
 plan::Target read_target(const Settings& settings, Remarks remarks);
 plan::BlockFallback read_block_fallback(const Settings& settings, const plan::Target& target,
                                         Remarks remarks);

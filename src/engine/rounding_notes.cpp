@@ -1,5 +1,7 @@
 #include "engine/rounding_notes.h"
 
+#include "model/weight_shape.h"
+
 #include "engine/unused.h"
 
 namespace ctq::engine {
@@ -52,15 +54,21 @@ void note_unused_learning(Unused& unused, const Settings& settings, const InUse&
                 fmt::format("without {} subspace", rounding.objective));
 }
 
-void note_unused_quip(Unused& unused, const Rounding& rounding, bool in_use, bool is_plain_int8) {
-  if (!in_use) {
+void note_unused_quip(Unused& unused, const Settings& settings, const InUse& in_use) {
+  const Rounding& rounding = settings.rounding;
+  const Target& target = settings.target;
+  if (!in_use.has(optimize::kQuip)) {
     unused.note({&rounding.quip_actorder, &rounding.quip_hadamard, &rounding.quip_seed,
                  &rounding.quip_transformed, &rounding.quip_scheme, &rounding.quip_per_row,
                  &rounding.quip_segmented, &rounding.quip_segments_from, &rounding.quip_segments},
                 fmt::format("without {} quip", rounding.optimizer));
     return;
   }
-  if (!is_plain_int8)
+  if (*rounding.optimizer != &optimize::kQuip)
+    unused.note({&rounding.quip_transformed, &rounding.quip_scheme, &rounding.quip_per_row},
+                fmt::format("without {} quip: an entry of {} names its format itself", rounding.optimizer,
+                            settings.layers.config));
+  if (*target.type != "int8" || !target.format->empty() || !target.scaling->empty())
     unused.note({&rounding.quip_scheme, &rounding.quip_per_row}, "but for INT8 without a scaling mode");
   if (*rounding.quip_scheme == "block")
     unused.note({&rounding.quip_per_row}, fmt::format("with {} block", rounding.quip_scheme));
@@ -101,9 +109,7 @@ void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks
     if (!in_use.has(optimize::kNearest)) unused.note({&rounding.scales}, "with learned rounding");
   }
   if (subspace) unused.note({&rounding.direct_damping}, fmt::format("with {} subspace", rounding.objective));
-  const Target& target = settings.target;
-  note_unused_quip(unused, rounding, in_use.has(optimize::kQuip),
-                   *target.type == "int8" && target.format->empty() && target.scaling->empty());
+  note_unused_quip(unused, settings, in_use);
   if (!in_use.has(optimize::kGptq))
     unused.note({&rounding.gptq_actorder, &rounding.gptq_blocks, &rounding.gptq_gpu_kernel},
                 fmt::format("without {} gptq", rounding.optimizer));
@@ -119,6 +125,22 @@ void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks
         "{} steers only layers behind a gated MLP, of whose inputs numbers are drawn", rounding.seed));
   if (!in_use.learned() && !in_use.implied() && (!subspace || *learning.full_svd))
     unused.note({&rounding.seed}, "here: nothing random is used");
+}
+
+std::vector<std::string> notes_of_layers(const Settings& settings, const plan::Plan& plan,
+                                         const optimize::Optimizer& run) {
+  const Rounding& rounding = settings.rounding;
+  if (!*rounding.quip_segmented) return {};
+  bool any = false, wide = false;
+  for (const plan::TensorPlan& tensor : plan.tensors) {
+    const optimize::Optimizer* optimizer = tensor.target.optimizer ? tensor.target.optimizer : &run;
+    if (tensor.decision != plan::Decision::kQuantize || optimizer != &optimize::kQuip) continue;
+    any = true;
+    wide |= model::weight_shape(*tensor.source).in_features >= *rounding.quip_segments_from;
+  }
+  if (!any || wide) return {};
+  return {fmt::format("{} has no effect: no layer of quip has {} columns or more ({})",
+                      rounding.quip_segmented, *rounding.quip_segments_from, rounding.quip_segments_from)};
 }
 
 }  // namespace ctq::engine

@@ -64,4 +64,9 @@ void refuse_rounding(const Settings& settings, std::string_view why);
 /// Adds a note for every setting of rounding that is given and read by none of these.
 void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks remarks);
 
+/// The same of what only the planned layers show.
+/// run: the optimizer of layers without one of their own
+std::vector<std::string> notes_of_layers(const Settings& settings, const plan::Plan& plan,
+                                         const optimize::Optimizer& run);
+
 }  // namespace ctq::engine

@@ -184,10 +184,13 @@ Inspection Session::inspect(const Path& path) {
 Verdict Session::verify(const VerificationSettings& settings) {
   return state_->call([&] {
     Verdict verdict;
-    for (verify::Finding& finding : verify_file(settings)) {
+    Verification found = verify_file(settings);
+    for (verify::Finding& finding : found.findings) {
       verdict.refused |= finding.refused;
       verdict.findings.push_back({std::move(finding.subject), std::move(finding.text), finding.refused});
     }
+    for (verify::LayerError& layer : found.measured)
+      verdict.measured.push_back({std::move(layer.name), layer.error.sqnr_db});
     return verdict;
   });
 }

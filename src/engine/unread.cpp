@@ -18,7 +18,7 @@ using Some = std::set<const AnySetting*>;
 void note_those(Job& job, const std::function<bool(const AnySetting&)>& unread, std::string_view why) {
   std::vector<std::string_view> labels;
   for_each(job.settings, [&](const auto& setting) {
-    if (setting.by_user() && unread(setting) && job.unused.emplace(setting.name()).second)
+    if (setting.by_user() && unread(setting) && job.unused.emplace(setting.label()).second)
       labels.push_back(setting.label());
   });
   if (labels.empty()) return;

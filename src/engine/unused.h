@@ -17,7 +17,7 @@ class Unused {
 
   void note(std::initializer_list<const AnySetting*> settings, std::string_view why) {
     for (const AnySetting* setting : settings) {
-      if (setting->given() && remarks_.unused.emplace(setting->name()).second)
+      if (setting->given() && remarks_.unused.emplace(setting->label()).second)
         remarks_.notes.push_back(fmt::format("{} has no effect {}", setting->label(), why));
     }
   }

@@ -8,7 +8,6 @@
 
 #include "engine/job.h"
 #include "engine/opened_file.h"
-#include "verify/values.h"
 
 namespace ctq::engine {
 namespace {
@@ -18,19 +17,20 @@ void append(std::vector<verify::Finding>& findings, std::vector<verify::Finding>
 }
 
 void measure(const quantized::QuantizedFile& original, const quantized::QuantizedFile& file, double least_db,
-             std::vector<verify::Finding>& findings) {
+             Verification& verification) {
   verify::Differences differences = verify::compare(original, file);
   for (const verify::LayerError& layer : differences.layers) {
     if (layer.error.non_finite == 0 && layer.error.sqnr_db >= least_db) continue;
-    findings.push_back(
+    verification.findings.push_back(
         {layer.name, fmt::format("SQNR {:.2f} dB, below {:g} dB", layer.error.sqnr_db, least_db)});
   }
-  append(findings, std::move(differences.findings));
+  append(verification.findings, std::move(differences.findings));
+  verification.measured = std::move(differences.layers);
 }
 
 }  // namespace
 
-std::vector<verify::Finding> verify_file(const VerificationSettings& asked) {
+Verification verify_file(const VerificationSettings& asked) {
   const std::string path = required(asked.input);
   if (asked.min_sqnr.given() && !asked.original.given())
     refuse_to_have(asked.min_sqnr, fmt::format("needs {}", asked.original));
@@ -42,11 +42,12 @@ std::vector<verify::Finding> verify_file(const VerificationSettings& asked) {
     original = std::make_unique<const OpenedFile>(asked.original->string(), file.checkpoint);
 
   const client::Client client = client_of(asked.client).value_or(client::Client{});
-  std::vector<verify::Finding> findings =
-      verify::check_structure(file.quantized, client, original ? &original->quantized : nullptr);
-  if (*asked.values) append(findings, verify::check_values(file.quantized));
-  if (original) measure(original->quantized, file.quantized, *asked.min_sqnr, findings);
-  return findings;
+  Verification verification{
+      .findings = verify::check_structure(file.quantized, client, original ? &original->quantized : nullptr),
+      .measured = {}};
+  if (*asked.values) append(verification.findings, verify::check_values(file.quantized));
+  if (original) measure(original->quantized, file.quantized, *asked.min_sqnr, verification);
+  return verification;
 }
 
 }  // namespace ctq::engine

@@ -125,11 +125,11 @@ TensorPlan Router::decide(const model::Checkpoint::Entry& entry) {
     return plan;
   }
   const std::string no_candidate = not_a_candidate(entry);
-  if (options_.quantize_convolutions && !no_candidate.empty() && is_convolution(entry))
-    return route_convolution(entry);
-  if (!no_candidate.empty() && options_.target.codec) return keep(entry, no_candidate);
+  const bool convolution = options_.quantize_convolutions && !no_candidate.empty() && is_convolution(entry);
+  if (!no_candidate.empty() && options_.target.codec && !convolution) return keep(entry, no_candidate);
   if (const auto word = held_by(entry.name(), options_.keep_containing))
     return keep(entry, fmt::format("its name holds '{}'", *word));
+  if (convolution) return route_convolution(entry);
   if (!no_candidate.empty()) return route_to_float16(entry);
   if (std::string reason = too_small(entry); !reason.empty()) return keep(entry, std::move(reason));
   TensorPlan plan = route_candidate(entry);
@@ -164,8 +164,6 @@ TensorPlan Router::route_convolution(const model::Checkpoint::Entry& entry) {
   const families::Kind kind = parts_.of(entry.name()).kind;
   if (kind != families::Kind::kDiffusion && kind != families::Kind::kOther)
     return keep(entry, "a convolution outside of the diffusion model");
-  if (const auto word = held_by(entry.name(), options_.keep_containing))
-    return keep(entry, fmt::format("its name holds '{}'", *word));
   if (static_cast<int64_t>(entry.info->numel()) < options_.min_elements)
     return keep(entry, fmt::format("fewer than {} elements", options_.min_elements));
   constexpr int64_t kFewChannels = 16;
@@ -197,7 +195,7 @@ Router::Choice Router::choose(const model::Checkpoint::Entry& entry) {
   const LayerRule* rule = configured(entry.layer());
   const bool custom = options_.custom && options_.custom->pattern.search(entry.name());
   custom_used_ |= custom;
-  const std::optional<std::string> exclusion = excluded(entry.name());
+  const std::optional<std::string> exclusion = excluded(entry.name(), /*overruled=*/rule || custom);
 
   if (rule) return follow(*rule);
   if (custom) {
@@ -249,9 +247,10 @@ const LayerRule* Router::configured(std::string_view layer) {
   return found;
 }
 
-std::optional<std::string> Router::excluded(const std::string& name) {
+std::optional<std::string> Router::excluded(const std::string& name, bool overruled) {
   const bool by_pattern = options_.exclude_layers && options_.exclude_layers->search(name);
   exclude_used_ |= by_pattern;
+  exclude_decides_ |= by_pattern && !overruled;
   const auto hit = presets_.protects(name);
   if (by_pattern) return "excluded by pattern";
   if (is_table(name) && options_.target.codec)

@@ -70,7 +70,8 @@ class Router {
   /// The most specific entry of the layer configuration that matches; null when none does.
   const LayerRule* configured(std::string_view layer);
   /// Why filters leave a candidate out; nothing when they do not.
-  std::optional<std::string> excluded(const std::string& name);
+  /// overruled: a rule takes the layer, whatever this says
+  std::optional<std::string> excluded(const std::string& name, bool overruled = false);
   /// Why the family of its part leaves it out; nothing when it does not, or families are not asked.
   std::optional<std::string> kept_by_family(const std::string& name);
   /// The preset and pattern that drop the tensor from the output.
@@ -97,7 +98,7 @@ class Router {
   size_t outside_ = 0;                      // weights that the automatic detection keeps
   std::vector<bool> entry_used_;            // by the layer configuration's entries
   bool custom_used_ = false;
-  bool exclude_used_ = false;
+  bool exclude_used_ = false, exclude_decides_ = false;
   bool heuristic_used_ = false;
   bool recast_ = false;
   bool table_used_ = false, convolution_used_ = false;

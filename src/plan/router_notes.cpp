@@ -24,6 +24,10 @@ std::vector<std::string> Router::notes() const {
   if (heuristic && !heuristic_used_) notes.push_back("the heuristic leaves no layer out");
   if (options_.kept_type && !recast_)
     notes.push_back("--output-dtype has no effect: no weight that stays unquantized is of another type");
+  if (exclude_used_ && !exclude_decides_)
+    notes.push_back(
+        "--exclude-layers has no effect: --layer-config or --custom-layers takes all candidates that it "
+        "matches");
   if (options_.quantize_embeddings && !table_used_)
     notes.push_back("--quantize-embeddings has no effect: no table of tokens is quantized");
   if (options_.quantize_convolutions)

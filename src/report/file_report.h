@@ -29,12 +29,19 @@ std::string inspection_text(const quantized::QuantizedFile& file, const Inspecti
 std::string inspection_json(const quantized::QuantizedFile& file, const InspectionParts& parts,
                             const std::vector<verify::Finding>* findings);
 
-/// One line per finding, those that the client refuses first, and the verdict. A finding that many layers
-/// share is printed once.
-std::string verdict_text(const std::string& path, const std::string& client,
-                         const std::vector<verify::Finding>& findings, const Paint& paint = {});
-std::string verdict_json(const std::string& path, const std::string& client,
-                         const std::vector<verify::Finding>& findings);
+/// What is checked, for whom, and what was found.
+struct Checked {
+  std::string path;
+  std::string client;
+  std::string original;  ///< measured against; empty: nothing was measured
+  std::vector<verify::Finding> findings;
+  std::vector<verify::LayerError> measured;
+};
+
+/// One line per finding, those that the client refuses first, how far the layers are from the original, and
+/// the verdict. A finding that many layers share is printed once.
+std::string verdict_text(const Checked& checked, const Paint& paint = {});
+std::string verdict_json(const Checked& checked);
 
 /// One finished file beside its original.
 struct Comparison {

@@ -160,8 +160,10 @@ std::string inspection_text(const QuantizedFile& file, const InspectionParts& pa
     }
   }
   if (parts.layers) {
+    std::string lines;
     for (const Layer& layer : file.layers)
-      if (is_wanted(parts, layer.name)) text += layer_line(layer);
+      if (is_wanted(parts, layer.name)) lines += layer_line(layer);
+    text += lines.empty() ? "no quantized layers\n" : lines;
   }
   if (parts.metadata) {
     for (const auto& [key, value] : file.checkpoint->metadata())
@@ -174,6 +176,7 @@ std::string inspection_text(const QuantizedFile& file, const InspectionParts& pa
       text += fmt::format("problem: {}{}{}\n", printable(finding.subject),
                           finding.subject.empty() ? "" : ": ", finding.text);
     }
+    if (!verify::is_refused(*findings)) text += "no problems\n";
   }
   return text;
 }

@@ -29,6 +29,7 @@ struct Migrated {
   size_t layers = 0;          ///< rewritten
   size_t dropped = 0;         ///< scales that belong to no FP8 weight
   size_t added = 0;           ///< scales that were not there
+  size_t asked = 0;           ///< layers that block_size or scale_order told something of
   bool map_left_out = false;  ///< the header's map of the markers, because of prefixes
 };
 

@@ -65,7 +65,7 @@ void refuse_low_precision(const QuantizedFile& file, const MigrationOptions& opt
   for (const Layer& layer : file.layers)
     if (is_fp8(layer) && options.high_precision(layer.name)) violations.push_back(printable(layer.name));
   if (violations.empty()) return;
-  fail(ErrorCode::kFailure, "{}: {} layers that should be of high precision are FP8: {}",
+  fail(ErrorCode::kFailure, "{}: {} layers that should be of high precision (--hp-filter) are FP8: {}",
        file.checkpoint->path(), violations.size(), fmt::join(violations, ", "));
 }
 

@@ -29,24 +29,29 @@ bool reaches_127(const at::Tensor& codes, linalg::Tiling tiles) {
   return (most.eq(127).logical_or(most.eq(0))).all().item<bool>();
 }
 
+/// Whether there are as many scales as square blocks of that edge.
+bool fits_blocks(const Layer& layer, const Entry& scale, int64_t block) {
+  const Shape& weight = layer.weight->info->shape;
+  return weight[0] % block == 0 && weight[1] % block == 0 &&
+         (weight[0] / block) * (weight[1] / block) == scale.info->shape[0];
+}
+
 /// Scales in one dimension: of rows, or of square blocks written flat. Where their number fits both, the
 /// codes decide.
 Shape unflattened(const Layer& layer, const Entry& scale, int64_t block) {
   const Shape& weight = layer.weight->info->shape;
   const int64_t count = scale.info->shape[0];
-  const bool divides = weight[0] % block == 0 && weight[1] % block == 0;
-  const Shape blocks = divides ? Shape{weight[0] / block, weight[1] / block} : Shape{0, 0};
-  const bool rows_fit = count == weight[0], blocks_fit = blocks[0] * blocks[1] == count;
-  if (!blocks_fit || (rows_fit && reaches_127(model::load(*layer.weight), {1, weight[1]})))
+  const bool rows_fit = count == weight[0];
+  if (!fits_blocks(layer, scale, block) ||
+      (rows_fit && reaches_127(model::load(*layer.weight), {1, weight[1]})))
     return rows_fit ? Shape{count, 1} : scale.info->shape;
-  return blocks;
+  return {weight[0] / block, weight[1] / block};
 }
 
-/// The shape under which the scale belongs in the file.
-Shape scale_shape(const Layer& layer, const Entry& scale, int64_t block) {
+/// Several scales in one dimension.
+bool is_flat(const Layer& layer, const Entry& scale) {
   const Shape& shape = scale.info->shape;
-  const bool flat = layer.weight->info->shape.size() == 2 && shape.size() == 1 && shape[0] != 1;
-  return flat ? unflattened(layer, scale, block) : shape;
+  return layer.weight->info->shape.size() == 2 && shape.size() == 1 && shape[0] != 1;
 }
 
 bool is_int8(const Layer& layer) {
@@ -89,11 +94,13 @@ Migrated int8_to_comfy(const quantized::QuantizedFile& file, const MigrationOpti
     if (!is_int8(layer) || !may_relabel(layer) || !layer.marker_fault.empty()) continue;
     const bool unmarked = layer.dialect == Dialect::kUnmarked;
     const Entry& scale = *layer.scale();
-    const Shape shape = scale_shape(layer, scale, options.block_size);
+    const bool flat = is_flat(layer, scale);
+    const Shape shape = flat ? unflattened(layer, scale, options.block_size) : scale.info->shape;
     const format::KeyChanges keys = keys_for(layer, shape);
     const bool right =
         !unmarked && "\"" + layer.format + "\"" == keys.set.front().second && shape == scale.info->shape;
     if (right) continue;
+    done.asked += flat && fits_blocks(layer, scale, options.block_size);
     mover.drop(scale.name());
     mover.output().copy_as(scale, layer.name + ".weight_scale", shape);
     const bool has_input =

@@ -190,10 +190,12 @@ Migrated add_markers(const QuantizedFile& file, const MigrationOptions& options,
   Mover mover(file);
   for (const Layer& layer : file.layers) {
     if (is_left(layer)) continue;
-    if (layer.dialect == Dialect::kNvfp4 || layer.dialect == Dialect::kMxfp8)
+    if (layer.dialect == Dialect::kNvfp4 || layer.dialect == Dialect::kMxfp8) {
+      done.asked += scale_order_of(file, layer) == Order::kUnknown;
       mark_block_scaled(mover, file, layer, options);
-    else
+    } else {
       mark_product(mover, layer, options.full_precision_matrix_mult);
+    }
     ++done.layers;
   }
   if (done.layers == 0)

@@ -184,7 +184,8 @@ TEST_CASE("migrate: fp8-scaled drops scales of kept weights and minds --hp-filte
     REQUIRE(run.code == code);
     return run;
   };
-  CHECK(migrate({"--hp-filter", "^a"}, 1).err.find("1 layers that should be of high precision are FP8: a") !=
+  CHECK(migrate({"--hp-filter", "^a"}, 1)
+            .err.find("1 layers that should be of high precision (--hp-filter) are FP8: a") !=
         std::string::npos);
   migrate({"--hp-filter", "kept", "--input_scale", "--save-quant-metadata"}, 0);
   const Reader out(dir / "out.safetensors");

@@ -25,20 +25,7 @@ REASONS = (
 )
 
 # Faults of the program that are known: silent, or refused without the option's name. Each is to be mended, and to go from here.
-OPEN = (
-    (r"^fp8 --(num_iter 2|top_k 3) \| dry run", "chooses codes"),
-    (r"^--profile .* \| (gptq|original|fp16|merge only|blocks)", "nothing of what it sets is read"),
-    (r"^--exclude-layers query \| layer config", "entries take all that it matches"),
-    (r"^--(no-merge-lora-dampen|allow-partial-lora) \| merging", "one LoRA, all of which matches"),
-    (r"^--config .* \| gptq", "the error names the file's option, not the file"),
-    (r"^--quip-checkpointed \| (quip|layer config, optimizers)", "no layer is that wide"),
-    (r"^--(no-)?quip-requant-.* \| layer config, optimizers", "the entry has its format"),
-    (r"^clip-g -[vq] \| analyze", "prints the same"),
-    (r"^inspect (--check|--layers) \| (plain|unquantized)", "nothing is found, and nothing said"),
-    (r"^migrate --hp-filter ", "the error does not name it"),
-    (r"^migrate (--block_size 32 \| int8-scaled|--scale-order rows \| add-markers)", "no layer is in question"),
-    (r"^verify --original .* \| plain", "says neither what was measured nor that it was"),
-)
+OPEN: tuple[tuple[str, str], ...] = ()
 
 
 class Reasons:

@@ -143,7 +143,7 @@ COMMANDS = {
         "original": f"{FP8_ONE} --method original",
         "rtn": "fp8 M/encoder.safetensors -o o.safetensors --method rtn",
         "no-legacy": f"{FP8_ONE} --no-legacy",
-        "dry run": f"{FP8_ONE} --dry-run",
+        "dry run": "fp8 M/encoder.safetensors -o o.safetensors --dry-run",
     },
     "batch": {
         "files": "batch M/encoder.safetensors M/clip.safetensors --output-dir out --fp8 --comfy_quant --client any --simple -y",

@@ -26,9 +26,8 @@ class AnySetting {
  public:
   /// "rounding.sweeps": group and field.
   std::string_view name() const { return name_; }
-  /// What messages call it: what the front end does, "--sweeps"; else its name.
-  std::string_view label() const { return label_.empty() ? name_ : label_; }
-  /// label: must outlive the setting
+  /// What messages call it: what the front end does, "--sweeps"; else its name. Lives as long as the setting.
+  std::string_view label() const { return label_.empty() ? name_ : std::string_view(label_); }
   void set_label(std::string_view label) { label_ = label; }
 
   /// By a user or a recipe.
@@ -38,7 +37,8 @@ class AnySetting {
  protected:
   constexpr explicit AnySetting(std::string_view name) : name_(name) {}
 
-  std::string_view name_, label_;
+  std::string_view name_;
+  std::string label_;
   By by_ = By::kDefault;
   std::string written_;
 };

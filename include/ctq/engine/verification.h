@@ -23,9 +23,16 @@ struct Finding {
   bool refused = true;  ///< the file fails; otherwise a remark
 };
 
+/// A quantized layer beside its original.
+struct MeasuredLayer {
+  std::string name;
+  double sqnr_db = 0;  ///< infinite where nothing was lost
+};
+
 struct Verdict {
   std::vector<Finding> findings;
-  bool refused = false;  ///< one of them makes the file fail
+  bool refused = false;                 ///< one of them makes the file fail
+  std::vector<MeasuredLayer> measured;  ///< with an original, by name
 };
 
 }  // namespace ctq::engine

@@ -43,7 +43,9 @@ void report_blocks(const model::Checkpoint& checkpoint, const std::vector<plan::
   }
   const report::BlockReport report =
       report::make_block_report(checkpoint.path(), pipeline::analyze_blocks(blocks), kept);
-  fmt::print("{}", files.print_json ? report::block_report_json(report) : report::block_report_text(report));
+  if (!files.quiet)
+    fmt::print("{}",
+               files.print_json ? report::block_report_json(report) : report::block_report_text(report));
   if (!files.json.empty()) safetensors::write_text_file(files.json, report::block_report_json(report));
   for (const std::string& path : files.reports) {
     safetensors::write_text_file(path, path.ends_with(".html") ? report::block_report_html(report)

@@ -17,6 +17,7 @@ struct AnalysisFiles {
   std::vector<std::string> reports;  ///< in the form of their suffix
   std::string json;
   bool print_json = false;  ///< JSON on standard output instead of tables
+  bool quiet = false;       ///< nothing on standard output
 };
 
 /// throws  Error(kUsage) naming the setting: another suffix than .html and .json

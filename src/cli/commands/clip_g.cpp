@@ -129,11 +129,15 @@ int convert(const Asked& asked, const plan::ClipGOptions& options) {
 }
 
 int analyze(const Asked& asked, const plan::ClipGOptions& options) {
-  const AnalysisFiles files{.reports = report_paths(asked.report), .json = asked.encoder.json->string()};
+  const AnalysisFiles files{
+      .reports = report_paths(asked.report), .json = asked.encoder.json->string(), .quiet = *asked.quiet};
+  if (files.quiet && files.reports.empty() && files.json.empty())
+    engine::refuse_to_have(asked.quiet, fmt::format("leaves nothing of {}; add {} or {}", asked.analyze,
+                                                    asked.encoder.json, asked.report));
   const engine::ClipGSettings& encoder = asked.encoder;
   note_unread({&encoder.output, &encoder.no_clobber, &encoder.split, &encoder.keep_kv, &encoder.q_fp8,
                &encoder.split_names, &encoder.attn_out_fp8, &encoder.in_proj_fp8, &encoder.fp8_scale,
-               &encoder.clip, &encoder.strict, &encoder.dry_run},
+               &encoder.clip, &encoder.strict, &encoder.dry_run, &asked.verbose},
               asked.analyze);
   const model::Checkpoint checkpoint = model::Checkpoint::open(asked.encoder.input->string());
   report_blocks(checkpoint, plan::clip_g_blocks(checkpoint),

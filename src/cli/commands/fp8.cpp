@@ -206,8 +206,8 @@ void read_rounding(const Asked& asked, const Optimizer& method, engine::Settings
   if (asked.num_iter.given()) set(learning.iterations, asked.num_iter);
   if (&method == &optimize::kAdaRound) read_adaround(asked, learning);
   if (&method == &optimize::kTpec) {
-    learning.min_k.set(*asked.top_k, engine::By::kDefault);
-    learning.max_k.set(*asked.top_k, engine::By::kDefault);
+    set(learning.min_k, asked.top_k);
+    set(learning.max_k, asked.top_k);
   }
 }
 

@@ -108,6 +108,17 @@ void check_settings(const Asked& asked, const Mode& mode) {
   }
 }
 
+/// What no layer of the file was in question for.
+void note_idle(const Asked& asked) {
+  if (asked.block_size.given())
+    spdlog::info("note: {} has no effect: no layer has as many scales in one dimension as such blocks",
+                 asked.block_size);
+  if (asked.scale_order.given())
+    spdlog::info(
+        "note: {} has no effect: the file tells the order of its scales, or has none of NVFP4 and MXFP8",
+        asked.scale_order);
+}
+
 rewrite::MigrationOptions options_of(const Asked& asked) {
   rewrite::MigrationOptions options;
   options.unit_input_scales = *asked.input_scale;
@@ -147,6 +158,7 @@ int run_migrate(const std::vector<std::string>& args) {
   }
   const rewrite::Migrated done = mode.run(input.quantized, options, output);
   spdlog::info("{} layers, {} scales added, {} left out: {}", done.layers, done.added, done.dropped, output);
+  if (done.asked == 0) note_idle(asked);
   if (done.map_left_out)
     spdlog::info(
         "the header does not repeat the markers: ComfyUI's loaders disagree about names with a prefix there");

@@ -51,11 +51,15 @@ int run_verify(const std::vector<std::string>& args) {
   Asked asked;
   parse_into(asked, args, make_table);
   engine::Session session({.console = engine::Console::kAllToStderr, .handle_signals = true});
-  const std::vector<verify::Finding> findings = engine::verify_file(asked.file);
-  const std::string path = asked.file.input->string(), client = *asked.file.client;
-  fmt::print("{}", *asked.json ? report::verdict_json(path, client, findings)
-                               : report::verdict_text(path, client, findings, Paint(stdout)));
-  return verify::is_refused(findings) ? static_cast<int>(ErrorCode::kBadInput) : 0;
+  engine::Verification found = engine::verify_file(asked.file);
+  const report::Checked checked{.path = asked.file.input->string(),
+                                .client = *asked.file.client,
+                                .original = asked.file.original->string(),
+                                .findings = std::move(found.findings),
+                                .measured = std::move(found.measured)};
+  fmt::print("{}",
+             *asked.json ? report::verdict_json(checked) : report::verdict_text(checked, Paint(stdout)));
+  return verify::is_refused(checked.findings) ? static_cast<int>(ErrorCode::kBadInput) : 0;
 }
 
 }  // namespace ctq::cli

@@ -15,6 +15,7 @@
 #include "cli/commands/lora_extraction.h"
 #include "cli/options/arguments.h"
 #include "cli/options/config_file.h"
+#include "cli/options/profiles.h"
 #include "conversion_options.h"
 #include "engine/conversion.h"
 #include "plan/blocks.h"
@@ -212,10 +213,35 @@ void refuse_mode_options(const Arguments& arguments) {
   }
 }
 
+/// Says what --profile changes here, or that it changes nothing.
+void note_profile(const Arguments& arguments, const ConversionOptions& options,
+                  std::vector<std::string>& notes) {
+  const engine::Setting<std::string>& profile = options.own.profile;
+  const engine::Settings& settings = options.settings;
+  if (!profile.by_user()) return;
+  std::string_view why = "what it sets is chosen otherwise, or of learned rounding";
+  std::vector<std::string> effective;
+  if (settings.loras.merged_only.given()) {
+    why = "the merged model is written as it is";
+  } else if (*settings.report.blocks) {
+    why = "what is shown is a plain FP8 cast";
+  } else if (*settings.target.type == "fp16" && settings.target.format->empty() &&
+             !engine::has_other_targets(settings)) {
+    why = "the target is float16";
+  } else {
+    const bool learns = (*settings.rounding.optimizer)->learner || engine::has_other_targets(settings);
+    effective = effective_defaults(arguments, learns);
+  }
+  notes.push_back(effective.empty()
+                      ? fmt::format("{} {} has no effect: {}", profile, *profile, why)
+                      : fmt::format("{} {} sets {}", profile, *profile, fmt::join(effective, ", ")));
+}
+
 /// The job of options that are filled in.
-Job job_of(ConversionOptions& options) {
+Job job_of(const Arguments& arguments, ConversionOptions& options) {
   std::vector<std::string> notes, warnings;
   take_own(options, notes, warnings);
+  note_profile(arguments, options, notes);
   Job job = engine::prepare(options.settings);
   job.notes.insert(job.notes.begin(), notes.begin(), notes.end());
   job.warnings.insert(job.warnings.begin(), warnings.begin(), warnings.end());
@@ -238,7 +264,7 @@ Job make_job(const std::vector<std::string>& args) {
   const Arguments arguments = Arguments::parse(args, table);
   refuse_mode_options(arguments);
   arguments.fill();
-  return job_of(options);
+  return job_of(arguments, options);
 }
 
 int run_conversion(Job job, const Telling& telling) {
@@ -263,8 +289,8 @@ int run_convert(const std::vector<std::string>& args) {
   if (arguments.flag("print_config")) return fmt::print("{}", config_text(arguments)), 0;
   refuse_mode_options(arguments);
   arguments.fill();
-  return run_conversion(job_of(options), {.least = level_of(*options.own.verbose),
-                                          .progress = progress_mode(*options.own.progress)});
+  return run_conversion(job_of(arguments, options), {.least = level_of(*options.own.verbose),
+                                                     .progress = progress_mode(*options.own.progress)});
 }
 
 }  // namespace ctq::cli

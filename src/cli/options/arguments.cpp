@@ -164,10 +164,11 @@ Arguments::Arguments(std::span<const Option> options) : options_(options) {
 }
 
 /// A value that gives way to those of later origins.
-void Arguments::settle(std::string_view option, std::vector<std::string> words, Origin origin) {
+void Arguments::settle(std::string_view option, std::vector<std::string> words, Origin origin,
+                       std::string place) {
   Value& value = values_.find(option)->second;
   if (value.origin > origin) return;
-  value = {.origin = origin, .words = std::move(words)};
+  value = {.origin = origin, .words = std::move(words), .place = std::move(place)};
 }
 
 void Arguments::read_environment() {
@@ -178,7 +179,7 @@ void Arguments::read_environment() {
     if (const auto fault = value_fault(*option, text))
       fail(ErrorCode::kUsage, "environment variable {}: {} (got '{}')", variable.name, *fault,
            printable(text));
-    settle(option->key(), {text}, Origin::kEnvironment);
+    settle(option->key(), {text}, Origin::kEnvironment, variable.name);
   }
 }
 
@@ -190,7 +191,8 @@ Arguments Arguments::parse(const std::vector<std::string>& args, const Table& ta
   if (analyze && !parsed.given("dry_run")) parsed.settle("dry_run", {"analyze"}, Origin::kCommandLine);
   if (const std::string config = parsed.text("config"); !config.empty()) {
     for (ConfigEntry& entry : read_config(config))
-      parsed.settle(entry.option, std::move(entry.words), Origin::kConfig);
+      parsed.settle(entry.option, std::move(entry.words), Origin::kConfig,
+                    fmt::format("--config {}:{}", printable(config), entry.line));
   }
   parsed.read_environment();
   const std::string recipe = parsed.text("recipe");
@@ -243,6 +245,7 @@ void Arguments::fill() const {
   for (const Option& option : options_) {
     const Value& value = this->value(option.key());
     if (!option.fill || value.origin == Origin::kDefault) continue;
+    if (option.call && !value.place.empty()) option.call(fmt::format("{} ({})", option.name, value.place));
     const bool by_user = value.origin == Origin::kCommandLine || value.origin == Origin::kConfig;
     option.fill(value.words, by_user                           ? engine::By::kUser
                              : value.origin == Origin::kRecipe ? engine::By::kRecipe

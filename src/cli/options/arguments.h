@@ -31,7 +31,8 @@ class Arguments {
   /// word.
   static Arguments parse_command(const std::vector<std::string>& args, const Table& table);
 
-  /// Fills the settings that options are bound to, but for defaults.
+  /// Fills the settings that options are bound to, but for defaults. Those of a file or the environment are
+  /// called by their place too.
   void fill() const;
 
   /// True when the option stands on the command line, in any spelling and form, or in the --config file.
@@ -55,11 +56,12 @@ class Arguments {
   struct Value {
     Origin origin = Origin::kDefault;
     std::vector<std::string> words;
+    std::string place;  ///< "--config options.toml:3", "CTQ_THREADS"; empty: the command line, or no place
   };
   explicit Arguments(std::span<const Option> options);
   void read(std::span<const std::string> args, std::string_view words_go_to, bool models_alone);
   const Value& value(std::string_view option) const;
-  void settle(std::string_view option, std::vector<std::string> words, Origin origin);
+  void settle(std::string_view option, std::vector<std::string> words, Origin origin, std::string place = "");
   void read_environment();
 
   std::span<const Option> options_;

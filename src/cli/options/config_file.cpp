@@ -163,6 +163,7 @@ std::vector<ConfigEntry> read_config(const std::string& path) {
     try {
       std::optional<ConfigEntry> entry = read_line(line);
       if (!entry) continue;
+      entry->line = number;
       if (!seen.insert(entry->option).second) refuse(fmt::format("'{}' stands twice", entry->option));
       entries.push_back(std::move(*entry));
     } catch (const Error& error) {

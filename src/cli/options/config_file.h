@@ -11,12 +11,12 @@ namespace ctq::cli {
 struct ConfigEntry {
   std::string option;  ///< key
   std::vector<std::string> words;
+  int line = 0;  ///< from 1
 };
 
 /// Lines `name = value`, of TOML or INI; sections are headings without meaning.
 /// throws  Error(kBadInput): cannot be read. Error(kUsage) naming file and line: no such line, an option that
-/// is
-///         unknown, stands twice, has a bad value, or is for the command line alone
+///         is unknown, stands twice, has a bad value, or is for the command line alone
 std::vector<ConfigEntry> read_config(const std::string& path);
 
 /// The options of a run in that form: those that were chosen as lines that read_config() takes, all others

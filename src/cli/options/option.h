@@ -61,6 +61,8 @@ struct Option {
   bool hidden = false;  ///< accepted, but on no page
   /// Fills the setting that it is bound to; null: none. words: checked
   std::function<void(const std::vector<std::string>& words, engine::By by)> fill;
+  /// Has messages call that setting so: "--sweeps (--config options.toml:3)"; null: bound to none
+  std::function<void(std::string_view label)> call;
 
   /// "scaling_mode" for "--scaling_mode".
   std::string key() const;

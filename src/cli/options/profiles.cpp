@@ -1,5 +1,9 @@
 #include "profiles.h"
 
+#include <algorithm>
+
+#include <fmt/format.h>
+
 namespace ctq::cli {
 namespace {
 
@@ -49,6 +53,22 @@ std::span<const ProfileDefault> profile_defaults(std::string_view profile) {
   if (profile == "seed") return kSeed;
   if (profile == "peer") return kPeer;
   return {};
+}
+
+std::vector<std::string> effective_defaults(const Arguments& arguments, bool learns) {
+  constexpr std::string_view kTypes[] = {"int8", "fp8", "fp16", "nvfp4", "mxfp8", "format"};
+  const auto is_type = [&](std::string_view key) { return std::ranges::count(kTypes, key) > 0; };
+  const bool typed = std::ranges::any_of(kTypes, [&](std::string_view key) { return arguments.chosen(key); });
+  std::vector<std::string> effective;
+  for (const auto& [key, value] : profile_defaults(arguments.text("profile"))) {
+    const auto option = std::ranges::find(arguments.options(), key, &Option::key);
+    const bool idle = (typed && is_type(key)) ||
+                      (!learns && (option->page == Page::kLearned || option->page == Page::kAdvanced)) ||
+                      value == option->default_text;
+    if (arguments.origin(key) == Origin::kProfile && !idle)
+      effective.push_back(fmt::format("{} {}", option->name, value));
+  }
+  return effective;
 }
 
 std::span<const ProfileDefault> recipe_choices(std::string_view recipe) {

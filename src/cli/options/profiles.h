@@ -2,7 +2,11 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
+#include <vector>
+
+#include "arguments.h"
 
 namespace ctq::cli {
 
@@ -14,6 +18,10 @@ struct ProfileDefault {
 
 /// profile: "seed", "peer", or empty for our own defaults, of which there are none here.
 std::span<const ProfileDefault> profile_defaults(std::string_view profile);
+
+/// What of --profile is left to matter: its options, in words, that nothing else chooses and that differ from
+/// the usual defaults. Those of learned rounding count where something learns, types where none is asked for.
+std::vector<std::string> effective_defaults(const Arguments& arguments, bool learns);
 
 /// What a recipe chooses: target, layout and metadata. Empty for an unknown or empty name.
 std::span<const ProfileDefault> recipe_choices(std::string_view recipe);

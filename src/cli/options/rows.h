@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
-#include "ctq/engine/settings.h"
 #include "arguments.h"
+#include "ctq/engine/settings.h"
 #include "option.h"
 #include "value.h"
 
@@ -42,6 +42,7 @@ class Row {
     option_.fill = [&setting](const std::vector<std::string>& words, engine::By by) {
       setting.set(value_of<T>(words), by, words.empty() ? "" : words.back());
     };
+    option_.call = [&setting](std::string_view label) { setting.set_label(label); };
   }
 
   Row&& alias(std::string spelling) && {
