@@ -40,6 +40,9 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
+/// Whether the part has a number for every row.
+bool is_of_rows(const CalibrationFile::Part& part) { return part.first.starts_with(".row_"); }
+
 /// The part that a tensor of that name is; null when it is none.
 const CalibrationFile::Part* find_part(std::string_view name) {
   const auto* const part = std::ranges::find_if(
@@ -48,9 +51,21 @@ const CalibrationFile::Part* find_part(std::string_view name) {
   return part == CalibrationFile::kParts.end() ? nullptr : part;
 }
 
+bool is_integer(safetensors::Dtype dtype) {
+  using safetensors::Dtype;
+  return dtype == Dtype::kI32 || dtype == Dtype::kI64;
+}
+
 bool fits(const std::vector<int64_t>& shape, const std::vector<int64_t>& expected) {
   return std::ranges::equal(shape, expected,
                             [](int64_t has, int64_t wants) { return wants < 0 || has == wants; });
+}
+
+void check_number_of_rows(const std::string& path, const CalibrationFile::Entry& entry,
+                          const safetensors::TensorInfo& info) {
+  if (entry.rows && is_integer(info.dtype) && fits(info.shape, {entry.stored_rows()})) return;
+  refuse(path, "tensor '{}' is {} {}, not one integer for each of {} rows", printable(info.name),
+         safetensors::dtype_name(info.dtype), shape_text(info.shape), entry.stored_rows());
 }
 
 std::vector<double> json_numbers(const std::string& path, const std::string& layer, const json& value,
@@ -183,6 +198,10 @@ int64_t CalibrationFile::width(const std::string& owner) const {
                shape_text(shape));
       continue;
     }
+    if (is_of_rows(part)) {
+      check_number_of_rows(path_, entry, *tensor->info);
+      continue;
+    }
     if (width == 0 && !shape.empty()) width = shape.back();
     const std::vector<int64_t> expected = part.first == ".rows"      ? std::vector<int64_t>{-1, width}
                                           : part.first == ".hessian" ? std::vector<int64_t>{width, width}
@@ -299,12 +318,22 @@ void CalibrationFile::check_width(const std::string& owner, std::string_view lay
   for (const CheckpointEntry* vector :
        {entry.second_moment, entry.mean, entry.channel_max, entry.channel_mean})
     check(vector, {in_features});
+  for (const CheckpointEntry* of_rows : {entry.row_counts, entry.row_pictures, entry.row_steps})
+    if (of_rows) check_number_of_rows(path_, entry, *of_rows->info);
   if (entry.input_scale && entry.input_scale->info->numel() != 1)
     refuse(path_, "tensor '{}' has shape {}, not one element", printable(entry.input_scale->name()),
            shape_text(entry.input_scale->info->shape));
   if (!entry.json_channel_max.empty() && static_cast<int64_t>(entry.json_channel_max.size()) != in_features)
     refuse(path_, "channel_max of '{}' has {} values, but layer '{}' reads {} columns", printable(owner),
            entry.json_channel_max.size(), printable(layer), in_features);
+}
+
+RowOrigins row_origins(const CalibrationFile::Entry& entry) {
+  const auto load = [](const CheckpointEntry* tensor) {
+    return tensor ? model::load(*tensor).to(at::kLong) : at::Tensor();
+  };
+  return {
+      .counts = load(entry.row_counts), .pictures = load(entry.row_pictures), .steps = load(entry.row_steps)};
 }
 
 at::Tensor usable_rows(const CheckpointEntry& rows) {

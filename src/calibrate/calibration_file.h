@@ -12,6 +12,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "calibrate/input_rows.h"
 #include "calibrate/origin.h"
 #include "model/checkpoint.h"
 
@@ -35,7 +36,8 @@ class CalibrationFile {
  public:
   /// One distinct input. Null and empty: not stored.
   struct Entry {
-    const model::Checkpoint::Entry *rows = nullptr, *hessian = nullptr, *second_moment = nullptr,
+    const model::Checkpoint::Entry *rows = nullptr, *row_counts = nullptr, *row_pictures = nullptr,
+                                   *row_steps = nullptr, *hessian = nullptr, *second_moment = nullptr,
                                    *mean = nullptr, *channel_max = nullptr, *channel_mean = nullptr,
                                    *input_scale = nullptr;
     std::vector<double> json_channel_max, json_channel_mean;
@@ -47,13 +49,16 @@ class CalibrationFile {
   using Part = std::pair<std::string_view, const model::Checkpoint::Entry * Entry::*>;
 
   /// The tensors of an entry by the ending of their names, in the order of the documentation.
-  static constexpr std::array<Part, 7> kParts = {{{".rows", &Entry::rows},
-                                                  {".hessian", &Entry::hessian},
-                                                  {".second_moment", &Entry::second_moment},
-                                                  {".mean", &Entry::mean},
-                                                  {".channel_max", &Entry::channel_max},
-                                                  {".channel_mean", &Entry::channel_mean},
-                                                  {".input_scale", &Entry::input_scale}}};
+  static constexpr std::array<Part, 10> kParts = {{{".rows", &Entry::rows},
+                                                   {".row_counts", &Entry::row_counts},
+                                                   {".row_pictures", &Entry::row_pictures},
+                                                   {".row_steps", &Entry::row_steps},
+                                                   {".hessian", &Entry::hessian},
+                                                   {".second_moment", &Entry::second_moment},
+                                                   {".mean", &Entry::mean},
+                                                   {".channel_max", &Entry::channel_max},
+                                                   {".channel_mean", &Entry::channel_mean},
+                                                   {".input_scale", &Entry::input_scale}}};
 
   /// path    .safetensors, or .json as older programs write it
   /// throws  Error(kBadInput): unreadable, or something in it is no statistic of a calibration file. Shapes
@@ -106,5 +111,8 @@ class CalibrationFile {
 
 /// Rows as a file has them that can be computed with: finite ones, float64 as float32. [n, N].
 at::Tensor usable_rows(const model::Checkpoint::Entry& rows);
+
+/// What the file knows of each row of an entry.
+RowOrigins row_origins(const CalibrationFile::Entry& entry);
 
 }  // namespace ctq::calibrate

@@ -1,6 +1,8 @@
 #include "calibrate/gather.h"
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <map>
 #include <set>
 
@@ -29,6 +31,24 @@ PendingTensor pending_rows(const CheckpointEntry& source, const at::Tensor& rows
   return {".rows", rows.scalar_type(), {kept, width}, [&source, kept, seed = options.seed] {
             return choose_rows(usable_rows(source), kept, seed);
           }};
+}
+
+/// What is known of those rows, in their order.
+std::vector<PendingTensor> pending_origins(const CalibrationFile::Entry& source, const at::Tensor& rows,
+                                           const MeasuredOptions& options) {
+  std::vector<PendingTensor> pending;
+  if (options.hessian) return pending;
+  const RowOrigins origins = row_origins(source);
+  const int64_t kept = std::min(rows.size(0), options.rows.value_or(rows.size(0)));
+  const at::Tensor usable = finite_index(model::load(*source.rows));
+  for (const auto& [part, values] : {std::pair{".row_counts", origins.counts},
+                                     {".row_pictures", origins.pictures},
+                                     {".row_steps", origins.steps}}) {
+    if (!values.defined()) continue;
+    const at::Tensor chosen = choose_rows(values.index_select(0, usable), kept, options.seed).to(at::kInt);
+    pending.push_back({part, at::kInt, {kept}, [chosen] { return chosen; }});
+  }
+  return pending;
 }
 
 double largest_of(const CalibrationFile::Entry& entry) {
@@ -67,7 +87,8 @@ std::vector<StatisticsEntry> gather_measured(const CalibrationFile& activations,
   std::vector<StatisticsEntry> entries;
   for (const auto& [owner, names] : readers) {
     throw_if_cancelled();
-    const CheckpointEntry& source = *activations.entries().find(owner)->second.rows;
+    const CalibrationFile::Entry& recorded = activations.entries().find(owner)->second;
+    const CheckpointEntry& source = *recorded.rows;
     const at::Tensor rows = usable_rows(source);
     if (rows.size(0) < source.info->shape[0]) {
       warn("{}: {} of {} rows of '{}' hold NaN or infinite values and are left out", activations.path(),
@@ -83,6 +104,7 @@ std::vector<StatisticsEntry> gather_measured(const CalibrationFile& activations,
     entry.statistics = measure(rows, options.percentile);
     entry.origin = activations.origin(owner);
     entry.large.push_back(pending_rows(source, rows, options));
+    std::ranges::move(pending_origins(recorded, rows, options), std::back_inserter(entry.large));
   }
   if (entries.empty())
     fail(ErrorCode::kFailure, "{}: no layer of {} has rows that can be used", activations.path(),

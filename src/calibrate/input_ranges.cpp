@@ -17,7 +17,7 @@ bool InputRanges::knows(std::string_view layer) const {
 
 at::Tensor InputRanges::largest(std::string_view layer, at::Device device) const {
   if (recording_) {
-    const auto input = recording_->load(layer, device, /*with_second=*/false);
+    const auto input = recording_->load(layer, device);
     return input ? input->channel_max : at::Tensor();
   }
   const auto moments = implied_.moments(layer, kSeed, kRows, device);

@@ -1,8 +1,10 @@
 // Joins recordings of one model.
 #include <algorithm>
+#include <iterator>
 #include <map>
 #include <set>
 #include <string_view>
+#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -174,6 +176,42 @@ PendingTensor merged_rows(const Sources& sources, int64_t width, const MergeOpti
   return {".rows", type, {kept, width}, make};
 }
 
+using OfRow = at::Tensor RowOrigins::*;
+
+/// What some of the sources know of each row, for all of them: rows without a count were seen once; a
+/// recording that tells no pictures is one.
+at::Tensor joined_origins(const Sources& sources, OfRow part) {
+  std::vector<at::Tensor> joined;
+  int64_t pictures = 0;
+  for (const Source& source : sources) {
+    if (!has_rows(source)) continue;
+    at::Tensor values = row_origins(source.entry()).*part;
+    if (!values.defined())
+      values = at::full({source.entry().stored_rows()}, part == &RowOrigins::counts ? 1 : 0, at::kLong);
+    if (part == &RowOrigins::pictures) {
+      values = values + pictures;
+      pictures = values.numel() > 0 ? values.max().item<int64_t>() + 1 : pictures;
+    }
+    joined.push_back(values);
+  }
+  return at::cat(joined).to(at::kInt);
+}
+
+/// In the order of merged_rows().
+std::vector<PendingTensor> merged_origins(const Sources& sources, int64_t kept, const MergeOptions& options) {
+  std::vector<PendingTensor> pending;
+  for (const auto& [name, entry, part] : {std::tuple{".row_counts", &Entry::row_counts, &RowOrigins::counts},
+                                          {".row_pictures", &Entry::row_pictures, &RowOrigins::pictures},
+                                          {".row_steps", &Entry::row_steps, &RowOrigins::steps}}) {
+    if (!any_has(sources, entry)) continue;
+    const auto make = [sources, kept, part = part, seed = options.seed] {
+      return choose_rows(joined_origins(sources, part), kept, seed);
+    };
+    pending.push_back({name, at::kInt, {kept}, make});
+  }
+  return pending;
+}
+
 /// Width of an input, the same in all sources.
 int64_t common_width(const Sources& sources, const std::string& layer) {
   int64_t width = 0;
@@ -208,7 +246,10 @@ StatisticsEntry merged_entry(const Sources& sources, const std::string& layer, c
   if (has_hessian || options.hessian)
     entry.large.push_back(
         {".hessian", at::kFloat, {width, width}, [=] { return merged_hessian(sources, width); }});
-  if (any_rows && !options.hessian) entry.large.push_back(merged_rows(sources, width, options));
+  if (any_rows && !options.hessian) {
+    const PendingTensor& rows = entry.large.emplace_back(merged_rows(sources, width, options));
+    std::ranges::move(merged_origins(sources, rows.shape[0], options), std::back_inserter(entry.large));
+  }
   return entry;
 }
 

@@ -9,7 +9,6 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "calibrate/gather.h"
-#include "calibrate/statistics.h"
 #include "linalg/tiles.h"
 
 namespace ctq::calibrate {
@@ -18,13 +17,6 @@ namespace {
 using CheckpointEntry = model::Checkpoint::Entry;
 
 constexpr int64_t kHoldBackEvery = 10;
-constexpr int64_t kFewestHeldBack = 32;
-
-/// Rows to hold back: about a tenth, spread evenly; none of fewer than twice kFewestHeldBack.
-int64_t held_back_step(int64_t rows) {
-  if (rows < 2 * kFewestHeldBack) return 0;
-  return std::clamp(rows / kFewestHeldBack, int64_t{2}, kHoldBackEvery);
-}
 
 at::Tensor load_float(const CheckpointEntry* entry, at::Device device) {
   return entry ? model::load(*entry).to(device).to(at::kFloat) : at::Tensor();
@@ -115,8 +107,12 @@ std::optional<double> Recording::input_magnitude(std::string_view layer) const {
   return calibrate::input_magnitude(file_, layers_.inputs(layer), /*percentile=*/100);
 }
 
-std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device device,
-                                             bool with_second) const {
+at::Tensor RecordedInput::held_back() const {
+  const std::vector<at::Tensor> sets = held_back_sets(rows, kHoldBackEvery, /*most=*/1);
+  return sets.empty() ? at::empty({0}, at::kLong) : sets.front();
+}
+
+std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device device) const {
   const CalibrationFile::Entry* entry = find(layer);
   if (!entry) return std::nullopt;
   RecordedInput input;
@@ -127,25 +123,17 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
     input.channel_max = input.channel_max.defined() ? at::maximum(input.channel_max, largest) : largest;
   }
   input.second = load_float(entry->hessian, device);
-  if (!entry->hessian && entry->stored_rows() > 0) {
-    const at::Tensor rows = finite_rows(load_float(entry->rows, device));
-    if (const int64_t bad = entry->stored_rows() - rows.size(0); bad > 0) {
+  if (entry->stored_rows() > 0) {
+    input.rows = distinct_rows(model::load(*entry->rows), row_origins(*entry), device);
+    if (input.rows.left_out > 0)
       warn("calibration data of '{}': {} of {} rows hold NaN or infinite values and are left out",
-           printable(layer), bad, entry->stored_rows());
-    }
-    const int64_t step = held_back_step(rows.size(0));
-    const at::Tensor index = at::arange(rows.size(0), rows.options().dtype(at::kLong));
-    const at::Tensor held = step > 0 ? index.remainder(step) == step - 1 : at::zeros_like(index, at::kBool);
-    input.held_back = rows.index_select(0, held.nonzero().squeeze(1));
-    const at::Tensor learned = rows.index_select(0, held.logical_not().nonzero().squeeze(1));
-    input.rows = learned.size(0);
-    if (input.rows > 0) {
-      if (with_second) input.second = second_moment(learned);
-      input.mean = learned.mean(0);
-      if (!input.channel_max.defined()) input.channel_max = learned.abs().amax(0);
+           printable(layer), input.rows.left_out, entry->stored_rows());
+    if (input.rows.any()) {
+      if (!entry->hessian) input.mean = mean_of(input.rows);
+      if (!input.channel_max.defined()) input.channel_max = input.rows.rows.abs().amax(0);
     }
   }
-  if (!input.second.defined() && entry->second_moment)
+  if (!input.second.defined() && !input.rows.any() && entry->second_moment)
     input.second = at::diag(load_float(entry->second_moment, device));
   for (at::Tensor* statistic : {&input.second, &input.mean, &input.channel_max}) {
     if (!statistic->defined() || linalg::extent(*statistic).finite()) continue;

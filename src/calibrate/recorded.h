@@ -11,17 +11,21 @@
 #include <c10/core/Device.h>
 
 #include "calibrate/calibration_file.h"
+#include "calibrate/input_rows.h"
 #include "model/checkpoint.h"
 
 namespace ctq::calibrate {
 
 /// Statistics of one input. Undefined tensors: not recorded.
 struct RecordedInput {
-  at::Tensor second;       ///< H = X^T X / n of the rows to learn from, [in_features, in_features] float32
+  InputRows rows;
+  at::Tensor second;       ///< H as the file has it, [in_features, in_features] float32
   at::Tensor mean;         ///< of x, [in_features] float32
   at::Tensor channel_max;  ///< largest |x| of each column, [in_features] float32
-  at::Tensor held_back;    ///< rows that neither H nor the mean has seen, [n', in_features] float32
-  int64_t rows = 0;        ///< n, where rows were recorded
+
+  /// Indices of rows to judge by what was learned of the others: about a tenth, whole groups of them; empty
+  /// where there is one group.
+  at::Tensor held_back() const;
 };
 
 /// A file of recorded statistics, matched with a checkpoint. Reads headers when opened and statistics on
@@ -59,13 +63,9 @@ class Recording {
   /// largest.
   std::optional<double> input_magnitude(std::string_view layer) const;
 
-  /// The statistics of a layer's input. Of rows, every tenth (at least 32, when there are 64) is held back,
-  /// unless the file has H itself; rows that are not finite are left out, and logged.
-  ///
+  /// The statistics of a layer's input; rows that are not finite are left out, and logged.
   /// returns  nothing where none is recorded; the same bits for any number of threads on the CPU
-  ///
-  /// with_second  whether H is made of rows, which is most of the work
-  std::optional<RecordedInput> load(std::string_view layer, at::Device device, bool with_second = true) const;
+  std::optional<RecordedInput> load(std::string_view layer, at::Device device) const;
 
   /// The layers of the checkpoint that the file knows, and of the file those that it does not.
   const MatchedLayers& matched() const { return layers_; }

@@ -78,10 +78,11 @@ at::Tensor second_moment(const at::Tensor& rows) {
   return linalg::gram_by_rows(rows, kRowsAtOnce).div_(static_cast<double>(rows.size(0)));
 }
 
+at::Tensor finite_index(const at::Tensor& rows) { return rows.isfinite().all(1).nonzero().squeeze(1); }
+
 at::Tensor finite_rows(const at::Tensor& rows) {
-  const at::Tensor finite = rows.isfinite().all(1);
-  if (finite.all().item<bool>()) return rows;
-  return rows.index_select(0, finite.nonzero().squeeze(1));
+  const at::Tensor finite = finite_index(rows);
+  return finite.size(0) == rows.size(0) ? rows : rows.index_select(0, finite);
 }
 
 at::Tensor choose_rows(const at::Tensor& rows, int64_t count, uint64_t seed) {

@@ -37,6 +37,9 @@ double magnitude_percentile(const at::Tensor& x, double percentile);
 /// returns  [N, N] float32, exactly symmetric; on the CPU the same bits for any number of threads
 at::Tensor second_moment(const at::Tensor& rows);
 
+/// Of rows without NaN and infinities, [m] int64 in their order. rows: [n, N], any float type
+at::Tensor finite_index(const at::Tensor& rows);
+
 /// The rows without those that hold a NaN or an infinity; the same tensor when there is none. [n, N].
 at::Tensor finite_rows(const at::Tensor& rows);
 

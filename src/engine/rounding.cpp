@@ -212,6 +212,7 @@ void read_rounding(Job& job) {
   settings.direct = {.objective = *rounding.objective,
                      .damping = *rounding.direct_damping,
                      .subspace = settings.learned.subspace};
+  if (*rounding.damping) settings.recorded_lambda = **rounding.damping, settings.tries_damping = false;
   if (*rounding.gptq_actorder) settings.gptq_order = linalg::ColumnOrder::kActOrder;
   if (!*rounding.gptq_blocks && settings.optimizer == &optimize::kGptq)
     settings.recursion = linalg::Recursion::kColumns;

@@ -120,6 +120,11 @@ void note_unused_rounding(const Settings& settings, const InUse& in_use, Remarks
     unused.note({&calibration.allow_random}, fmt::format("without {}", calibration.data));
   if (!in_use.recorded() && !reads_means && !reads_ranges)
     unused.note({&calibration.data}, fmt::format("without {} auto, gptq or quip", rounding.optimizer));
+  if (!in_use.recorded() || !calibration.data.given())
+    unused.note({&rounding.damping},
+                in_use.recorded()
+                    ? fmt::format("without {}", calibration.data)
+                    : fmt::format("without {} auto, gptq, quip or adaround", rounding.optimizer));
   if (in_use.implied() && !in_use.learned() && rounding.seed.by_user())
     remarks.notes.push_back(fmt::format(
         "{} steers only layers behind a gated MLP, of whose inputs numbers are drawn", rounding.seed));

@@ -87,6 +87,7 @@ struct Settings {
   LearnedSettings learned = {};  ///< its `learner` is that of `optimizer`
   double implied_lambda = 1;
   double recorded_lambda = 0.03;
+  bool tries_damping = true;  ///< others than recorded_lambda, where little was recorded
   linalg::ColumnOrder gptq_order = linalg::ColumnOrder::kNatural;  ///< of gptq; others take kActOrder
   linalg::Recursion recursion = linalg::Recursion::kBlocks;
   linalg::ColumnOrder quip_order = linalg::ColumnOrder::kActOrder;
@@ -115,9 +116,10 @@ inline constexpr int64_t kEnoughRows = 256;
 
 /// A second moment that is known of a layer's input.
 struct KnownMoment {
-  at::Tensor h;           ///< [in_features, in_features] float32
-  bool recorded = false;  ///< else implied
-  int64_t rows = 0;       ///< recorded; 0: many
+  at::Tensor h;                       ///< [in_features, in_features] float32
+  bool recorded = false;              ///< else implied
+  int64_t rows = 0;                   ///< recorded; 0: many
+  std::optional<double> lambda = {};  ///< damping; nothing: as the settings have it
 };
 
 /// What a second moment is made of.

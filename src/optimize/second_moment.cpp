@@ -68,10 +68,10 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
   SecondMoment moment;
   if (known && known->recorded && optimizer.needs.recorded) {
     moment = {.h = known->h,
-              .lambda = settings.recorded_lambda,
+              .lambda = known->lambda.value_or(settings.recorded_lambda),
               .sweeps = settings.sweeps,
               .origin = Origin::kRecordedRows};
-    if (known->rows > 0 && known->rows < kEnoughRows)
+    if (settings.tries_damping && known->rows > 0 && known->rows < kEnoughRows)
       moment.lambda *= static_cast<double>(kEnoughRows) / static_cast<double>(known->rows);
     if (optimizer.order) moment.order = optimizer.order(settings);
     return moment;

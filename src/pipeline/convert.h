@@ -79,6 +79,15 @@ struct OutputError {
   double stored = 0;
 };
 
+/// What recorded inputs were worth to a layer, by a trial on some that were not fitted.
+struct CalibrationUse {
+  int64_t rows = 0, groups = 0;  ///< that are distinct, and how many of them belong together
+  double effective_rank = 0;     ///< calibrate::effective_rank()
+  double damping = 0;            ///< share of the mean that was added to the diagonal
+  double implied_share = 0;      ///< of what the checkpoint implies
+  bool used = true;              ///< false: what the checkpoint tells, or round to nearest, was better
+};
+
 /// What an optimizer did to a layer.
 struct Optimized {
   std::string method;  ///< "direct", "implied"
@@ -96,6 +105,7 @@ struct Optimized {
   /// With a time budget what the layer is ranked by: of round to nearest output_rel on rows that were held
   /// back, else weight_rel.
   std::optional<double> nearest_error = {};
+  std::optional<CalibrationUse> calibration = {};  ///< where that was tried
 
   /// Whether there was no time for the layer, which was rounded to nearest.
   bool left_over() const { return method == "rtn" && stopped_by == "time"; }

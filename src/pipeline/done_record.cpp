@@ -59,6 +59,13 @@ json optimized_json(const Optimized& optimized) {
     object["subspace"] = pair_json(subspace->nearest, subspace->stored);
   if (const auto& error = optimized.nearest_error) object["nearest_error"] = bits_text(*error);
   if (const auto& output = optimized.output) object["output"] = pair_json(output->nearest, output->stored);
+  if (const auto& use = optimized.calibration)
+    object["calibration"] = {{"rows", use->rows},
+                             {"groups", use->groups},
+                             {"effective_rank", bits_text(use->effective_rank)},
+                             {"damping", bits_text(use->damping)},
+                             {"implied_share", bits_text(use->implied_share)},
+                             {"used", use->used}};
   return object;
 }
 
@@ -80,6 +87,13 @@ Optimized optimized_of(const json& object) {
     optimized.subspace = SubspaceError{.nearest = number_of(pair->at(0)), .stored = number_of(pair->at(1))};
   if (const auto pair = object.find("output"); pair != object.end())
     optimized.output = OutputError{.nearest = number_of(pair->at(0)), .stored = number_of(pair->at(1))};
+  if (const auto use = object.find("calibration"); use != object.end())
+    optimized.calibration = CalibrationUse{.rows = use->at("rows"),
+                                           .groups = use->at("groups"),
+                                           .effective_rank = number_of(use->at("effective_rank")),
+                                           .damping = number_of(use->at("damping")),
+                                           .implied_share = number_of(use->at("implied_share")),
+                                           .used = use->at("used")};
   return optimized;
 }
 

@@ -50,14 +50,15 @@ class Measurement {
  private:
   std::optional<at::Tensor> factors_on(const TensorPlan& tensor, at::Device device) const {
     if (!run_.recording) return std::nullopt;
-    const auto input = run_.recording->load(tensor.source->layer(), device, /*with_second=*/false);
-    if (!input || !input->channel_max.defined() || !input->held_back.defined() ||
-        input->held_back.size(0) == 0)
-      return std::nullopt;
+    const auto input = run_.recording->load(tensor.source->layer(), device);
+    if (!input || !input->channel_max.defined()) return std::nullopt;
+    const at::Tensor held_back = input->held_back();
+    if (held_back.size(0) == 0) return std::nullopt;
     at::Tensor weight = model::load(*tensor.source).to(device).to(at::kFloat);
     const at::Tensor factors = transform::stored_factors(input->channel_max, transform::column_max(weight),
                                                          run_.smoothquant_alpha.value());
-    const at::Tensor rows = input->held_back.narrow(0, 0, std::min(input->held_back.size(0), kRows));
+    const int64_t count = std::min(held_back.size(0), kRows);
+    const at::Tensor rows = input->rows.rows.index_select(0, held_back.narrow(0, 0, count).to(device));
     const at::Tensor wanted = rows.mm(weight.t()), p = factors.to(at::kFloat);
     const auto without = errors(tensor, weight, rows, wanted);
     weight = weight / p;

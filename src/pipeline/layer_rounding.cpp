@@ -14,6 +14,7 @@
 #include "linalg/tiles.h"
 #include "metrics/error_sum.h"
 #include "model/weight_shape.h"
+#include "optimize/rows_apart.h"
 #include "optimize/subspace.h"
 
 namespace ctq::pipeline {
@@ -38,16 +39,6 @@ SubspaceError measure_subspace(const optimize::Layer& layer, const optimize::Rou
   return {.nearest = optimize::subspace_rel(leading, layer.weight, error_of(layer, layer.nearest)),
           .stored = optimize::subspace_rel(leading, layer.weight,
                                            error_of(layer, rounding.values, rounding.scale))};
-}
-
-/// Of x / factors, from the second moment of x.
-at::Tensor divided(const at::Tensor& second, const at::Tensor& factors) {
-  return (second / factors).div_(factors.unsqueeze(1));
-}
-
-/// Tells inputs apart: what a recording calls one input may be divided for some of its readers only.
-std::string input_key(const std::string& input, const std::string& layer, const at::Tensor& factors) {
-  return factors.defined() && !input.empty() ? fmt::format("{} divided for {}", input, layer) : input;
 }
 
 /// Rounds some rows at a time, in place.
@@ -76,6 +67,13 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, const o
   all.guarded = !optimize::SecondMomentRounding::has_gained(all.objective, all.nearest_objective);
   if (all.guarded) all.objective = all.nearest_objective;
   return all;
+}
+
+constexpr int64_t kWidestTried = 4096;  // columns: a trial factors as many moments as the rounding
+
+/// Layers with the same are rounded in the same space on the same grid.
+std::string format_key(const format::Encoded& encoded) {
+  return fmt::format("{} {}", encoded.codec->label(), encoded.rotation_group);
 }
 
 /// The weight's largest magnitude, where float32 cannot hold what optimizers sum up, squares of values and of
@@ -120,7 +118,7 @@ bool LayerRounding::optimizes(const plan::TensorPlan& tensor) const {
 
 std::optional<LayerRounding::Outcome> LayerRounding::round(const plan::TensorPlan& tensor,
                                                            const at::Tensor& weight, const Bounds& bounds) {
-  work_on(weight.device());
+  device_ = weight.device();
   const std::vector<at::Tensor> matrices = matrices_of(weight);
   Outcome outcome;
   OptimizedBank bank;
@@ -167,8 +165,16 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
   choice.settings = with_steps(choice.settings, *steps);
 
   const std::string name(tensor.source->layer());
+  input_.turn_to(name, device_);
+  const std::optional<Verdict> verdict = try_recorded(name, weight, choice, *nearest);
+  if (verdict && verdict->plain) return MatrixOutcome{std::move(*nearest), verdict->kept()};
+  if (verdict && !verdict->recorded) {
+    choice.recorded = false;
+    choice.source = methods_.implied().source(name);
+  }
   std::optional<optimize::SecondMoment> moment;
-  if (choice.settings.optimizer->needs.moment) moment = moment_of(name, weight, choice, *nearest);
+  if (choice.settings.optimizer->needs.moment)
+    moment = moment_of(name, weight, choice, *nearest, verdict ? &*verdict : nullptr);
   std::string source = moment && moment->origin == optimize::Origin::kCheckpoint ? choice.source : "";
   const auto add_source = [&](const std::string& what) { source += source.empty() ? what : ", " + what; };
   if (choice.lora) add_source("LoRA");
@@ -191,7 +197,12 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
   }
   outcome.optimized->source = source;
   moment.reset();
-  if (!outcome.optimized->guarded) guard_output(tensor, weight, *nearest, outcome);
+  if (verdict) {
+    outcome.optimized->output = verdict->output;
+    outcome.optimized->calibration = verdict->use;
+  } else if (!outcome.optimized->guarded && tensor.source->info->shape.size() == 2) {
+    guard_output(weight, *nearest, outcome);
+  }
   if (outcome.optimized->guarded) outcome.encoded = std::move(*nearest);
   return outcome;
 }
@@ -201,9 +212,9 @@ void LayerRounding::warn_of(const plan::TensorPlan& tensor, const std::string& w
   warn("tensor '{}' {}; it is rounded to nearest", printable(tensor.source->name()), what);
 }
 
-void LayerRounding::guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight,
-                                 const format::Encoded& nearest, MatrixOutcome& outcome) {
-  const at::Tensor rows = held_back(tensor);
+void LayerRounding::guard_output(const at::Tensor& weight, const format::Encoded& nearest,
+                                 MatrixOutcome& outcome) {
+  const at::Tensor rows = input_.held_back();
   if (!rows.defined()) return;
   const auto error = [&](const format::Encoded& of) {
     return metrics::output_rel(rows, weight, format::decode(of));
@@ -212,17 +223,6 @@ void LayerRounding::guard_output(const plan::TensorPlan& tensor, const at::Tenso
   outcome.optimized->guarded = !(output.stored < output.nearest);
   if (outcome.optimized->guarded) output.stored = output.nearest;
   outcome.optimized->output = output;
-}
-
-void LayerRounding::work_on(at::Device device) {
-  if (device == device_) return;
-  device_ = device;
-  forget();
-}
-
-void LayerRounding::forget() {
-  cached_key_.clear(), recorded_key_.clear();
-  cached_moments_.reset(), recorded_.reset();
 }
 
 double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& weight,
@@ -242,20 +242,75 @@ std::string_view LayerRounding::error_name(const plan::TensorPlan& tensor) {
 
 at::Tensor LayerRounding::held_back(const plan::TensorPlan& tensor) {
   if (model::weight_shape(*tensor.source).experts > 0) return {};
-  const auto& input = recorded_input(std::string(tensor.source->layer()));
-  const bool any = input && input->held_back.defined() && input->held_back.size(0) > 0;
-  return any ? input->held_back : at::Tensor();
+  input_.turn_to(std::string(tensor.source->layer()), device_);
+  return input_.held_back();
+}
+
+Optimized LayerRounding::Verdict::kept() const {
+  Optimized optimized;
+  optimized.method = "gptq";
+  optimized.objective_name = "output_rel";
+  optimized.nearest_objective = optimized.objective = output.nearest;
+  optimized.guarded = true;
+  optimized.output = output;
+  optimized.calibration = use;
+  return optimized;
+}
+
+std::optional<LayerRounding::Verdict> LayerRounding::try_recorded(const std::string& layer,
+                                                                  const at::Tensor& weight,
+                                                                  const LayerMethods::Choice& choice,
+                                                                  const format::Encoded& nearest) {
+  const optimize::Settings& settings = choice.settings;
+  if (!choice.recorded || weight.size(1) > kWidestTried ||
+      !optimize::takes_rows_apart(settings, *nearest.codec) || input_.trial_sets().empty())
+    return std::nullopt;
+  // What is known besides is asked where too little was recorded to trust it.
+  const bool plenty = input_.is_plentiful();
+  const bool asks_implied = !plenty && methods_.implied().kind(layer) != calibrate::Implied::kNothing;
+  const at::Tensor implied = asks_implied && input_.implied() ? input_.implied()->second : at::Tensor();
+  CalibrationTrial trial({.nearest = nearest, .weight = weight, .settings = settings},
+                         {.held_back = input_.trial_sets(), .implied = implied});
+  Verdict verdict{.damping = {.lambda = settings.recorded_lambda}};
+  std::optional<Damping>& served = input_.damping_for(format_key(nearest));
+  double error = 0;
+  if (plenty || !settings.tries_damping) {
+    error = trial.of(verdict.damping);
+  } else {
+    if (served) error = trial.of(verdict.damping = *served);
+    if (!served || error >= trial.nearest())
+      error = trial.of(verdict.damping = trial.search(verdict.damping));
+    if (error < trial.nearest()) served = verdict.damping;
+  }
+  verdict.output = {.nearest = trial.nearest(), .stored = error};
+  if (!plenty) {
+    LayerMethods::Choice without = choice;
+    without.recorded = false;
+    without.source = implied.defined() ? methods_.implied().source(layer) : "";
+    const double data_free = trial.without(
+        optimize::in_code_space(optimize::second_moment(weight, settings, implied_moment(without)), nearest));
+    if (data_free < verdict.output.stored) verdict.recorded = false, verdict.output.stored = data_free;
+  }
+  verdict.plain = verdict.output.stored >= verdict.output.nearest;
+  if (verdict.plain) verdict.output.stored = verdict.output.nearest;
+  const calibrate::InputRows& rows = input_.recorded()->rows;
+  verdict.use = {.rows = rows.rows.size(0),
+                 .groups = rows.group_count,
+                 .effective_rank = calibrate::effective_rank(input_.second()),
+                 .damping = verdict.damping.lambda,
+                 .implied_share = verdict.damping.share,
+                 .used = verdict.recorded && !verdict.plain};
+  return verdict;
 }
 
 optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,
                                                 const LayerMethods::Choice& choice,
-                                                const format::Encoded& nearest) {
+                                                const format::Encoded& nearest, const Verdict* verdict) {
   optimize::SecondMoment moment =
-      optimize::second_moment(weight, choice.settings, known_moment(layer, choice));
+      optimize::second_moment(weight, choice.settings, known_moment(layer, choice, verdict));
   if (choice.lora) {
-    at::Tensor directions = options_.lora->directions(layer, weight.size(1)).to(device_);
-    if (const at::Tensor factors = input_factors(layer); factors.defined())
-      directions = divided(directions, factors);
+    const at::Tensor directions =
+        input_.divided(options_.lora->directions(layer, weight.size(1)).to(device_));
     // As much as all that is known besides.
     moment.h = moment.h + directions * moment.h.diagonal().mean();
   }
@@ -265,65 +320,39 @@ optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const 
 at::Tensor LayerRounding::input_mean(const plan::TensorPlan& tensor) {
   if (options_.bias_correction == BiasCorrection::kNone) return {};
   const std::string layer(tensor.source->layer());
-  if (const auto& input = recorded_input(layer); input && input->mean.defined()) return input->mean;
+  input_.turn_to(layer, device_);
+  if (const auto* input = input_.recorded(); input && input->mean.defined()) return input->mean;
   if (options_.bias_correction != BiasCorrection::kNorm) return {};
   if (methods_.implied().kind(layer) != calibrate::Implied::kNorm) return {};
-  const auto& moments = implied_moments(layer);
+  const auto& moments = input_.implied();
   return moments ? moments->mean : at::Tensor();
 }
 
 std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::string& layer,
-                                                                 const LayerMethods::Choice& choice) {
-  if (choice.recorded) {
-    const auto& input = recorded_input(layer, /*with_second=*/true);
-    if (input && input->second.defined())
-      return optimize::KnownMoment{.h = input->second, .recorded = true, .rows = input->rows};
+                                                                 const LayerMethods::Choice& choice,
+                                                                 const Verdict* verdict) {
+  if (!choice.recorded) return implied_moment(choice);
+  if (verdict) {
+    const Damping& damping = verdict->damping;
+    const at::Tensor implied = damping.share > 0 ? input_.implied()->second : at::Tensor();
+    return optimize::KnownMoment{
+        .h = blended(input_.second(), implied, damping.share), .recorded = true, .lambda = damping.lambda};
   }
-  if (choice.source.empty()) return std::nullopt;
-  const auto& moments = implied_moments(layer);
-  if (!moments) return std::nullopt;
-  return optimize::KnownMoment{.h = moments->second, .recorded = false, .rows = 0};
-}
-
-at::Tensor LayerRounding::input_factors(const std::string& layer) const {
-  const at::Tensor factors = smoothing_ ? smoothing_->factors(layer) : at::Tensor();
-  return factors.defined() ? factors.to(device_) : factors;
-}
-
-const std::optional<calibrate::RecordedInput>& LayerRounding::recorded_input(const std::string& layer,
-                                                                             bool with_second) {
-  const at::Tensor factors = input_factors(layer);
-  const std::string recorded = options_.recording ? options_.recording->key(layer) : "";
-  const std::string key = input_key(recorded, layer, factors);
-  if (key == recorded_key_ && (recorded_with_second_ || !with_second)) return recorded_;
-  forget();
-  recorded_ = recorded.empty() ? std::nullopt : options_.recording->load(layer, device_, with_second);
-  recorded_with_second_ = with_second;
-  if (with_second && recorded_ && recorded_->rows > 0 && recorded_->rows < optimize::kEnoughRows)
+  const at::Tensor second = input_.learned_second();
+  if (!second.defined()) return implied_moment(choice);
+  const calibrate::RecordedInput& input = *input_.recorded();
+  const int64_t rows = input.second.defined() ? 0 : input.rows.rows.size(0) - input.held_back().size(0);
+  if (rows > 0 && rows < optimize::kEnoughRows)
     warn("calibration data of '{}': only {} rows to learn from; its second moment is damped more",
-         printable(layer), recorded_->rows);
-  if (recorded_ && factors.defined()) {
-    for (at::Tensor* vectors : {&recorded_->mean, &recorded_->channel_max, &recorded_->held_back})
-      if (vectors->defined()) *vectors = *vectors / factors;
-    if (recorded_->second.defined()) recorded_->second = divided(recorded_->second, factors);
-  }
-  recorded_key_ = key;
-  return recorded_;
+         printable(layer), rows);
+  return optimize::KnownMoment{.h = second, .recorded = true, .rows = rows};
 }
 
-const std::optional<calibrate::InputMoments>& LayerRounding::implied_moments(const std::string& layer) {
-  const at::Tensor factors = input_factors(layer);
-  const std::string key = input_key(methods_.implied().input_key(layer), layer, factors);
-  if (key == cached_key_) return cached_moments_;
-  forget();
-  cached_moments_ =
-      methods_.implied().moments(layer, options_.optimizer.seed, calibrate::kImpliedRows, device_);
-  if (cached_moments_ && factors.defined()) {
-    cached_moments_->mean = cached_moments_->mean / factors;
-    cached_moments_->second = divided(cached_moments_->second, factors);
-  }
-  cached_key_ = key;
-  return cached_moments_;
+std::optional<optimize::KnownMoment> LayerRounding::implied_moment(const LayerMethods::Choice& choice) {
+  if (choice.source.empty()) return std::nullopt;
+  const auto& moments = input_.implied();
+  if (!moments) return std::nullopt;
+  return optimize::KnownMoment{.h = moments->second};
 }
 
 }  // namespace ctq::pipeline

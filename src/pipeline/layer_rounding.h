@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "calibrate/implied.h"
+#include "known_input.h"
 #include "pipeline/convert.h"
 #include "pipeline/layer_methods.h"
 #include "transform/smoothing.h"
@@ -21,7 +21,7 @@ class LayerRounding {
                 const transform::Smoothing* smoothing)
       : options_(options),
         methods_(checkpoint, options.optimizer, options.recording, options.lora),
-        smoothing_(smoothing) {}
+        input_(options, methods_, smoothing) {}
 
   const LayerMethods& methods() const { return methods_; }
 
@@ -71,38 +71,40 @@ class LayerRounding {
 
   /// Rows that were held back, [rows, in_features]; undefined where there are none.
   at::Tensor held_back(const plan::TensorPlan& tensor);
-  const std::optional<calibrate::InputMoments>& implied_moments(const std::string& layer);
-  /// with_second: see calibrate::Recording::load().
-  const std::optional<calibrate::RecordedInput>& recorded_input(const std::string& layer,
-                                                                bool with_second = false);
-  /// What the choice's method minimises under, in the space of the codes of `nearest`.
+  /// What a layer that is recorded is rounded under.
+  struct Verdict {
+    bool plain = false;       ///< round to nearest is closer to the output than all else
+    bool recorded = true;     ///< else what the checkpoint tells is better than what was recorded
+    Damping damping = {};     ///< of what was recorded
+    OutputError output = {};  ///< of round to nearest and of the best, on rows that were not fitted
+    CalibrationUse use = {};
+
+    /// Of a layer that keeps round to nearest.
+    Optimized kept() const;
+  };
+  /// Tries what was recorded on inputs that are held back. Nothing where that cannot be.
+  std::optional<Verdict> try_recorded(const std::string& layer, const at::Tensor& weight,
+                                      const LayerMethods::Choice& choice, const format::Encoded& nearest);
+  /// What the choice's method minimises under, in the space of the codes of `nearest`. verdict: null where
+  /// nothing was tried
   optimize::SecondMoment moment_of(const std::string& layer, const at::Tensor& weight,
-                                   const LayerMethods::Choice& choice, const format::Encoded& nearest);
+                                   const LayerMethods::Choice& choice, const format::Encoded& nearest,
+                                   const Verdict* verdict);
   std::optional<optimize::KnownMoment> known_moment(const std::string& layer,
-                                                    const LayerMethods::Choice& choice);
+                                                    const LayerMethods::Choice& choice,
+                                                    const Verdict* verdict);
+  /// The same of the choice where nothing is recorded.
+  std::optional<optimize::KnownMoment> implied_moment(const LayerMethods::Choice& choice);
 
   /// Keeps round to nearest where it is closer to the layer's output on rows that were held back.
-  void guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight, const format::Encoded& nearest,
-                    MatrixOutcome& outcome);
+  void guard_output(const at::Tensor& weight, const format::Encoded& nearest, MatrixOutcome& outcome);
   /// Once for every weight, however many experts it has.
   void warn_of(const plan::TensorPlan& tensor, const std::string& what);
-  void work_on(at::Device device);
-  /// Frees what is kept for the next layer.
-  void forget();
-
-  /// What the layer's input is divided by, on the device that is worked on; undefined: nothing.
-  at::Tensor input_factors(const std::string& layer) const;
-
   const RunOptions& options_;
   LayerMethods methods_;
-  const transform::Smoothing* smoothing_;
+  KnownInput input_;
   at::Device device_ = at::kCPU;
   const plan::TensorPlan* warned_of_ = nullptr;
-  std::string cached_key_;  ///< of the input whose moments are kept: q, k and v read the same
-  std::optional<calibrate::InputMoments> cached_moments_;
-  std::string recorded_key_;
-  bool recorded_with_second_ = false;
-  std::optional<calibrate::RecordedInput> recorded_;
 };
 
 }  // namespace ctq::pipeline

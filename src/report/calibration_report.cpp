@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
+#include "calibrate/input_rows.h"
 
 namespace ctq::report {
 namespace {
@@ -17,10 +18,14 @@ namespace {
 using calibrate::CalibrationFile;
 using nlohmann::ordered_json;
 
+constexpr int64_t kFewRows = 64;
+
 /// One line of the list.
 struct Row {
   std::string layer;
   int64_t rows = 0, width = 0, counted = 0;
+  int64_t distinct = 0, groups = 0;     ///< of the rows
+  double rank = 0;                      ///< calibrate::effective_rank()
   std::vector<std::string> statistics;  ///< "rows", "mean"
   std::vector<std::string> shared_by;
 };
@@ -28,8 +33,8 @@ struct Row {
 struct Listing {
   std::vector<Row> rows;
   int64_t stored_rows = 0;
-  size_t layers = 0;
-  uint64_t bytes = 0;  ///< of the file
+  size_t layers = 0, few = 0;  ///< inputs with few distinct rows
+  uint64_t bytes = 0;          ///< of the file
 };
 
 std::vector<std::string> statistics_of(const CalibrationFile::Entry& entry) {
@@ -47,8 +52,21 @@ Listing list(const CalibrationFile& file) {
   std::map<std::string, std::vector<std::string>> sharing;
   for (const auto& [layer, owner] : file.shared()) sharing[owner].push_back(layer);
   for (const auto& [layer, entry] : file.entries()) {
-    listing.rows.push_back({layer, entry.stored_rows(), file.width(layer), file.counted(layer),
-                            statistics_of(entry), sharing[layer]});
+    Row row{.layer = layer,
+            .rows = entry.stored_rows(),
+            .width = file.width(layer),
+            .counted = file.counted(layer),
+            .statistics = statistics_of(entry),
+            .shared_by = sharing[layer]};
+    if (row.rows > 0) {
+      const calibrate::InputRows rows =
+          calibrate::distinct_rows(model::load(*entry.rows), calibrate::row_origins(entry), at::kCPU);
+      row.distinct = rows.any() ? rows.rows.size(0) : 0;
+      row.groups = rows.group_count;
+      row.rank = rows.any() ? calibrate::effective_rank(rows) : 0;
+      listing.few += row.distinct < kFewRows;
+    }
+    listing.rows.push_back(std::move(row));
     listing.stored_rows += entry.stored_rows();
   }
   listing.layers = file.entries().size() + file.shared().size();
@@ -64,15 +82,26 @@ std::string calibration_table(const CalibrationFile& file) {
   const Listing listing = list(file);
   size_t column = 5;
   for (const Row& row : listing.rows) column = std::max(column, printable(row.layer).size());
-  std::string text = fmt::format("{:<{}}  {:>8}  {:>8}  {:>10}  {}\n", "Input", column, "Rows", "Width",
-                                 "Counted", "Statistics");
+  std::string text = fmt::format("{:<{}}  {:>8}  {:>8}  {:>8}  {:>8}  {:>8}  {:>10}  {}\n", "Input", column,
+                                 "Rows", "Distinct", "Groups", "Rank", "Width", "Counted", "Statistics");
   for (const Row& row : listing.rows) {
-    text += fmt::format("{:<{}}  {:>8}  {:>8}  {:>10}  {}\n", printable(row.layer), column, row.rows,
-                        row.width, row.counted, fmt::join(row.statistics, ", "));
+    const auto of_rows = [&](double value) {
+      return row.rows > 0 ? fmt::format("{:.0f}", value) : std::string("-");
+    };
+    text += fmt::format("{:<{}}  {:>8}  {:>8}  {:>8}  {:>8}  {:>8}  {:>10}  {}\n", printable(row.layer),
+                        column, row.rows, of_rows(static_cast<double>(row.distinct)),
+                        of_rows(static_cast<double>(row.groups)), of_rows(row.rank), row.width, row.counted,
+                        fmt::join(row.statistics, ", "));
     for (const std::string& layer : row.shared_by) text += fmt::format("  also {}\n", printable(layer));
   }
   text += fmt::format("\n{} inputs of {} layers, {} rows, {}\n", listing.rows.size(), listing.layers,
                       listing.stored_rows, human_bytes(listing.bytes));
+  if (listing.few > 0)
+    text += fmt::format(
+        "{} input{} fewer than {} distinct rows, as conditioning and time steps have: other prompts and "
+        "other "
+        "numbers of steps show more, the same again do not\n",
+        listing.few, listing.few == 1 ? " has" : "s have", kFewRows);
   for (const auto& [key, value] : file.metadata()) {
     if (key != "shared" && key != "counts")
       text += fmt::format("{}: {}\n", printable(key), printable(value, 400));
@@ -86,6 +115,9 @@ std::string calibration_json(const CalibrationFile& file) {
   for (const Row& row : listing.rows) {
     root["inputs"].push_back({{"layer", row.layer},
                               {"rows", row.rows},
+                              {"distinct_rows", row.distinct},
+                              {"groups", row.groups},
+                              {"effective_rank", row.rank},
                               {"width", row.width},
                               {"counted", row.counted},
                               {"statistics", row.statistics},

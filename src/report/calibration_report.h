@@ -7,7 +7,8 @@
 
 namespace ctq::report {
 
-/// One line per input: rows, width, statistics, the layers that share it; totals and header entries.
+/// One line per input: rows, how many are distinct, groups and effective rank of these, width, statistics,
+/// the layers that share it; totals and header entries. Reads the rows.
 /// throws  Error(kBadInput) for tensors that do not go together
 std::string calibration_table(const calibrate::CalibrationFile& file);
 

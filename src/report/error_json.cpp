@@ -51,6 +51,13 @@ ordered_json layer_json(const pipeline::LayerError& layer) {
     optimizer["output_rel_nearest"] = number(optimized.output->nearest);
     optimizer["output_rel"] = number(optimized.output->stored);
   }
+  if (const auto& use = optimized.calibration)
+    optimizer["calibration"] = {{"distinct_rows", use->rows},
+                                {"groups", use->groups},
+                                {"effective_rank", number(use->effective_rank)},
+                                {"damping", number(use->damping)},
+                                {"implied_share", number(use->implied_share)},
+                                {"used", use->used}};
   return json;
 }
 

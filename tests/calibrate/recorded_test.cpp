@@ -64,28 +64,22 @@ void refuses(const std::vector<TestTensor>& recorded, ErrorCode code, const std:
 
 }  // namespace
 
-TEST_CASE("recording: H and the mean are of the rows that are not held back", "[calibrate]") {
-  const int64_t count = GENERATE(64, 100, 400, 5000);
+TEST_CASE("recording: rows are loaded once each, and about a tenth can be held back", "[calibrate]") {
+  const int64_t count = GENERATE(11, 64, 400, 5000);
   CAPTURE(count);
   const at::Tensor rows = normal(count, 8) + 0.5;
   const Files files({f32("a.rows", rows)});
   const auto input = files.open().load("a", at::kCPU);
   REQUIRE(input);
-  const int64_t held = input->held_back.size(0);
-  CHECK(held >= std::max<int64_t>(32, count / 10 - 1));
-  CHECK(input->rows + held == count);
-  // What is held back and what is not are all rows, once.
-  CHECK(at::allclose(input->mean * input->rows + input->held_back.sum(0), rows.sum(0), 1e-3, 1e-3));
-  CHECK(at::allclose(input->second * input->rows + input->held_back.t().mm(input->held_back),
-                     rows.t().mm(rows), 1e-3, 1e-2));
-  CHECK(at::equal(input->second, input->second.t()));
-}
-
-TEST_CASE("recording: few rows are all learned from", "[calibrate]") {
-  const Files files({f32("a.rows", normal(63, 8))});
-  const auto input = files.open().load("a", at::kCPU);
-  CHECK(input->rows == 63);
-  CHECK(input->held_back.size(0) == 0);
+  CHECK(at::equal(input->rows.rows, rows));
+  CHECK(at::allclose(input->mean, rows.mean(0), 1e-4, 1e-5));
+  CHECK_FALSE(input->second.defined());
+  const at::Tensor held_back = input->held_back(), others = all_but(input->rows, held_back);
+  CHECK(held_back.size(0) >= count / 11);
+  CHECK(held_back.size(0) <= count / 8);
+  // Together they are all rows.
+  const at::Tensor both = at::cat({held_back, others});
+  CHECK(at::equal(std::get<0>(both.sort()), at::arange(count)));
 }
 
 TEST_CASE("recording: rows in half precision, and with values that are not finite", "[calibrate]") {
@@ -95,11 +89,36 @@ TEST_CASE("recording: rows in half precision, and with values that are not finit
   const Files files({tensor("a.rows", Dtype::kBF16, {100, 8}, bytes_of(rows))});
   const auto input = files.open().load("a", at::kCPU);
   REQUIRE(input);
-  CHECK(input->rows + input->held_back.size(0) == 98);
-  CHECK(input->second.isfinite().all().item<bool>());
+  CHECK(input->rows.rows.size(0) == 98);
+  CHECK(input->rows.left_out == 2);
+  CHECK(second_moment(input->rows).isfinite().all().item<bool>());
 }
 
-TEST_CASE("recording: H itself is taken as it is, and nothing held back", "[calibrate]") {
+TEST_CASE("recording: counts, pictures and steps of rows are read, and have to be one for each",
+          "[calibrate]") {
+  const auto i32 = [](const std::string& name, const at::Tensor& values) {
+    return tensor(name, Dtype::kI32, values.sizes().vec(), bytes_of(values.to(at::kInt)));
+  };
+  const at::Tensor rows = normal(20, 8), counts = at::arange(1, 21);
+  const Files files({f32("a.rows", rows), i32("a.row_counts", counts),
+                     i32("a.row_pictures", at::arange(20).floor_divide(5)),
+                     i32("a.row_steps", at::arange(20).remainder(5))});
+  const auto input = files.open().load("a", at::kCPU);
+  REQUIRE(input);
+  CHECK(at::equal(input->rows.counts, counts.to(at::kFloat)));
+  CHECK(input->rows.group_count == 4);
+  const at::Tensor weighted = rows * counts.sqrt().unsqueeze(1);
+  CHECK(at::allclose(second_moment(input->rows), weighted.t().mm(weighted) / counts.sum(), 1e-4, 1e-5));
+  CHECK(at::allclose(input->mean, (rows * counts.unsqueeze(1)).sum(0) / counts.sum(), 1e-4, 1e-5));
+  refuses({f32("a.rows", rows), i32("a.row_counts", at::arange(19))}, ErrorCode::kBadInput,
+          "tensor 'a.row_counts' is I32 [19], not one integer for each of 20 rows");
+  refuses({f32("a.rows", rows), f32("a.row_steps", at::arange(20))}, ErrorCode::kBadInput,
+          "tensor 'a.row_steps' is F32 [20], not one integer for each of 20 rows");
+  refuses({f32("a.mean", rows[0]), i32("a.row_steps", at::arange(20))}, ErrorCode::kBadInput,
+          "not one integer for each of 0 rows");
+}
+
+TEST_CASE("recording: H itself is taken as it is", "[calibrate]") {
   const at::Tensor x = normal(50, 8), h = x.t().mm(x) / 50;
   const Files files({f32("a.hessian", h), f32("a.mean", x.mean(0)), f32("a.channel_max", x.abs().amax(0)),
                      f32("b.second_moment", at::arange(1, 7))});
@@ -107,7 +126,7 @@ TEST_CASE("recording: H itself is taken as it is, and nothing held back", "[cali
   const auto input = recording.load("a", at::kCPU);
   CHECK(at::equal(input->second, h));
   CHECK(at::equal(input->mean, x.mean(0)));
-  CHECK_FALSE(input->held_back.defined());
+  CHECK_FALSE(input->rows.any());
   CHECK(at::equal(recording.load("b", at::kCPU)->second, at::diag(at::arange(1, 7).to(at::kFloat))));
   CHECK(recording.has_second_moment("a"));
   CHECK_FALSE(recording.has_second_moment("model.diffusion_model.blk.0.c"));
@@ -121,8 +140,8 @@ TEST_CASE("recording: layers share an input, and are found under the model's pre
   CHECK(recording.matched().unmatched.empty());
   CHECK(recording.key("a") == recording.key("model.diffusion_model.blk.0.c"));
   CHECK(recording.key("b").empty());
-  CHECK(at::equal(recording.load("a", at::kCPU)->second,
-                  recording.load("model.diffusion_model.blk.0.c", at::kCPU)->second));
+  CHECK(at::equal(recording.load("a", at::kCPU)->rows.rows,
+                  recording.load("model.diffusion_model.blk.0.c", at::kCPU)->rows.rows));
   CHECK(recording.input_scale("a") == 0.25);
   CHECK_FALSE(recording.input_scale("b"));
   CHECK_FALSE(recording.load("b", at::kCPU));
@@ -168,8 +187,7 @@ TEST_CASE("recording: names of diffusers find what ComfyUI has joined, whose par
            {{"shared", R"({"transformer_blocks.0.attn.to_k": "transformer_blocks.0.attn.to_q",
                            "transformer_blocks.0.attn.to_v": "transformer_blocks.0.attn.to_q"})"}});
   const Recording own = open({f32(joined + ".rows", rows)}, {});
-  CHECK(at::equal(shared.load(joined, at::kCPU)->second, own.load(joined, at::kCPU)->second));
-  CHECK(at::equal(shared.load(joined, at::kCPU)->held_back, own.load(joined, at::kCPU)->held_back));
+  CHECK(at::equal(shared.load(joined, at::kCPU)->rows.rows, own.load(joined, at::kCPU)->rows.rows));
   CHECK(shared.matched().owners.size() == 3);
   CHECK(shared.matched().renamed == 4);
   CHECK(shared.matched().renamed_to == 2);
@@ -185,7 +203,7 @@ TEST_CASE("recording: names of diffusers find what ComfyUI has joined, whose par
                                 f32("transformer." + block + "attn.to_k.input_scale", at::tensor(0.5)),
                                 f32("transformer." + block + "attn.to_v.input_scale", at::tensor(0.25))},
                                {});
-  CHECK(at::equal(alone.load(joined, at::kCPU)->second, own.load(joined, at::kCPU)->second));
+  CHECK(at::equal(alone.load(joined, at::kCPU)->rows.rows, own.load(joined, at::kCPU)->rows.rows));
   CHECK(
       at::equal(alone.load(joined, at::kCPU)->channel_max, at::tensor({8, 7, 6, 5, 5, 6, 7, 8}, at::kFloat)));
   CHECK(alone.input_scale(joined) == 0.5);
@@ -231,10 +249,10 @@ TEST_CASE("recording: H has the same bits for any number of threads", "[calibrat
   const Files files({f32("a.rows", normal(9000, 8))});
   const Recording recording = files.open();
   linalg::set_threads(1);
-  const at::Tensor one = recording.load("a", at::kCPU)->second;
+  const at::Tensor one = second_moment(recording.load("a", at::kCPU)->rows);
   for (const int threads : {2, 7}) {
     linalg::set_threads(threads);
-    CHECK(at::equal(recording.load("a", at::kCPU)->second, one));
+    CHECK(at::equal(second_moment(recording.load("a", at::kCPU)->rows), one));
   }
   linalg::set_threads(linalg::available_cores());
 }

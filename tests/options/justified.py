@@ -15,6 +15,7 @@ REASONS = (
     (r"^--quality good", "the default's name"),
     (r"^--scales absmax", "the format's own"),
     (r"^--names comfyui", "the default"),
+    (r"^--damping auto", "the default"),
     (r"^--bias-correction off \|", "nothing is corrected without recorded inputs, which is what is asked for"),
     (r"^--scaling_mode axis \| (fp8 row|w4a4)", "a scale per row, which that format has anyway"),
     (r"^--convrot \| w4a[48]", "these are always rotated"),

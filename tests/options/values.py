@@ -344,6 +344,7 @@ CONVERSION = {
     "--lora-dtype": extraction("--lora-dtype bf16"),
     "--objective": (Row("--objective subspace"),),
     "--direct-damping": (Row("--direct-damping 0.1"),),
+    "--damping": (Row("--damping 3"), Row("--damping auto", modes="^(recorded|fp8 tensor)$")),
     "--sweeps": (Row("--sweeps 1"),),
     "--scales": (Row("--scales refit"),),
     "--full_matrix": (

@@ -109,6 +109,7 @@ struct Rounding {
   Setting<std::optional<Quality>> quality{"rounding.quality"};
   Setting<bool> simple{"rounding.simple"};
   Setting<std::optional<optimize::Scales>> scales{"rounding.scales"};  ///< nothing: by quality
+  Setting<std::optional<double>> damping{"rounding.damping"};  ///< of a recorded second moment; nothing: auto
   Setting<int64_t> sweeps{"rounding.sweeps"};
   Setting<int64_t> seed{"rounding.seed"};                      ///< -1: any
   Setting<std::optional<double>> seconds{"rounding.seconds"};  ///< of all optimizers
@@ -252,12 +253,12 @@ void for_each_of_rounding(S& settings, Visit&& visit) {
   auto& rounding = settings.rounding;
   auto& learning = settings.learning;
   (visit(rounding.optimizer), visit(rounding.quality), visit(rounding.simple), visit(rounding.scales),
-   visit(rounding.sweeps), visit(rounding.seed), visit(rounding.seconds), visit(rounding.objective),
-   visit(rounding.direct_damping), visit(rounding.gptq_actorder), visit(rounding.gptq_blocks),
-   visit(rounding.gptq_gpu_kernel), visit(rounding.quip_actorder), visit(rounding.quip_hadamard),
-   visit(rounding.quip_seed), visit(rounding.quip_transformed), visit(rounding.quip_scheme),
-   visit(rounding.quip_per_row), visit(rounding.quip_segmented), visit(rounding.quip_segments_from),
-   visit(rounding.quip_segments));
+   visit(rounding.damping), visit(rounding.sweeps), visit(rounding.seed), visit(rounding.seconds),
+   visit(rounding.objective), visit(rounding.direct_damping), visit(rounding.gptq_actorder),
+   visit(rounding.gptq_blocks), visit(rounding.gptq_gpu_kernel), visit(rounding.quip_actorder),
+   visit(rounding.quip_hadamard), visit(rounding.quip_seed), visit(rounding.quip_transformed),
+   visit(rounding.quip_scheme), visit(rounding.quip_per_row), visit(rounding.quip_segmented),
+   visit(rounding.quip_segments_from), visit(rounding.quip_segments));
   (visit(learning.iterations), visit(learning.lr), visit(learning.use_speed), visit(learning.full_svd),
    visit(learning.top_p), visit(learning.min_k), visit(learning.max_k), visit(learning.schedule),
    visit(learning.gamma), visit(learning.patience), visit(learning.factor), visit(learning.lowest),

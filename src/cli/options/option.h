@@ -52,6 +52,7 @@ struct Option {
   std::vector<std::string>
       choices;  ///< kChoice: the words; an option with `optional_value` takes its first when bare
   bool or_json_file = false;    ///< kChoice: a path that ends in .json as well
+  bool or_auto = false;         ///< kNumber: "auto" as well, which is what it is without the option
   bool optional_value = false;  ///< --dry-run and --dry-run=analyze. Without choices: --json and --json=PATH,
                                 ///< its text is empty for the first
   std::optional<Bound> low, high;  ///< kInteger, kNumber, kBytes; kDuration in seconds

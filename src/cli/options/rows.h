@@ -59,6 +59,10 @@ class Row {
     return option_.choices = std::move(words), std::move(*this);
   }
   Row&& or_json_file() && { return option_.or_json_file = true, std::move(*this); }
+  Row&& or_auto() && {
+    option_.or_auto = true;
+    return std::move(*this).otherwise(std::string(kAuto));
+  }
   Row&& at_least(double value) && { return option_.low = Bound{value, true}, std::move(*this); }
   Row&& above(double value) && { return option_.low = Bound{value, false}, std::move(*this); }
   Row&& at_most(double value) && { return option_.high = Bound{value, true}, std::move(*this); }

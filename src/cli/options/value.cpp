@@ -72,8 +72,9 @@ std::optional<std::string> value_fault(const Option& option, std::string_view va
       return bounds_fault(option, static_cast<double>(*parsed));
     }
     case Kind::kNumber: {
+      if (option.or_auto && value == kAuto) break;
       const std::optional<double> parsed = parse_number(value);
-      if (!parsed) return "not a finite number";
+      if (!parsed) return option.or_auto ? "neither auto nor a finite number" : "not a finite number";
       return bounds_fault(option, *parsed);
     }
     case Kind::kBytes: {

@@ -15,6 +15,9 @@
 
 namespace ctq::cli {
 
+/// In place of a number: let the program choose.
+inline constexpr std::string_view kAuto = "auto";
+
 /// What is wrong with the value ("must be at least 1"); nothing when it is good.
 std::optional<std::string> value_fault(const Option& option, std::string_view value);
 
@@ -48,6 +51,9 @@ T value_of(const std::vector<std::string>& words) {
       return engine::value_of<T>(text).value_or(nullptr);
     } else if constexpr (engine::IsOptional<T>::value) {
       if (text.empty()) return std::nullopt;
+      if constexpr (std::is_arithmetic_v<typename T::value_type>) {
+        if (text == kAuto) return std::nullopt;
+      }
       return value_of<typename T::value_type>(words);
     } else if constexpr (std::is_enum_v<T>) {
       return engine::value_of<T>(text).value_or(T{});

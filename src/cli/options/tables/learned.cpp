@@ -42,6 +42,11 @@ void add_learned_options(std::vector<Option>& table, ConversionOptions& options)
           number(settings.rounding.direct_damping, "--direct-damping",
                  "direct: share of identity in the Hessian")
               .at_least(0),
+          number(settings.rounding.damping, "--damping",
+                 "With calibration data: share of the mean that is added to the Hessian's diagonal; auto: "
+                 "0.03, and others where little was recorded, by inputs that are held back")
+              .at_least(0)
+              .or_auto(),
           integer(settings.rounding.sweeps, "--sweeps",
                   "Coordinate-descent sweeps after auto, gptq, implied and direct")
               .at_least(0)

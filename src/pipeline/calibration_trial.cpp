@@ -1,0 +1,142 @@
+#include "calibration_trial.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <utility>
+
+#include <ATen/ATen.h>
+
+#include "base/round_up.h"
+#include "optimize/rows_apart.h"
+
+namespace ctq::pipeline {
+namespace {
+
+constexpr int64_t kTriedRows = 128;  // of a weight, or this share of it
+constexpr int64_t kTriedShare = 6;
+constexpr int64_t kPartRows = 32;    // that lie together, so that what a scale may span does
+
+double sum_of_squares(const at::Tensor& x) { return x.square().sum(at::kDouble).item<double>(); }
+
+/// First rows and numbers of rows of parts spread over a weight, each of whole tiles.
+std::vector<std::pair<int64_t, int64_t>> tried_rows(const format::Encoded& nearest, int64_t rows) {
+  const int64_t unit = nearest.codec->has_blocks() ? round_up(kPartRows, nearest.block_size) : kPartRows;
+  const int64_t units = (rows + unit - 1) / unit;
+  const int64_t wanted = std::min(kTriedRows, rows / kTriedShare);
+  const int64_t parts = std::min(units, std::max<int64_t>(1, wanted / unit));
+  std::vector<std::pair<int64_t, int64_t>> tried;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = part * units / parts * unit;
+    tried.emplace_back(first, std::min(unit, rows - first));
+  }
+  return tried;
+}
+
+/// Scales that rows share are not searched for some of them.
+optimize::Settings by_parts(optimize::Settings settings, const format::Codec& codec) {
+  if (!optimize::same_by_rows(settings, codec)) settings.scales = optimize::Scales::kAbsmax;
+  return settings;
+}
+
+}  // namespace
+
+at::Tensor blended(const at::Tensor& second, const at::Tensor& implied, double share) {
+  if (share == 0 || !implied.defined()) return second;
+  const double mean = second.diagonal().mean().item<double>();
+  const double of_implied = implied.diagonal().mean().item<double>();
+  if (!(of_implied > 0)) return second;
+  return second * (1 - share) + implied * (share * mean / of_implied);
+}
+
+CalibrationTrial::CalibrationTrial(const Subject& subject, const Known& known)
+    : subject_(subject), known_(known) {
+  for (const auto& [first, count] : tried_rows(subject.nearest, subject.weight.size(0))) {
+    format::Encoded nearest = format::rows_of(subject.nearest, first, count);
+    const at::Tensor weight = subject.weight.narrow(0, first, count).to(at::kFloat);
+    optimize::Layer layer = optimize::make_layer(nearest, weight);
+    parts_.push_back({std::move(nearest), std::move(layer), weight});
+  }
+  std::vector<at::Tensor> decoded;
+  for (const Part& part : parts_) decoded.push_back(format::decode(part.nearest));
+  double squares = 0;
+  for (const HeldBack& set : known_.held_back) {
+    squares += this->squares(set, decoded);
+    for (const Part& part : parts_) {
+      const at::Tensor output = set.rows.mm(part.weight.t());
+      whole_ += sum_of_squares(output - output.mean(0));
+    }
+  }
+  nearest_ = whole_ > 0 ? std::sqrt(squares / whole_) : 0;
+}
+
+double CalibrationTrial::squares(const HeldBack& set, const std::vector<at::Tensor>& decoded) const {
+  double squares = 0;
+  for (size_t i = 0; i < parts_.size(); ++i)
+    squares += sum_of_squares(set.rows.mm((decoded[i] - parts_[i].weight).t()));
+  return squares;
+}
+
+double CalibrationTrial::squares(const HeldBack& set, const optimize::SecondMoment& moment,
+                                 const optimize::Settings& settings) const {
+  const optimize::SecondMomentRounding rounding =
+      optimize::one_pass_by_rows(parts_.front().layer, settings, moment);
+  std::vector<at::Tensor> decoded;
+  for (const Part& part : parts_) {
+    const optimize::Rounding rounded = rounding.round_part(part.layer);
+    decoded.push_back(
+        format::decode(rounded.guarded ? part.nearest : optimize::encode(part.nearest, rounded)));
+  }
+  return squares(set, decoded);
+}
+
+double CalibrationTrial::of(const Damping& damping, const optimize::Settings& settings) const {
+  double sum = 0;
+  for (const HeldBack& set : known_.held_back) {
+    optimize::SecondMoment moment =
+        optimize::second_moment(parts_.front().weight, settings,
+                                optimize::KnownMoment{.h = blended(set.second, known_.implied, damping.share),
+                                                      .recorded = true,
+                                                      .rows = 0,
+                                                      .lambda = damping.lambda});
+    sum += squares(set, optimize::in_code_space(std::move(moment), subject_.nearest),
+                   by_parts(settings, *subject_.nearest.codec));
+  }
+  return whole_ > 0 ? std::sqrt(sum / whole_) : 0;
+}
+
+double CalibrationTrial::without(const optimize::SecondMoment& moment) const {
+  double sum = 0;
+  for (const HeldBack& set : known_.held_back)
+    sum += squares(set, moment, by_parts(subject_.settings, *subject_.nearest.codec));
+  return whole_ > 0 ? std::sqrt(sum / whole_) : 0;
+}
+
+Damping CalibrationTrial::search(const Damping& first) const {
+  constexpr double kLeast = 0.003, kMost = 3.1;
+  const double step = std::sqrt(10.0);
+  optimize::Settings settings = subject_.settings;
+  settings.sweeps = 0;
+  settings.scales = optimize::Scales::kAbsmax;
+  Damping best = first;
+  double least = of(first, settings);
+  const auto is_better = [&](const Damping& damping) {
+    const double error = of(damping, settings);
+    if (!(error < least)) return false;
+    best = damping, least = error;
+    return true;
+  };
+  const auto climb = [&](double factor) {
+    const double from = best.lambda;
+    for (double lambda = from * factor; lambda > kLeast && lambda < kMost; lambda *= factor)
+      if (!is_better({.lambda = lambda, .share = best.share})) break;
+    return best.lambda != from;
+  };
+  if (!climb(step)) climb(1 / step);
+  if (known_.implied.defined())
+    for (const double share : {0.25, 0.6})
+      if (!is_better({.lambda = best.lambda, .share = share})) break;
+  return best;
+}
+
+}  // namespace ctq::pipeline

@@ -1,0 +1,79 @@
+// Whether what was recorded of a layer's input serves inputs that were not recorded, and how much it wants
+// to be damped: tried on some of the layer's rows, judged on recorded inputs that were not fitted.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "format/codec.h"
+#include "optimize/optimizer.h"
+#include "pipeline/convert.h"
+
+namespace ctq::pipeline {
+
+/// Recorded inputs that are held back, and what the others say.
+struct HeldBack {
+  at::Tensor rows;    ///< [h, in_features] float32, each times the root of its count
+  double count = 0;   ///< the sum of their counts
+  at::Tensor second;  ///< of the others, [in_features, in_features] float32
+};
+
+/// How a recorded second moment H is used: (1 - share) H + share P, P of the same mean diagonal, plus
+/// lambda mean(diag H) I.
+struct Damping {
+  double lambda = 0;
+  double share = 0;  ///< of what the checkpoint implies
+};
+
+/// A second moment with shares of P. second, implied: [N, N] float32; implied undefined or share 0: second
+at::Tensor blended(const at::Tensor& second, const at::Tensor& implied, double share);
+
+class CalibrationTrial {
+ public:
+  /// What is rounded, all of it.
+  struct Subject {
+    const format::Encoded& nearest;
+    const at::Tensor& weight;
+    const optimize::Settings& settings;
+  };
+  /// What was recorded, and what is known besides. Must outlive the trial.
+  struct Known {
+    std::span<const HeldBack> held_back;  ///< at least one
+    at::Tensor implied;                   ///< undefined: nothing
+  };
+
+  CalibrationTrial(const Subject& subject, const Known& known);
+
+  /// ||X E^T|| / ||X W^T - its mean|| over the inputs that are held back.
+  double nearest() const { return nearest_; }
+  double of(const Damping& damping) const { return of(damping, subject_.settings); }
+  /// Without what was recorded.
+  double without(const optimize::SecondMoment& moment) const;
+
+  /// The best of a few: lambda from `first` on by steps of the root of ten as long as one is better, then
+  /// shares of P. In one pass with absmax scales, which is enough to compare them.
+  Damping search(const Damping& first) const;
+
+ private:
+  /// Neighbouring rows of the weight.
+  struct Part {
+    format::Encoded nearest;
+    optimize::Layer layer;
+    at::Tensor weight;
+  };
+  double of(const Damping& damping, const optimize::Settings& settings) const;
+  double squares(const HeldBack& set, const std::vector<at::Tensor>& decoded) const;
+  double squares(const HeldBack& set, const optimize::SecondMoment& moment,
+                 const optimize::Settings& settings) const;
+
+  Subject subject_;
+  Known known_;
+  std::vector<Part> parts_;
+  double whole_ = 0, nearest_ = 0;
+};
+
+}  // namespace ctq::pipeline
