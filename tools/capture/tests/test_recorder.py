@@ -122,7 +122,7 @@ class Moments(Case):
                 module(x + i % 3)
         self.assertEqual(recorder.samples, 10_000)
         self.assertEqual(len(recorder._seen), 0)
-        self.assertEqual(sum(len(la.entry.statistics.reservoir._rows) for la in recorder.recorded), 32)
+        self.assertEqual(sum(len(la.entry.statistics.sample._rows) for la in recorder.recorded), 32)
 
     def test_calls_outside_a_pass_leave_little_behind(self):
         module = nn.Sequential(nn.Linear(8, 8))
