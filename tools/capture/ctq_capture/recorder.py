@@ -22,7 +22,8 @@ log = logging.getLogger("ctq_capture")
 
 FINGERPRINT_VALUES = 64
 COMPILED = (
-    ". The module is compiled, and what runs in a compiled graph is not recorded: record without torch.compile"
+    ". The module is compiled, and what runs in a compiled graph is not recorded: "
+    "record without torch.compile"
 )
 
 

@@ -51,6 +51,11 @@ def _mixed(h: torch.Tensor) -> torch.Tensor:
     return h
 
 
+@functools.lru_cache(maxsize=4096)
+def _start(seed: int) -> int:
+    return int(_mixed(torch.tensor(_signed(seed * 0x9E3779B97F4A7C15))))
+
+
 def row_hashes(x: torch.Tensor, seed: int) -> torch.Tensor:
     """A hash of each row's bits in bfloat16, int64 [n] on the device of x [n, N].
 
@@ -66,8 +71,7 @@ def row_hashes(x: torch.Tensor, seed: int) -> torch.Tensor:
         bits = bits.clone()
     words = bits.view(torch.int32)
     sums = (words * _multipliers(words.shape[1], words.device)).sum(1)
-    start = int(_mixed(torch.tensor(_signed(seed * 0x9E3779B97F4A7C15))))
-    return _mixed(sums + start)
+    return _mixed(sums + _start(seed))
 
 
 HIGHEST = 2**63 - 1  # of all hashes
@@ -82,9 +86,9 @@ class RowSample:
     smallest hashes, with the L that fills the sample. So a long run does not drown the others, and what stays
     does not depend on the order of the rows of a picture.
 
-    A count is exact, because a row whose hash is low enough now was kept from its first sight on. An exception
-    are rows that were dropped from one picture and taken up again in a later one that has fewer: they count as
-    first seen there. Kept as bfloat16 in host memory.
+    A count is exact, because a row whose hash is low enough now was kept from its first sight on. Only rows
+    that were dropped from one picture and taken up again in a later one with fewer rows count from there.
+    Kept as bfloat16 in host memory.
 
     size         rows kept at most
     in_features  N, length of a row
@@ -99,7 +103,7 @@ class RowSample:
         self._rows = torch.empty(0, in_features, dtype=torch.bfloat16)
         self._table = torch.empty(5, 0, dtype=torch.int64)  # of the kept rows, by rising hash
         self._limits: dict[int, int] = {}  # highest hash that stays, of the pictures that had to give rows
-        self._smallest = torch.empty(0, dtype=torch.int64)  # hashes of all distinct rows, to estimate their number
+        self._smallest = torch.empty(0, dtype=torch.int64)  # hashes, by which distinct rows are estimated
 
     def __len__(self) -> int:
         return self._table.shape[1]
@@ -216,7 +220,7 @@ class RowSample:
         return self._in_order(STEP).int()
 
     def effective_rank(self) -> float:
-        """Participation ratio tr(H)² / |H|² of H = XᵀX, of at most 512 rows, each as often as it was seen.
+        """Participation ratio tr(H)² / |H|² of H = XᵀX, of at most 512 rows, as often as they were seen.
 
         The number of directions of equal strength that would give this ratio: from 1 to min(rows, N).
         """
