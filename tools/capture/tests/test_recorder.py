@@ -426,6 +426,15 @@ class Pictures(Case):
         self.assertEqual(json.loads(metadata["distinct"])["img_in"], 512)
         self.assertEqual(len(recorder.advice()), 2)
 
+    def test_the_summary_of_a_save(self):
+        recorder, *_ = self.record_pictures(2)
+        with self.assertLogs("ctq_capture", logging.INFO) as logs:
+            recorder.save(self.path)
+        lines = [line.getMessage() for line in logs.records]
+        self.assertTrue(lines[0].endswith("3 layers, 3 distinct inputs, 8 samples of 2 pictures"), lines)
+        self.assertRegex(lines[1], "^an input has 4 to 256 distinct rows, of effective rank 1.0 to ")
+        self.assertEqual(lines[2:], recorder.advice())
+
     def test_where_all_is_well_it_says_nothing(self):
         module = Transformer()
         with Recorder(rows=64).attach(module) as recorder:
