@@ -9,7 +9,7 @@ from . import recordings
 KEY = "ctq_record_inputs"
 AS_LOADED = "(names as loaded)"
 ROWS_TOOLTIP = (
-    "Rows kept of each distinct input. 1024 take about 3 GB, in memory and on disk, for a Flux model."
+    "Distinct rows kept of each input. 1024 take about 3 GB, in memory and on disk, for a Flux model."
 )
 TOO_OLD = "CTQ Record Inputs needs ComfyUI of December 2024 or newer (model wrappers and injections)"
 
@@ -140,7 +140,7 @@ class RecordClipInputs:
 
         def inject(patcher) -> None:
             for name, encoder in text_encoders(patcher.model).items():
-                started[name].attach(encoder, patcher, save_each_pass=True)
+                started[name].attach(encoder, patcher, picture_each_pass=True)
 
         def eject(patcher) -> None:
             for recording in started.values():

@@ -31,14 +31,26 @@ class Recording:
         self._timer: threading.Timer | None = None
         self._unsaved_since: float | None = None
         self._saved_samples = 0
+        self._unfinished = False  # the file has no summary yet
 
-    def attach(self, module: nn.Module, holder: object, *, save_each_pass: bool = False) -> None:
-        """Records the module until `holder` releases it, in place of what was recorded before."""
+    def attach(self, module: nn.Module, holder: object, *, picture_each_pass: bool = False) -> None:
+        """Records the module until `holder` releases it, in place of what was recorded before.
+
+        That is one picture, whose passes are its steps; or, with `picture_each_pass`, every pass is one.
+        """
         self._stop()
         self.recorder.attach(module)
+        self.recorder.begin_picture()
         self._holder = weakref.ref(holder)
-        if save_each_pass:
-            self._save_hook = module.register_forward_hook(lambda *_: self.save_soon())
+
+        def after_pass(*_) -> None:
+            if picture_each_pass:
+                self.recorder.begin_picture()
+                self.save_soon()
+            else:
+                self.save_if_due()
+
+        self._save_hook = module.register_forward_hook(after_pass)
 
     def release(self, holder: object) -> None:
         """Ends what `holder` began. ComfyUI may eject one clone of a model after it has injected another."""
@@ -52,34 +64,44 @@ class Recording:
             self._save_hook.remove()
         self._holder = self._save_hook = None
 
+    def save_if_due(self) -> bool:
+        """Writes when the oldest pass that is not in the file is a minute old; for use between two passes."""
+        with self._lock:
+            if self._timer is not None:  # the model does not pause
+                self._timer.cancel()
+                self._timer = None
+            now = time.monotonic()
+            if self._unsaved_since is None and self.recorder.samples != self._saved_samples:
+                self._unsaved_since = now
+            due = self._unsaved_since is not None and now - self._unsaved_since >= LONGEST_UNSAVED_SECONDS
+            if due:
+                self.save(final=False)
+            return due
+
     def save_soon(self) -> None:
         with self._lock:
-            if self.recorder.samples == self._saved_samples:
-                return
-            now = time.monotonic()
-            if self._unsaved_since is None:
-                self._unsaved_since = now
-            if self._timer is not None:
-                self._timer.cancel()
-            if now - self._unsaved_since >= LONGEST_UNSAVED_SECONDS:
-                self.save()
+            self.save_if_due()
+            if self._unsaved_since is None and not self._unfinished:
                 return
             self._timer = threading.Timer(PAUSE_SECONDS, self.save)
             self._timer.daemon = True
             self._timer.start()
 
-    def save(self) -> None:
-        """Writes what is new. An error is logged: it must not cost the picture that is being made."""
+    def save(self, final: bool = True) -> None:
+        """Writes what is new; `final`: with the summary. An error is logged: it must not cost the picture."""
         with self._lock:
             if self._timer is not None:
                 self._timer.cancel()
                 self._timer = None
-            if self._unsaved_since is None:
+            if self._unsaved_since is None and not (final and self._unfinished):
                 return
             try:
-                self.recorder.save(self.path)
+                self.recorder.save(self.path, final=final)
                 self._unsaved_since, self._saved_samples = None, self.recorder.samples
+                self._unfinished = not final
             except (OSError, ValueError) as error:
+                # At most once a minute, should the disk stay full during a long run.
+                self._unsaved_since = time.monotonic()
                 log.error("CTQ recording not written: %s: %s", self.path, error)
 
 

@@ -3,7 +3,7 @@
 from .container import ContainerError, read_checkpoint_header, read_header, write_safetensors
 from .names import CheckpointNames, with_prefix
 from .recorder import Recorder
-from .statistics import InputStatistics, RowReservoir
+from .statistics import InputStatistics, RowSample
 
 __version__ = "1.0.0"
 __all__ = [
@@ -11,7 +11,7 @@ __all__ = [
     "ContainerError",
     "InputStatistics",
     "Recorder",
-    "RowReservoir",
+    "RowSample",
     "read_checkpoint_header",
     "read_header",
     "with_prefix",

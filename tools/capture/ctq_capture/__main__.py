@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import inspect
 import logging
 import os
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 from torch import nn
@@ -21,7 +22,9 @@ DESCRIPTION = """\
 Runs a model and records the inputs of its linear layers for convert_to_quant --calibration-data.
 
 FUNCTION is called without arguments and returns (module, batches) or (module, run). Each batch is a tensor, a
-tuple or list of arguments, or a dict of keyword arguments for the module; run is called once, with it."""
+tuple or list of arguments, or a dict of keyword arguments for the module, and counts as one picture; run is
+called once: run(module) or, where it takes two arguments, run(module, recorder), which calls
+recorder.begin_picture() before each picture. Without that, all its passes are steps of one picture."""
 
 
 class Failure(Exception):
@@ -52,7 +55,7 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
         "--out", required=True, metavar="FILE", help="calibration file to write (.safetensors)"
     )
     parser.add_argument(
-        "--rows", type=count, default=4096, help="rows kept of each input, 0 for none (default 4096)"
+        "--rows", type=count, default=4096, help="distinct rows kept of each input, 0 for none (default 4096)"
     )
     parser.add_argument(
         "--hessian", action="store_true", help="also accumulate H = X'X/n, 4 N^2 bytes per input"
@@ -130,6 +133,18 @@ def call(module: nn.Module, batch: object) -> None:
         module(batch)
 
 
+def takes_recorder(run: Callable) -> bool:
+    """Whether run has a second argument without a default, or one that is called recorder."""
+    try:
+        arguments = list(inspect.signature(run).parameters.values())
+    except (TypeError, ValueError):
+        return False
+    positional = [a for a in arguments if a.kind in (a.POSITIONAL_ONLY, a.POSITIONAL_OR_KEYWORD)]
+    if len(positional) < 2:
+        return False
+    return positional[1].default is positional[1].empty or positional[1].name == "recorder"
+
+
 def record(options: argparse.Namespace) -> None:
     check_writable(options.out)
     sys.path.insert(0, os.getcwd())  # the installed command, unlike `python -m`, does not look there
@@ -157,9 +172,10 @@ def record(options: argparse.Namespace) -> None:
     try:
         with recorder, torch.no_grad():
             if callable(batches):
-                batches(module)
+                batches(*((module, recorder) if takes_recorder(batches) else (module,)))
             else:
                 for batch in batches:
+                    recorder.begin_picture()
                     if options.skip_padding:
                         mask = batch.get("attention_mask") if isinstance(batch, Mapping) else None
                         recorder.row_mask = None if mask is None else mask.bool()

@@ -21,6 +21,10 @@ from .statistics import InputStatistics
 log = logging.getLogger("ctq_capture")
 
 FINGERPRINT_VALUES = 64
+COMPILED = (
+    ". The module is compiled, and what runs in a compiled graph is not recorded: "
+    "record without torch.compile"
+)
 
 
 def is_linear(module: nn.Module) -> bool:
@@ -38,6 +42,21 @@ def is_linear(module: nn.Module) -> bool:
     return (weight is None or getattr(weight, "ndim", 0) == 2) and not any(
         is_linear(child) for child in module.modules() if child is not module
     )
+
+
+def is_quantized(layer: nn.Module) -> bool:
+    """Whether the weight of a linear layer is codes: ComfyUI's QuantizedTensor, integers or 8-bit floats."""
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, torch.Tensor):
+        return False
+    codes = not weight.dtype.is_floating_point or weight.dtype.itemsize < 2
+    return codes or type(weight).__name__ == "QuantizedTensor"
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile has taken this module: torch.compile(module) or module.compile()."""
+    in_place = getattr(module, "_compiled_call_impl", None) is not None
+    return in_place or type(module).__name__ == "OptimizedModule"
 
 
 @dataclass(eq=False)
@@ -101,6 +120,9 @@ class Recorder:
     autosave        path of a file that is written after a forward pass, at most every `autosave_seconds`
     row_mask        attribute; bool [...]: of inputs [..., N] with these leading dimensions, the rows to count
 
+    Rows know the picture and the step, the forward pass within it, in which they were first seen. All passes
+    are one picture unless begin_picture() says where the next one begins.
+
         with Recorder(rows=4096).attach(model) as recorder:
             model(batch)
         recorder.save("model.calibration.safetensors")
@@ -126,6 +148,7 @@ class Recorder:
         self.rows, self.hessian, self.seed, self.source = rows, hessian, seed, source
         self.row_mask: torch.Tensor | None = None
         self.samples = 0  # forward passes of the module
+        self.quantized: list[str] = []  # names of layers whose weights are quantized
         self.layers: dict[str, Layer] = {}  # by module name
         self.unmatched: list[str] = []  # module names that the given checkpoint does not have
         self._prefix, self._hessian_device = prefix, hessian_device
@@ -135,6 +158,8 @@ class Recorder:
         self._lock = threading.RLock()
         self._hooks: list = []
         self._seen: dict[tuple, SeenInput] = {}
+        self._picture, self._step, self._picture_used = 0, 0, False
+        self._compiled = False  # a module is compiled, or a hook was met within a graph
         self._pass: list[SeenInput] | None = None  # of the present forward pass; None between passes
         self._held: torch.Tensor | None = None
 
@@ -162,6 +187,16 @@ class Recorder:
         """
         self.detach()
         found = self.prepare(module)
+        self._compiled |= any(is_compiled(m) for m in module.modules())
+        quantized = sorted(self.layers[name].name for name, m in found.items() if is_quantized(m))
+        if quantized and not self.quantized:
+            log.warning(
+                "%d of %d linear layers are quantized already: record the unquantized model (%s)",
+                len(quantized),
+                len(found),
+                _some(quantized),
+            )
+        self.quantized = quantized
         self._hooks = [module.register_forward_pre_hook(self._before_pass)]
         for name, m in found.items():
             self._hooks.append(
@@ -169,6 +204,12 @@ class Recorder:
             )
         self._hooks.append(module.register_forward_hook(self._after_pass))
         return self
+
+    def begin_picture(self) -> None:
+        """What follows belongs to a new picture (prompt, seed). The first one begins by itself."""
+        with self._lock:
+            if self._picture_used:
+                self._picture, self._step, self._picture_used = self._picture + 1, 0, False
 
     def detach(self) -> None:
         """Stops recording; what was recorded stays."""
@@ -206,6 +247,7 @@ class Recorder:
         with self._lock:
             self._seen.clear()
             self._pass, self._held = [], None
+            self._picture_used = True
 
     def _after_pass(self, module, args, output) -> None:
         """Not called for a pass that an error or an interrupt ended: what layers then lack says nothing."""
@@ -220,13 +262,17 @@ class Recorder:
             self._seen.clear()
             self._pass, self._held = None, None
             self.samples += 1
+            self._step += 1
             if self._autosave and time.monotonic() - self._last_save >= self._autosave_seconds:
-                self.save(self._autosave)
+                self.save(self._autosave, final=False)
 
     def _layer_hook(self, layer: Layer):
         def before_layer(module, args, kwargs) -> None:
             x = next((v for v in (*args, *kwargs.values()) if isinstance(v, torch.Tensor)), None)
-            if x is None or torch.compiler.is_compiling():
+            if torch.compiler.is_compiling():
+                self._compiled = True
+                return
+            if x is None:
                 return
             # Everything made here must stay changeable after an inference_mode block of the caller has ended.
             with self._lock, torch.inference_mode(False), torch.no_grad():
@@ -266,7 +312,8 @@ class Recorder:
         rows = x.detach().reshape(-1, layer.in_features)
         if self.row_mask is not None and self.row_mask.shape == x.shape[:-1]:
             rows = rows[self.row_mask.reshape(-1).to(rows.device)]
-        layer.entry.statistics.add(rows)
+        self._picture_used = True
+        layer.entry.statistics.add(rows, self._picture, self._step)
 
     def _find(self, x: torch.Tensor) -> SeenInput:
         """The record of the tensor in this pass, new when no layer has read it yet.
@@ -309,11 +356,16 @@ class Recorder:
         recorded = set(self.recorded)
         return sorted(layer.name for layer in self.layers.values() if layer not in recorded)
 
-    def metadata(self) -> dict[str, str]:
+    @property
+    def pictures(self) -> int:
+        return self._picture + self._picture_used
+
+    def metadata(self, *, ranks: bool = True) -> dict[str, str]:
+        """Header entries of the file. `ranks`: the effective ranks, too, which take their time."""
         recorded = self.recorded
         owners = [layer for layer in recorded if layer.entry.owner is layer]
         lines = sorted(f"{layer.name} {layer.out_features} {layer.in_features}\n" for layer in recorded)
-        return {
+        entries = {
             "format": "ctq-calibration",
             "version": "1",
             "source": self.source,
@@ -334,30 +386,81 @@ class Recorder:
             "uncalled": _json(self.uncalled),
             "layers_sha256": hashlib.sha256("".join(lines).encode()).hexdigest(),
         }
+        if self.rows:
+            samples = {layer.name: layer.entry.statistics.sample for layer in owners}
+            entries["distinct"] = _json({name: sample.distinct for name, sample in samples.items()})
+            if ranks:
+                entries["effective_ranks"] = _json(
+                    {name: round(sample.effective_rank(), 2) for name, sample in samples.items()}
+                )
+        return entries
 
-    def save(self, path: str | os.PathLike) -> None:
+    def advice(self) -> list[str]:
+        """What to record more of, a line for each kind of layer that needs it."""
+        if not self.rows:
+            return []
+        samples = [layer.entry.statistics.sample for layer in self.recorded]
+        repeating = sum(sample.repeats() for sample in samples)
+        following = sum(sample.follows_steps() for sample in samples)
+        lines = []
+        if repeating:
+            lines.append(
+                f"{_layers(repeating)} only the conditioning (few distinct rows): "
+                "record more prompts, not more steps"
+            )
+        if 0 < following < len(samples):  # of all layers: the rows come one by one, as when text is generated
+            lines.append(
+                f"{_layers(following)} only the time step (one or two rows a pass): "
+                "record other numbers of steps"
+            )
+        return lines
+
+    def save(self, path: str | os.PathLike, *, final: bool = True) -> None:
         """Writes the calibration file. An older file of that name is whole until the new one is.
 
+        final   whether to add the effective ranks and log the summary; not while the model still runs
         throws  ValueError when no layer was called, OSError
         """
         with self._lock:
             owners = [layer for layer in self.recorded if layer.entry.owner is layer]
             if not owners:
-                raise ValueError("no linear layer was called: nothing to write")
-            write_safetensors(path, [item for layer in owners for item in _items(layer)], self.metadata())
+                why = COMPILED if self._compiled else ""
+                raise ValueError(f"no linear layer was called: nothing to write{why}")
+            metadata = self.metadata(ranks=final)
+            write_safetensors(path, [item for layer in owners for item in _items(layer)], metadata)
             self._last_save = time.monotonic()
-            uncalled, skipped = self.uncalled, sum(layer.entry.statistics.skipped for layer in owners)
+            if final:
+                self._log_summary(path, owners, metadata)
+
+    def _log_summary(self, path: str | os.PathLike, owners: list[Layer], metadata: dict[str, str]) -> None:
+        uncalled, skipped = self.uncalled, sum(layer.entry.statistics.skipped for layer in owners)
+        log.info(
+            "%s: %d layers, %d distinct inputs, %d samples of %d pictures",
+            path,
+            len(self.recorded),
+            len(owners),
+            self.samples,
+            self.pictures,
+        )
+        if self.rows:
+            distinct, ranks = (json.loads(metadata[key]).values() for key in ("distinct", "effective_ranks"))
             log.info(
-                "%s: %d layers, %d distinct inputs, %d samples",
-                path,
-                len(self.recorded),
-                len(owners),
-                self.samples,
+                "an input has %d to %d distinct rows, of effective rank %.1f to %.1f",
+                min(distinct),
+                max(distinct),
+                min(ranks),
+                max(ranks),
             )
-            if uncalled:
-                log.warning("never called, not in the file: %s", _some(uncalled))
-            if skipped:
-                log.warning("%d rows left out: not finite", skipped)
+        for line in self.advice():
+            log.info("%s", line)
+        if uncalled:
+            fused = len(set(uncalled) & set(self.quantized))
+            why = f" ({fused} of them quantized: used without a call, it may be)" if fused else ""
+            log.warning("never called, not in the file: %s%s", _some(uncalled), why)
+        if self._compiled:
+            log.warning("the recording may lack something%s", COMPILED)
+        if skipped:
+            log.warning("%d rows left out: not finite", skipped)
 
 
 def _items(layer: Layer) -> list[Item]:
@@ -367,10 +470,11 @@ def _items(layer: Layer) -> list[Item]:
         for kind in ("mean", "channel_max", "channel_mean")
     ]
     items.append((f"{name}.input_scale", torch.float32, (), lambda: statistics.channel_max.max() / 127))
-    if statistics.reservoir is not None:
-        items.append(
-            (f"{name}.rows", torch.bfloat16, (len(statistics.reservoir), n), statistics.reservoir.sample)
-        )
+    sample = statistics.sample
+    if sample is not None:
+        items.append((f"{name}.rows", torch.bfloat16, (len(sample), n), sample.rows))
+        of_rows = {"counts": sample.counts, "pictures": sample.pictures, "steps": sample.steps}
+        items += [(f"{name}.row_{kind}", torch.int32, (len(sample),), of) for kind, of in of_rows.items()]
     if statistics.hessian is not None:
         items.append((f"{name}.hessian", torch.float32, (n, n), lambda: statistics.hessian))
     return items
@@ -378,6 +482,10 @@ def _items(layer: Layer) -> list[Item]:
 
 def _json(value) -> str:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _layers(count: int) -> str:
+    return f"{count} layers see" if count > 1 else "1 layer sees"
 
 
 def _some(names: list[str]) -> str:

@@ -5,7 +5,7 @@ import struct
 
 import torch
 
-DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16}
+DTYPES = {"F32": torch.float32, "BF16": torch.bfloat16, "I32": torch.int32}
 
 
 def read_back(path):

@@ -64,6 +64,38 @@ def example_run():
     return Transformer(), lambda module: module(torch.randn(4, 5, 16))
 
 
+class Conditioned(nn.Module):
+    """As a diffusion model: the text is the same in all steps, the time step is one row."""
+
+    def __init__(self):
+        super().__init__()
+        self.img_in, self.txt_in, self.time_in = nn.Linear(8, 8), nn.Linear(6, 8), nn.Linear(4, 8)
+
+    def forward(self, image, text, time):
+        return self.img_in(image) + self.txt_in(text).mean(-2, keepdim=True) + self.time_in(time)
+
+
+def steps_of(picture, count=4, rows=32):
+    """What Conditioned is called with in the steps of one picture."""
+    generator = torch.Generator().manual_seed(picture)
+    text = torch.randn(rows, 6, generator=generator)
+    for step in range(count):
+        time = torch.full((1, 4), 1.0 - step / count)
+        yield torch.randn(rows, 8, generator=generator), text, time
+
+
+def pipeline():
+    """For the command line: a run that says where its pictures begin."""
+
+    def run(module, recorder):
+        for picture in range(2):
+            recorder.begin_picture()
+            for step in steps_of(picture):
+                module(*step)
+
+    return Conditioned(), run
+
+
 def no_layers():
     return nn.Identity(), []
 

@@ -163,6 +163,51 @@ class Model(Nodes):
         finally:
             recordings.LONGEST_UNSAVED_SECONDS = longest
 
+    def test_every_sampling_is_a_picture_and_its_passes_are_steps(self):
+        patched = self.record_model(rows=1024)
+        for steps in (2, 4, 3):
+            self.sample(patched, steps)
+        recordings.finish(self.path("flux"))
+        tensors, _ = read_back(self.path("flux"))
+        pictures, steps = (tensors[f"blocks.0.fc1.row_{kind}"] for kind in ("pictures", "steps"))
+        self.assertEqual(pictures.bincount().tolist(), [20, 40, 30])
+        self.assertEqual(steps.bincount().tolist(), [30, 30, 20, 10])
+
+    def test_the_file_is_written_within_a_long_sampling(self):
+        patched, written = self.record_model(), []
+        longest, recordings.LONGEST_UNSAVED_SECONDS = recordings.LONGEST_UNSAVED_SECONDS, 0
+
+        class Watching(comfy.Guider):
+            def outer_sample(guider, latent, seed):
+                guider.model_patcher.model.diffusion_model(latent)
+                written.append(read_back(self.path("flux"))[1])
+                return super().outer_sample(latent, seed)
+
+        try:
+            Watching(patched, 3).sample(torch.randn(2, 5, 16))
+            self.assertEqual(written[0]["samples"], "1")
+            self.assertNotIn("effective_ranks", written[0])
+            recordings.LONGEST_UNSAVED_SECONDS = longest
+            before = os.stat(self.path("flux")).st_mtime_ns
+            self.sample(patched)
+            self.assertEqual(os.stat(self.path("flux")).st_mtime_ns, before)  # a minute has not passed
+        finally:
+            recordings.LONGEST_UNSAVED_SECONDS = longest
+        recordings.finish(self.path("flux"))
+        metadata = read_back(self.path("flux"))[1]
+        self.assertEqual(metadata["samples"], "8")
+        self.assertIn("effective_ranks", metadata)
+
+    def test_a_file_that_was_just_written_still_gets_its_summary(self):
+        longest, recordings.LONGEST_UNSAVED_SECONDS = recordings.LONGEST_UNSAVED_SECONDS, 0
+        try:
+            self.sample(self.record_model())
+        finally:
+            recordings.LONGEST_UNSAVED_SECONDS = longest
+        self.assertNotIn("effective_ranks", read_back(self.path("flux"))[1])
+        recordings.finish(self.path("flux"))
+        self.assertIn("effective_ranks", read_back(self.path("flux"))[1])
+
     def test_an_interrupt_keeps_what_was_recorded(self):
         patched = self.record_model()
 
@@ -234,6 +279,8 @@ class Clip(Nodes):
             tensors, metadata = read_back(self.path(name))
             self.assertEqual(metadata["samples"], "3")
             self.assertEqual(tuple(tensors["blocks.0.attn.q.rows"].shape), (21, width))
+            self.assertEqual(tensors["blocks.0.attn.q.row_pictures"].bincount().tolist(), [7, 7, 7])
+            self.assertEqual(tensors["blocks.0.attn.q.row_steps"].max().item(), 0)
 
     def test_a_clone_that_is_ejected_late_leaves_the_new_one_alone(self):
         first = self.record_clip()

@@ -9,6 +9,7 @@ import unittest
 import torch
 
 from ctq_capture import write_safetensors
+from ctq_capture.__main__ import takes_recorder
 from .files import read_back
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -68,6 +69,22 @@ class Command(unittest.TestCase):
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(json.loads(read_back(self.out)[1]["counts"])["blocks.0.fc1"], 20)
+
+    def test_pictures_of_batches_and_of_a_run(self):
+        for module, pictures, steps in (("pipeline", 2, 4), ("example", 3, 1), ("example_run", 1, 1)):
+            done = self.run_command("--module", f"tests.models:{module}", "--out", self.out)
+            self.assertEqual(done.returncode, 0, done.stderr)
+            tensors, metadata = read_back(self.out)
+            self.assertEqual(metadata["samples"], str(pictures * steps))
+            name = "img_in" if module == "pipeline" else "blocks.0.fc1"
+            self.assertEqual(len(tensors[f"{name}.row_pictures"].unique()), pictures)
+            self.assertEqual(len(tensors[f"{name}.row_steps"].unique()), steps)
+
+    def test_a_run_with_options_of_its_own_gets_the_module_alone(self):
+        self.assertFalse(takes_recorder(lambda module, steps=20: None))
+        self.assertFalse(takes_recorder(lambda module, *, steps: None))
+        self.assertTrue(takes_recorder(lambda module, recorder=None: None))
+        self.assertTrue(takes_recorder(lambda module, r: None))
 
     def test_names_of_a_checkpoint(self):
         checkpoint = os.path.join(self.folder, "model.safetensors")

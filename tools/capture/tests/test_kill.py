@@ -16,7 +16,7 @@ from .files import read_back
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 WIDTH = 512
 
-# Records without end, and writes after every pass: rows are filled with the number of the pass.
+# Records without end, and writes after every pass: rows hold the number of the pass and their own.
 ENDLESS = f"""
 import sys, torch
 from torch import nn
@@ -26,7 +26,9 @@ module = nn.Sequential(nn.Linear({WIDTH}, 1))
 recorder = Recorder(rows=4096, hessian=True, autosave=sys.argv[1], autosave_seconds=0)
 with recorder.attach(module), torch.no_grad():
     for i in range(1, 1_000_000):
-        module(torch.full((64, {WIDTH}), float(i)))
+        x = torch.full((64, {WIDTH}), float(i))
+        x[1:, 0] = torch.arange(1, 64) / 64
+        module(x)
         print(i, flush=True)
 """
 

@@ -1,5 +1,6 @@
 import json
 import hashlib
+import logging
 import os
 import tempfile
 import unittest
@@ -9,7 +10,7 @@ from torch import nn
 
 from ctq_capture import Recorder
 from .files import read_back
-from .models import Attention, Transformer
+from .models import Attention, Conditioned, Transformer, steps_of
 
 
 class LooksLikeLinear(nn.Module):
@@ -122,7 +123,7 @@ class Moments(Case):
                 module(x + i % 3)
         self.assertEqual(recorder.samples, 10_000)
         self.assertEqual(len(recorder._seen), 0)
-        self.assertEqual(sum(len(la.entry.statistics.reservoir._rows) for la in recorder.recorded), 32)
+        self.assertEqual(sum(len(la.entry.statistics.sample._rows) for la in recorder.recorded), 32)
 
     def test_calls_outside_a_pass_leave_little_behind(self):
         module = nn.Sequential(nn.Linear(8, 8))
@@ -353,6 +354,185 @@ class Layers(Case):
             module(x)
         self.assertEqual(recorder.recorded[0].entry.statistics.count, 3)
         self.assertEqual(recorder.recorded[0].entry.statistics.channel_max.max().item(), 1)
+
+
+class Pictures(Case):
+    def record_pictures(self, count, *, rows=512, begin=True):
+        module = Conditioned()
+        with Recorder(rows=rows).attach(module) as recorder, torch.no_grad():
+            for picture in range(count):
+                if begin:
+                    recorder.begin_picture()
+                for step in steps_of(picture):
+                    module(*step)
+        recorder.save(self.path)
+        return recorder, *read_back(self.path)
+
+    def test_rows_know_their_count_picture_and_step(self):
+        recorder, tensors, metadata = self.record_pictures(3)
+        self.assertEqual(recorder.pictures, 3)
+        self.assertEqual(json.loads(metadata["counts"]), {"img_in": 384, "txt_in": 384, "time_in": 12})
+        self.assertEqual(json.loads(metadata["distinct"]), {"img_in": 384, "txt_in": 96, "time_in": 4})
+        expected = {}
+        for picture in range(3):
+            for step, (image, text, time) in enumerate(steps_of(picture)):
+                for name, x in (("img_in", image), ("txt_in", text), ("time_in", time)):
+                    for row in x.to(torch.bfloat16).tolist():
+                        key = (name, tuple(row))
+                        count, *first = expected.get(key, (0, picture, step))
+                        expected[key] = (count + 1, *first)
+        found = {}
+        for name in ("img_in", "txt_in", "time_in"):
+            lines = [tensors[f"{name}.row_{kind}"] for kind in ("counts", "pictures", "steps")]
+            self.assertEqual({line.dtype for line in lines}, {torch.int32})
+            for row, *line in zip(tensors[f"{name}.rows"].tolist(), *(line.tolist() for line in lines)):
+                found[name, tuple(row)] = tuple(line)
+        self.assertEqual(found, expected)
+
+    def test_without_begin_picture_all_is_one(self):
+        recorder, tensors, _ = self.record_pictures(2, begin=False)
+        self.assertEqual(recorder.pictures, 1)
+        self.assertEqual(tensors["img_in.row_pictures"].max().item(), 0)
+        self.assertEqual(tensors["img_in.row_steps"].unique().tolist(), list(range(8)))
+
+    def test_a_picture_that_is_begun_twice_is_one(self):
+        module = Transformer()
+        with Recorder(rows=8).attach(module) as recorder:
+            for _ in range(3):
+                recorder.begin_picture()
+                recorder.begin_picture()
+                module(torch.randn(2, 5, 16))
+        self.assertEqual(recorder.pictures, 3)
+
+    def test_the_effective_rank_is_in_the_finished_file(self):
+        recorder, tensors, metadata = self.record_pictures(2)
+        ranks = json.loads(metadata["effective_ranks"])
+        self.assertEqual(ranks["time_in"], 1)  # all columns are the same
+        x = tensors["txt_in.rows"].double()
+        h = x.T @ x
+        self.assertAlmostEqual(ranks["txt_in"], (h.trace() ** 2 / h.square().sum()).item(), places=2)
+        recorder.save(self.path, final=False)
+        self.assertNotIn("effective_ranks", read_back(self.path)[1])
+
+    def test_it_says_what_to_record_more_of(self):
+        recorder, *_ = self.record_pictures(2)
+        few, steps = recorder.advice()
+        self.assertRegex(few, "^1 layer sees only the conditioning .few distinct rows.: record more prompts")
+        self.assertRegex(steps, "^1 layer sees only the time step .*: record other numbers of steps$")
+
+    def test_it_says_so_of_a_sample_that_is_full_too(self):
+        recorder, tensors, metadata = self.record_pictures(4, rows=64)
+        self.assertEqual(tensors["img_in.row_pictures"].bincount().tolist(), [16] * 4)
+        self.assertEqual(json.loads(metadata["distinct"])["img_in"], 512)
+        self.assertEqual(len(recorder.advice()), 2)
+
+    def test_the_summary_of_a_save(self):
+        recorder, *_ = self.record_pictures(2)
+        with self.assertLogs("ctq_capture", logging.INFO) as logs:
+            recorder.save(self.path)
+        lines = [line.getMessage() for line in logs.records]
+        self.assertTrue(lines[0].endswith("3 layers, 3 distinct inputs, 8 samples of 2 pictures"), lines)
+        self.assertRegex(lines[1], "^an input has 4 to 256 distinct rows, of effective rank 1.0 to ")
+        self.assertEqual(lines[2:], recorder.advice())
+
+    def test_where_all_is_well_it_says_nothing(self):
+        module = Transformer()
+        with Recorder(rows=64).attach(module) as recorder:
+            for _ in range(3):  # texts: a pass each, other rows
+                recorder.begin_picture()
+                module(torch.randn(2, 5, 16))
+        self.assertEqual(recorder.advice(), [])
+        module = nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+        with Recorder(rows=64).attach(module) as recorder:
+            for _ in range(9):  # word by word
+                module(torch.randn(1, 4))
+        self.assertEqual(recorder.advice(), [])
+
+
+class QuantizedTensor(torch.Tensor):
+    """As ComfyUI's: a tensor of floats by its type, codes within."""
+
+    @classmethod
+    def make(cls, x):
+        scale = x.abs().max() / 127
+        made = (x / scale).round().mul(scale).as_subclass(cls)
+        return made
+
+    def dequantize(self):
+        return self.as_subclass(torch.Tensor)
+
+
+class Fused(nn.Module):
+    """The second layer's weight is used without calling it."""
+
+    def __init__(self):
+        super().__init__()
+        self.ffn = nn.Sequential(nn.Linear(4, 8), nn.GELU(), nn.Linear(8, 4))
+
+    def forward(self, x):
+        weight = self.ffn[2].weight.dequantize()
+        return nn.functional.linear(nn.functional.gelu(self.ffn[0](x)), weight)
+
+
+class Warnings(Case):
+    def logged(self, function):
+        with self.assertLogs("ctq_capture", logging.WARNING) as logs:
+            function()
+        return [line.getMessage() for line in logs.records]
+
+    def test_a_quantized_model_is_told_once_and_its_inputs_are_recorded(self):
+        for weight in (QuantizedTensor.make(torch.randn(8, 4)), torch.randn(8, 4).to(torch.float8_e4m3fn)):
+            module = nn.Sequential(LooksLikeLinear(4, 8), nn.ReLU(), nn.Linear(8, 2))
+            module[0].weight = nn.Parameter(weight, requires_grad=False)
+            module[0].forward = lambda x, w=weight: x.as_subclass(torch.Tensor) @ w.float().T
+            recorder = Recorder(rows=8)
+            lines = self.logged(lambda: recorder.attach(module).attach(module))
+            self.assertEqual(
+                lines, ["1 of 2 linear layers are quantized already: record the unquantized model (0)"]
+            )
+            with recorder, torch.no_grad():
+                module(QuantizedTensor.make(torch.randn(3, 4)))
+            self.assertEqual(recorder.uncalled, [])
+
+    def test_a_quantized_layer_that_is_used_without_a_call(self):
+        module = Fused()
+        module.ffn[2].weight = nn.Parameter(QuantizedTensor.make(torch.randn(4, 8)), requires_grad=False)
+        recorder = Recorder(rows=8)
+        self.logged(lambda: recorder.attach(module))
+        with recorder, torch.no_grad():
+            module(torch.randn(3, 4))
+        lines = self.logged(lambda: recorder.save(self.path))
+        self.assertEqual(len(lines), 1)
+        self.assertRegex(lines[0], r"never called, not in the file: ffn.2 \(1 of them quantized")
+
+    def test_a_compiled_model_is_told(self):
+        inner = Transformer(width=8, depth=1)
+        for module in (
+            torch.compile(inner, backend="eager"),
+            nn.Sequential(torch.compile(inner, backend="eager")),
+        ):
+            with Recorder(rows=8).attach(module) as recorder:
+                pass
+            with self.assertRaisesRegex(ValueError, "nothing to write. The module is compiled"):
+                recorder.save(self.path)
+
+    def test_a_hook_that_is_met_within_a_graph(self):
+        module = nn.Sequential(nn.Linear(4, 4), nn.Sequential(nn.Linear(4, 4)))
+        with Recorder(rows=8).attach(module) as recorder, torch.no_grad():
+            graph = torch.compile(module[1], backend="eager")
+            graph(module[0](torch.randn(3, 4)))
+        lines = self.logged(lambda: recorder.save(self.path))
+        self.assertRegex(lines[0], "never called, not in the file: 1.0")
+        self.assertRegex(lines[1], "may lack something. The module is compiled")
+
+    def test_one_line_of_each_kind(self):
+        module = nn.Sequential(nn.Linear(4, 4), *(nn.Linear(3, 3) for _ in range(20)))
+        with Recorder(rows=8).attach(module) as recorder:
+            module[0](torch.tensor([[1.0, 2, 3, 4], [float("nan")] * 4]))
+        lines = self.logged(lambda: recorder.save(self.path))
+        self.assertEqual(len(lines), 2)
+        self.assertIn("and 12 more", lines[0])
+        self.assertEqual(lines[1], "1 rows left out: not finite")
 
 
 class Metadata(Case):
