@@ -130,7 +130,11 @@ void group(InputRows& rows, const RowOrigins& origins, const std::vector<int64_t
     rows.group_count = renumber(groups);
     return rows.group_count >= fewest && !is_lopsided(groups, rows.group_count);
   };
-  if (!by(origins.pictures, 2) && !by(origins.steps, kFewSteps)) {
+  if (by(origins.pictures, 2)) {
+    rows.grouped_by = GroupedBy::kPicture;
+  } else if (by(origins.steps, kFewSteps)) {
+    rows.grouped_by = GroupedBy::kStep;
+  } else {
     groups = near_equals(rows.rows);
     rows.group_count = renumber(groups);
   }
@@ -162,6 +166,14 @@ std::vector<at::Tensor> held_back_sets(const InputRows& rows, int64_t one_of, si
   for (int64_t way = ways - 1; ways > 1 && way >= 0 && sets.size() < most; --way)
     sets.push_back(rows.groups.remainder(ways).eq(way).nonzero().squeeze(1));
   return sets;
+}
+
+double novelty(const InputRows& rows) {
+  if (rows.grouped_by != GroupedBy::kPicture) return 1;
+  const at::Tensor sizes = at::bincount(rows.groups).to(at::kDouble);
+  const int64_t latter = (rows.group_count + 1) / 2;
+  const double fresh = sizes.narrow(0, rows.group_count - latter, latter).mean().item<double>();
+  return std::min(1.0, fresh / sizes[0].item<double>());
 }
 
 at::Tensor all_but(const InputRows& rows, const at::Tensor& held_back) {

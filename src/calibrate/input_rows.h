@@ -17,14 +17,21 @@ struct RowOrigins {
   at::Tensor steps;     ///< number of the forward pass within that picture
 };
 
+/// What rows of a group have in common.
+enum class GroupedBy : uint8_t {
+  kPicture,   ///< where several were recorded
+  kStep,      ///< of the only picture
+  kNearness,  ///< they nearly equal each other
+};
+
 /// Conditioning, padding and time steps repeat: what is fitted to a row is fitted to all that equal it, and a
 /// row that equals one that was fitted judges nothing.
 struct InputRows {
   at::Tensor rows;    ///< [m, in_features] float32, finite, no two alike, in the order in which they came
   at::Tensor counts;  ///< how often each was seen, [m] float32
-  at::Tensor groups;  ///< [m] int64 on the CPU, from 0 without gaps: the picture of a row, where several were
-                      ///< recorded; else its step; else the rows that nearly equal it
+  at::Tensor groups;  ///< [m] int64 on the CPU, from 0 without gaps: rows that are fitted or judged together
   int64_t group_count = 0;
+  GroupedBy grouped_by = GroupedBy::kNearness;
   int64_t left_out = 0;  ///< rows with values that are not finite
 
   bool any() const { return rows.defined() && rows.size(0) > 0; }
@@ -37,6 +44,10 @@ InputRows distinct_rows(const at::Tensor& stored, const RowOrigins& origins, at:
 /// Indices of rows to hold back, [h] int64 on the CPU: of groups as a whole, every `one_of`-th of them; of
 /// fewer groups one. Disjoint; at most `most` sets. None where there is a single group.
 std::vector<at::Tensor> held_back_sets(const InputRows& rows, int64_t one_of, size_t most);
+
+/// How much of what another picture shows is in none of these, 0 to 1: new rows of the latter half of the
+/// pictures, against the first one, of which all is new. 1 where pictures are not told apart.
+double novelty(const InputRows& rows);
 
 /// The others, in their order.
 at::Tensor all_but(const InputRows& rows, const at::Tensor& held_back);

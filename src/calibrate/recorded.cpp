@@ -129,7 +129,7 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
       warn("calibration data of '{}': {} of {} rows hold NaN or infinite values and are left out",
            printable(layer), input.rows.left_out, entry->stored_rows());
     if (input.rows.any()) {
-      if (!entry->hessian) input.mean = mean_of(input.rows);
+      if (!entry->hessian || !input.mean.defined()) input.mean = mean_of(input.rows);
       if (!input.channel_max.defined()) input.channel_max = input.rows.rows.abs().amax(0);
     }
   }

@@ -13,17 +13,19 @@
 namespace ctq::pipeline {
 namespace {
 
-constexpr int64_t kTriedRows = 128;  // of a weight, or this share of it
+constexpr int64_t kTriedRows = 128;  // of the weight, or that share of it
 constexpr int64_t kTriedShare = 6;
-constexpr int64_t kPartRows = 32;    // that lie together, so that what a scale may span does
+constexpr double kClose = 0.85;    // of round to nearest's error
+constexpr double kClearly = 0.97;  // more is made up for by what is fitted in the end, all that was recorded
+constexpr int64_t kPartRows = 32;  // of the weight that lie together, so that what a scale may span does
 
 double sum_of_squares(const at::Tensor& x) { return x.square().sum(at::kDouble).item<double>(); }
 
 /// First rows and numbers of rows of parts spread over a weight, each of whole tiles.
-std::vector<std::pair<int64_t, int64_t>> tried_rows(const format::Encoded& nearest, int64_t rows) {
+std::vector<std::pair<int64_t, int64_t>> tried_rows(const format::Encoded& nearest, int64_t rows,
+                                                    int64_t wanted) {
   const int64_t unit = nearest.codec->has_blocks() ? round_up(kPartRows, nearest.block_size) : kPartRows;
   const int64_t units = (rows + unit - 1) / unit;
-  const int64_t wanted = std::min(kTriedRows, rows / kTriedShare);
   const int64_t parts = std::min(units, std::max<int64_t>(1, wanted / unit));
   std::vector<std::pair<int64_t, int64_t>> tried;
   for (int64_t part = 0; part < parts; ++part) {
@@ -49,9 +51,9 @@ at::Tensor blended(const at::Tensor& second, const at::Tensor& implied, double s
   return second * (1 - share) + implied * (share * mean / of_implied);
 }
 
-CalibrationTrial::CalibrationTrial(const Subject& subject, const Known& known)
+CalibrationTrial::CalibrationTrial(const Subject& subject, const Known& known, int64_t rows)
     : subject_(subject), known_(known) {
-  for (const auto& [first, count] : tried_rows(subject.nearest, subject.weight.size(0))) {
+  for (const auto& [first, count] : tried_rows(subject.nearest, subject.weight.size(0), rows)) {
     format::Encoded nearest = format::rows_of(subject.nearest, first, count);
     const at::Tensor weight = subject.weight.narrow(0, first, count).to(at::kFloat);
     optimize::Layer layer = optimize::make_layer(nearest, weight);
@@ -63,8 +65,8 @@ CalibrationTrial::CalibrationTrial(const Subject& subject, const Known& known)
   for (const HeldBack& set : known_.held_back) {
     squares += this->squares(set, decoded);
     for (const Part& part : parts_) {
-      const at::Tensor output = set.rows.mm(part.weight.t());
-      whole_ += sum_of_squares(output - output.mean(0));
+      const at::Tensor centred = set.rows - set.roots * known_.mean;
+      whole_ += sum_of_squares(centred.mm(part.weight.t()));
     }
   }
   nearest_ = whole_ > 0 ? std::sqrt(squares / whole_) : 0;
@@ -113,8 +115,8 @@ double CalibrationTrial::without(const optimize::SecondMoment& moment) const {
 }
 
 Damping CalibrationTrial::search(const Damping& first) const {
-  constexpr double kLeast = 0.003, kMost = 3.1;
   const double step = std::sqrt(10.0);
+  const double least_lambda = known_.of_pictures ? 0.003 : first.lambda * 0.9, most_lambda = 3.1;
   optimize::Settings settings = subject_.settings;
   settings.sweeps = 0;
   settings.scales = optimize::Scales::kAbsmax;
@@ -128,7 +130,7 @@ Damping CalibrationTrial::search(const Damping& first) const {
   };
   const auto climb = [&](double factor) {
     const double from = best.lambda;
-    for (double lambda = from * factor; lambda > kLeast && lambda < kMost; lambda *= factor)
+    for (double lambda = from * factor; lambda > least_lambda && lambda < most_lambda; lambda *= factor)
       if (!is_better({.lambda = lambda, .share = best.share})) break;
     return best.lambda != from;
   };
@@ -137,6 +139,56 @@ Damping CalibrationTrial::search(const Damping& first) const {
     for (const double share : {0.25, 0.6})
       if (!is_better({.lambda = best.lambda, .share = share})) break;
   return best;
+}
+
+Optimized Verdict::kept() const {
+  Optimized optimized;
+  optimized.method = "gptq";
+  optimized.objective_name = "output_rel";
+  optimized.nearest_objective = optimized.objective = output.nearest;
+  optimized.guarded = true;
+  optimized.output = output;
+  optimized.calibration = use;
+  return optimized;
+}
+
+Verdict judge(const CalibrationTrial::Subject& subject, const CalibrationTrial::Known& known,
+              std::optional<Damping>& served) {
+  const Damping usual{.lambda = subject.settings.recorded_lambda};
+  const int64_t rows = subject.weight.size(0);
+  const CalibrationTrial some(subject, known, std::min(kTriedRows, rows / kTriedShare));
+  Verdict verdict{.damping = usual};
+  const auto ask = [&](const CalibrationTrial& trial) {
+    verdict.output = {.nearest = trial.nearest(), .stored = trial.of(verdict.damping)};
+    verdict.recorded = true;
+    if (!known.data_free) return;
+    const double without = trial.without(*known.data_free);
+    verdict.recorded = without >= kClearly * verdict.output.stored;
+    if (!verdict.recorded) verdict.output.stored = without;
+  };
+  const auto is_close = [&] { return verdict.output.stored > kClose * verdict.output.nearest; };
+
+  bool may_search = subject.settings.tries_damping;
+  if (may_search && served) {
+    verdict.damping = *served;
+  } else if (may_search && known.data_free) {
+    verdict.damping = some.search(usual);
+    may_search = false;
+  }
+  ask(some);
+  if (may_search && is_close()) {
+    verdict.damping = some.search(usual);
+    ask(some);
+  }
+  // Some rows of the weight tell a clear difference; what is close is asked of them all.
+  if (is_close()) ask(CalibrationTrial(subject, known, rows));
+  verdict.plain = verdict.output.stored >= verdict.output.nearest;
+  if (verdict.plain) verdict.output.stored = verdict.output.nearest;
+  if (!verdict.plain) served = verdict.damping;
+  verdict.use.damping = verdict.damping.lambda;
+  verdict.use.implied_share = verdict.damping.share;
+  verdict.use.used = verdict.recorded && !verdict.plain;
+  return verdict;
 }
 
 }  // namespace ctq::pipeline

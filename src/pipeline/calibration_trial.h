@@ -18,7 +18,7 @@ namespace ctq::pipeline {
 /// Recorded inputs that are held back, and what the others say.
 struct HeldBack {
   at::Tensor rows;    ///< [h, in_features] float32, each times the root of its count
-  double count = 0;   ///< the sum of their counts
+  at::Tensor roots;   ///< these, [h, 1]
   at::Tensor second;  ///< of the others, [in_features, in_features] float32
 };
 
@@ -43,10 +43,16 @@ class CalibrationTrial {
   /// What was recorded, and what is known besides. Must outlive the trial.
   struct Known {
     std::span<const HeldBack> held_back;  ///< at least one
+    at::Tensor mean;                      ///< of the input, [in_features] float32
     at::Tensor implied;                   ///< undefined: nothing
+    bool of_pictures = false;  ///< they are of other pictures: steps of one do not tell whether to damp less
+    /// What the layer would be rounded under without the recording, in the space of its codes; nothing where
+    /// so much was recorded that it is not asked.
+    std::optional<optimize::SecondMoment> data_free = {};
   };
 
-  CalibrationTrial(const Subject& subject, const Known& known);
+  /// rows: of the weight to try at most
+  CalibrationTrial(const Subject& subject, const Known& known, int64_t rows);
 
   /// ||X E^T|| / ||X W^T - its mean|| over the inputs that are held back.
   double nearest() const { return nearest_; }
@@ -75,5 +81,22 @@ class CalibrationTrial {
   std::vector<Part> parts_;
   double whole_ = 0, nearest_ = 0;
 };
+
+/// What a layer whose input is recorded is rounded under.
+struct Verdict {
+  bool plain = false;       ///< round to nearest is closer to the output than all else
+  bool recorded = true;     ///< else what the checkpoint tells is better than what was recorded
+  Damping damping = {};     ///< of what was recorded
+  OutputError output = {};  ///< of round to nearest and of the best, on rows that were not fitted
+  CalibrationUse use = {};
+
+  /// Of a layer that keeps round to nearest.
+  Optimized kept() const;
+};
+
+/// Tries what was recorded: with the usual damping where there is plenty, else with the best of a few.
+/// served  a damping that was good for another layer of the same input and format; set where one is found
+Verdict judge(const CalibrationTrial::Subject& subject, const CalibrationTrial::Known& known,
+              std::optional<Damping>& served);
 
 }  // namespace ctq::pipeline

@@ -1,6 +1,7 @@
 #include "known_input.h"
 
 #include <algorithm>
+#include <cmath>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -13,7 +14,11 @@ namespace {
 
 constexpr int64_t kPlentyOfRows = 2048, kPlentyPerColumn = 8, kPlentyOfGroups = 8;
 constexpr int64_t kHeldBackOfPlenty = 10, kHeldBackOfFew = 4;  // one of so many
-constexpr int64_t kManyGroups = 64;                            // of few rows: one way to hold back is enough
+constexpr int64_t kFewGroups = 16;  // each is held back by itself, several ways, as each says much
+constexpr int64_t kNarrow = 1024;   // columns up to which that costs little
+constexpr double kAllFresh = 0.95, kLeastFresh = 0.05;  // of calibrate::novelty()
+constexpr int64_t kMostSeen = 512;                      // rows
+constexpr int64_t kManyGroups = 64;                     // of few rows: one way to hold back is enough
 
 /// Of x / factors, from the second moment of x.
 at::Tensor of_divided(const at::Tensor& second, const at::Tensor& factors) {
@@ -23,6 +28,17 @@ at::Tensor of_divided(const at::Tensor& second, const at::Tensor& factors) {
 /// Tells inputs apart: what a recording calls one input may be divided for some of its readers only.
 std::string input_key(const std::string& input, const std::string& layer, const at::Tensor& factors) {
   return factors.defined() && !input.empty() ? fmt::format("{} divided for {}", input, layer) : input;
+}
+
+std::vector<at::Tensor> held_back_sets(const calibrate::InputRows& rows, bool plenty) {
+  const int64_t groups = rows.group_count;
+  const bool by_picture = rows.grouped_by == calibrate::GroupedBy::kPicture;
+  if (plenty && (!by_picture || groups >= kManyGroups))
+    return calibrate::held_back_sets(rows, kHeldBackOfPlenty, 1);
+  if (plenty) return calibrate::held_back_sets(rows, kHeldBackOfFew, 2);
+  if (groups <= kFewGroups)
+    return calibrate::held_back_sets(rows, groups, rows.rows.size(1) <= kNarrow ? 8 : 3);
+  return calibrate::held_back_sets(rows, kHeldBackOfFew, groups >= kManyGroups ? 1 : 2);
 }
 
 }  // namespace
@@ -80,16 +96,27 @@ at::Tensor KnownInput::second() {
   if (input->second.defined()) {
     second_ = input->second;
   } else if (input->rows.any()) {
-    second_ = sets_ && sets_->size() == 1 ? joined(sets_->front()) : calibrate::second_moment(input->rows);
+    // Of pictures, rows that were fitted are among those that are judged by.
+    const bool joins =
+        sets_ && sets_->size() == 1 && input->rows.grouped_by != calibrate::GroupedBy::kPicture;
+    second_ = joins ? joined(sets_->front()) : calibrate::second_moment(input->rows);
   }
   return second_;
 }
 
 /// Of the rows that are held back and the others, which costs a tenth of making it anew.
+HeldBack KnownInput::rows_at(const at::Tensor& index) const {
+  const calibrate::InputRows& rows = recorded_->rows;
+  const at::Tensor chosen = index.to(device_),
+                   roots = rows.counts.index_select(0, chosen).sqrt().unsqueeze(1);
+  return {.rows = rows.rows.index_select(0, chosen) * roots, .roots = roots, .second = {}};
+}
+
 at::Tensor KnownInput::joined(const HeldBack& set) const {
   const double all = recorded_->rows.counts.sum(at::kDouble).item<double>();
+  const double held_back = set.roots.square().sum(at::kDouble).item<double>();
   const auto rows = static_cast<double>(set.rows.size(0));
-  return (set.second * (1 - set.count / all)).add_(calibrate::second_moment(set.rows), rows / all);
+  return (set.second * (1 - held_back / all)).add_(calibrate::second_moment(set.rows), rows / all);
 }
 
 at::Tensor KnownInput::learned_second() {
@@ -109,17 +136,11 @@ at::Tensor KnownInput::divided(const at::Tensor& second) const {
   return by.defined() ? of_divided(second, by) : second;
 }
 
-at::Tensor KnownInput::weighted(const at::Tensor& index) const {
-  const calibrate::InputRows& rows = recorded_->rows;
-  const at::Tensor chosen = index.to(device_);
-  return rows.rows.index_select(0, chosen) * rows.counts.index_select(0, chosen).sqrt().unsqueeze(1);
-}
-
 at::Tensor KnownInput::held_back() {
   const calibrate::RecordedInput* input = recorded();
   if (!input || !input->rows.any() || held_back_.defined()) return held_back_;
   const at::Tensor index = input->held_back();
-  if (index.size(0) > 0) held_back_ = weighted(index);
+  if (index.size(0) > 0) held_back_ = rows_at(index).rows;
   return held_back_;
 }
 
@@ -135,13 +156,20 @@ std::span<const HeldBack> KnownInput::trial_sets() {
   sets_.emplace();
   const calibrate::RecordedInput* input = recorded();
   if (!input || !input->rows.any()) return *sets_;
-  const bool plenty = is_plentiful(), many = input->rows.group_count >= kManyGroups;
-  for (const at::Tensor& index : calibrate::held_back_sets(
-           input->rows, plenty ? kHeldBackOfPlenty : kHeldBackOfFew, plenty || many ? 1 : 2))
-    sets_->push_back(
-        {.rows = weighted(index),
-         .count = input->rows.counts.cpu().index_select(0, index).sum(at::kDouble).item<double>(),
-         .second = calibrate::second_moment(input->rows, calibrate::all_but(input->rows, index))});
+  const calibrate::InputRows& rows = input->rows;
+  const double fresh = calibrate::novelty(rows);
+  for (const at::Tensor& index : held_back_sets(rows, is_plentiful())) {
+    const at::Tensor others = calibrate::all_but(rows, index);
+    HeldBack& set = sets_->emplace_back(rows_at(index));
+    set.second = calibrate::second_moment(rows, others);
+    if (fresh >= kAllFresh) continue;
+    // What recurs is fitted, and a part of what is judged by.
+    const HeldBack seen = rows_at(others.slice(0, 0, others.size(0), 1 + others.size(0) / kMostSeen));
+    const double share = set.roots.square().sum().item<double>() / seen.roots.square().sum().item<double>();
+    const double root = std::sqrt(share * (1 - fresh) / std::max(fresh, kLeastFresh));
+    set.rows = at::cat({set.rows, seen.rows * root});
+    set.roots = at::cat({set.roots, seen.roots * root});
+  }
   return *sets_;
 }
 

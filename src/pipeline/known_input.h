@@ -49,8 +49,9 @@ class KnownInput {
   std::optional<Damping>& damping_for(const std::string& format);
 
  private:
-  at::Tensor weighted(const at::Tensor& index) const;
   at::Tensor joined(const HeldBack& set) const;
+  /// Without what the others say.
+  HeldBack rows_at(const at::Tensor& index) const;
   at::Tensor factors() const;
 
   const RunOptions& options_;

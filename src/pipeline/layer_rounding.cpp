@@ -246,60 +246,32 @@ at::Tensor LayerRounding::held_back(const plan::TensorPlan& tensor) {
   return input_.held_back();
 }
 
-Optimized LayerRounding::Verdict::kept() const {
-  Optimized optimized;
-  optimized.method = "gptq";
-  optimized.objective_name = "output_rel";
-  optimized.nearest_objective = optimized.objective = output.nearest;
-  optimized.guarded = true;
-  optimized.output = output;
-  optimized.calibration = use;
-  return optimized;
-}
-
-std::optional<LayerRounding::Verdict> LayerRounding::try_recorded(const std::string& layer,
-                                                                  const at::Tensor& weight,
-                                                                  const LayerMethods::Choice& choice,
-                                                                  const format::Encoded& nearest) {
+std::optional<Verdict> LayerRounding::try_recorded(const std::string& layer, const at::Tensor& weight,
+                                                   const LayerMethods::Choice& choice,
+                                                   const format::Encoded& nearest) {
   const optimize::Settings& settings = choice.settings;
   if (!choice.recorded || weight.size(1) > kWidestTried ||
       !optimize::takes_rows_apart(settings, *nearest.codec) || input_.trial_sets().empty())
     return std::nullopt;
-  // What is known besides is asked where too little was recorded to trust it.
-  const bool plenty = input_.is_plentiful();
-  const bool asks_implied = !plenty && methods_.implied().kind(layer) != calibrate::Implied::kNothing;
-  const at::Tensor implied = asks_implied && input_.implied() ? input_.implied()->second : at::Tensor();
-  CalibrationTrial trial({.nearest = nearest, .weight = weight, .settings = settings},
-                         {.held_back = input_.trial_sets(), .implied = implied});
-  Verdict verdict{.damping = {.lambda = settings.recorded_lambda}};
-  std::optional<Damping>& served = input_.damping_for(format_key(nearest));
-  double error = 0;
-  if (plenty || !settings.tries_damping) {
-    error = trial.of(verdict.damping);
-  } else {
-    if (served) error = trial.of(verdict.damping = *served);
-    if (!served || error >= trial.nearest())
-      error = trial.of(verdict.damping = trial.search(verdict.damping));
-    if (error < trial.nearest()) served = verdict.damping;
-  }
-  verdict.output = {.nearest = trial.nearest(), .stored = error};
-  if (!plenty) {
+  const calibrate::RecordedInput& input = *input_.recorded();
+  CalibrationTrial::Known known{.held_back = input_.trial_sets(),
+                                .mean = input.mean,
+                                .implied = {},
+                                .of_pictures = input.rows.grouped_by == calibrate::GroupedBy::kPicture,
+                                .data_free = {}};
+  if (!input_.is_plentiful()) {  // else what was recorded is trusted before all else that is known
     LayerMethods::Choice without = choice;
     without.recorded = false;
-    without.source = implied.defined() ? methods_.implied().source(layer) : "";
-    const double data_free = trial.without(
-        optimize::in_code_space(optimize::second_moment(weight, settings, implied_moment(without)), nearest));
-    if (data_free < verdict.output.stored) verdict.recorded = false, verdict.output.stored = data_free;
+    without.source = methods_.implied().source(layer);
+    if (!without.source.empty() && input_.implied()) known.implied = input_.implied()->second;
+    known.data_free =
+        optimize::in_code_space(optimize::second_moment(weight, settings, implied_moment(without)), nearest);
   }
-  verdict.plain = verdict.output.stored >= verdict.output.nearest;
-  if (verdict.plain) verdict.output.stored = verdict.output.nearest;
-  const calibrate::InputRows& rows = input_.recorded()->rows;
-  verdict.use = {.rows = rows.rows.size(0),
-                 .groups = rows.group_count,
-                 .effective_rank = calibrate::effective_rank(input_.second()),
-                 .damping = verdict.damping.lambda,
-                 .implied_share = verdict.damping.share,
-                 .used = verdict.recorded && !verdict.plain};
+  Verdict verdict = judge({.nearest = nearest, .weight = weight, .settings = settings}, known,
+                          input_.damping_for(format_key(nearest)));
+  verdict.use.rows = input.rows.rows.size(0);
+  verdict.use.groups = input.rows.group_count;
+  verdict.use.effective_rank = calibrate::effective_rank(input_.second());
   return verdict;
 }
 

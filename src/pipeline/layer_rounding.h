@@ -71,17 +71,6 @@ class LayerRounding {
 
   /// Rows that were held back, [rows, in_features]; undefined where there are none.
   at::Tensor held_back(const plan::TensorPlan& tensor);
-  /// What a layer that is recorded is rounded under.
-  struct Verdict {
-    bool plain = false;       ///< round to nearest is closer to the output than all else
-    bool recorded = true;     ///< else what the checkpoint tells is better than what was recorded
-    Damping damping = {};     ///< of what was recorded
-    OutputError output = {};  ///< of round to nearest and of the best, on rows that were not fitted
-    CalibrationUse use = {};
-
-    /// Of a layer that keeps round to nearest.
-    Optimized kept() const;
-  };
   /// Tries what was recorded on inputs that are held back. Nothing where that cannot be.
   std::optional<Verdict> try_recorded(const std::string& layer, const at::Tensor& weight,
                                       const LayerMethods::Choice& choice, const format::Encoded& nearest);

@@ -63,6 +63,19 @@ TEST_CASE("input rows: groups are pictures, else steps, else near-equal rows", "
   CHECK(at::equal(clustered.groups.narrow(0, 0, 24), clustered.groups.narrow(0, 24, 24)));
 }
 
+TEST_CASE("input rows: what later pictures still show that is new", "[calibrate]") {
+  const at::Tensor rows = normal(20, 8);
+  const auto of = [&](const std::vector<int64_t>& pictures) {
+    const at::Tensor first = at::tensor(pictures, at::kLong);
+    return distinct_rows(rows.narrow(0, 0, first.size(0)), {.counts = {}, .pictures = first, .steps = {}},
+                         at::kCPU);
+  };
+  CHECK(novelty(of({0, 0, 0, 0, 1, 1, 1, 1, 2, 2, 2, 2})) == 1);
+  // Tokens: four in the first picture, then two, one, one.
+  CHECK(novelty(of({0, 0, 0, 0, 1, 1, 2, 3})) == Approx(0.25));
+  CHECK(novelty(distinct_rows(rows, {}, at::kCPU)) == 1);
+}
+
 TEST_CASE("input rows: whole groups are held back, each once at most", "[calibrate]") {
   const at::Tensor rows = normal(60, 8), pictures = at::arange(60).remainder(12);
   const InputRows input = distinct_rows(rows, {.counts = {}, .pictures = pictures, .steps = {}}, at::kCPU);
