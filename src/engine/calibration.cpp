@@ -16,6 +16,7 @@
 #include "engine/parts.h"
 #include "engine/recordings.h"
 #include "model/checkpoint.h"
+#include "quantized/evidence.h"
 #include "safetensors/writer.h"
 
 namespace ctq::engine {
@@ -230,8 +231,27 @@ void write_calibration(const CalibrationSettings& asked) {
     case CalibrationMode::kGather: return gather(asked);
     case CalibrationMode::kMerge: return merge(asked);
     case CalibrationMode::kPatch: return patch(asked);
-    case CalibrationMode::kList: break;
+    case CalibrationMode::kList:
+    case CalibrationMode::kEnough: break;
   }
+}
+
+pipeline::Enough measure_enough(const CalibrationSettings& asked) {
+  const std::string input = required(asked.input), path = required(asked.data);
+  check_outputs("", asked, {input, path});
+  const model::Checkpoint checkpoint = model::Checkpoint::open(input);
+  if (const auto found = quantized::evidence(quantized::find_layers(checkpoint)); !found.empty())
+    fail(ErrorCode::kBadInput,
+         "argument {}: {}: is quantized already ('{}' {}); {} needs the model that it was made of",
+         asked.input, input, printable(found.begin()->first), found.begin()->second, asked.enough);
+  const auto recording = naming(asked.data, [&] { return calibrate::Recording::open(path, checkpoint); });
+  pipeline::Enough enough = pipeline::measure_enough(checkpoint, recording);
+  if (enough.points.empty())
+    fail(ErrorCode::kFailure,
+         "{}: no layer has rows of four pictures that are told apart; record them with tools/capture of this "
+         "version",
+         path);
+  return enough;
 }
 
 CalibrationFile open_listed(const CalibrationSettings& asked) {

@@ -3,12 +3,17 @@
 
 #include "calibrate/calibration_file.h"
 #include "ctq/engine/calibration.h"
+#include "pipeline/enough.h"
 
 namespace ctq::engine {
 
 /// Writes what mode_of() says; kList is left to the caller. Logs what was written.
 /// throws  Error naming the setting for what is wrong with it or its file
 void write_calibration(const CalibrationSettings& asked);
+
+/// Of `enough`: what more pictures bring to the model of `input`.
+/// throws  as write_calibration(); Error(kFailure) where no layer's rows tell pictures apart
+pipeline::Enough measure_enough(const CalibrationSettings& asked);
 
 /// The file of `list`, opened; `json` is checked not to be it.
 calibrate::CalibrationFile open_listed(const CalibrationSettings& asked);

@@ -28,6 +28,7 @@ std::vector<ModeRow> modes_of(const CalibrationSettings& asked) {
        *asked.patch,
        {&asked.patch, &asked.input, &asked.output, &asked.json, &asked.quiet, &asked.activations, &asked.data,
         &asked.allow_random, &asked.percentile, &asked.samples, &asked.seed, &asked.lora, &asked.device}},
+      {Mode::kEnough, &asked.enough, *asked.enough, {&asked.enough, &asked.input, &asked.json, &asked.data}},
       {Mode::kGather,
        nullptr,
        false,

@@ -103,7 +103,7 @@ std::string calibration_table(const CalibrationFile& file) {
         "numbers of steps show more, the same again do not\n",
         listing.few, listing.few == 1 ? " has" : "s have", kFewRows);
   for (const auto& [key, value] : file.metadata()) {
-    if (key != "shared" && key != "counts")
+    if (key != "shared" && key != "counts" && key != "distinct" && key != "effective_ranks")
       text += fmt::format("{}: {}\n", printable(key), printable(value, 400));
   }
   return text;
@@ -129,6 +129,40 @@ std::string calibration_json(const CalibrationFile& file) {
                     {"bytes", listing.bytes}};
   root["metadata"] = file.metadata();
   return root.dump(2, ' ', false, ordered_json::error_handler_t::replace) + "\n";
+}
+
+std::string enough_table(const pipeline::Enough& enough) {
+  std::string text =
+      fmt::format("{:>8}  {:>19}  {:>12}\n", "Pictures", "Error against plain", "Layers worse");
+  for (const pipeline::Enough::Point& point : enough.points)
+    text += fmt::format("{:>8}  {:>19.3f}  {:>12}\n", point.pictures, point.ratio, point.worse);
+  text += fmt::format("FP8, {} layers{}, judged by {} other picture{}\n", enough.layers,
+                      enough.left_out > 0 ? fmt::format(" ({} left out)", enough.left_out) : "",
+                      enough.judges, enough.judges == 1 ? "" : "s");
+  if (enough.points.size() < 2) return text;
+  const pipeline::Enough::Point& last = enough.points.back();
+  const auto half =
+      std::ranges::find_if(enough.points.rbegin(), enough.points.rend(),
+                           [&](const auto& point) { return 2 * point.pictures <= last.pictures; });
+  const pipeline::Enough::Point& before = half == enough.points.rend() ? enough.points.front() : *half;
+  constexpr double kWorthwhile = 0.05;
+  const double gain = 1 - last.ratio / before.ratio;
+  text += fmt::format("from {} to {} pictures: {:.0f} % less; {}\n", before.pictures, last.pictures,
+                      std::max(0.0, 100 * gain),
+                      gain > kWorthwhile ? "more pictures, of other prompts, will lower it further"
+                                         : "more of the kind bring little");
+  return text;
+}
+
+std::string enough_json(const pipeline::Enough& enough) {
+  ordered_json root{{"layers", enough.layers},
+                    {"left_out", enough.left_out},
+                    {"judging_pictures", enough.judges},
+                    {"points", ordered_json::array()}};
+  for (const pipeline::Enough::Point& point : enough.points)
+    root["points"].push_back(
+        {{"pictures", point.pictures}, {"error_against_plain", point.ratio}, {"layers_worse", point.worse}});
+  return root.dump(2) + "\n";
 }
 
 }  // namespace ctq::report

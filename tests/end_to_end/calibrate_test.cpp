@@ -183,6 +183,38 @@ TEST_CASE("calibrate: JSON by suffix and by --json, and the scales alone", "[end
   }
 }
 
+TEST_CASE("calibrate: whether the recorded pictures were enough is measured on others", "[end_to_end]") {
+  const Folder files;
+  // Pictures of ten rows each, whose columns go together; the second file does not tell them apart.
+  const auto recorded = [&](bool told) {
+    std::vector<TestTensor> tensors{
+        tensor("blk.0.q.rows", Dtype::kF32, {80, 64}, elements<float>(80 * 64, [](int64_t i) {
+                 return 20 * weight_value(i / 64 * 7 + i % 8) + weight_value(i);
+               }))};
+    if (told)
+      tensors.push_back(
+          tensor("blk.0.q.row_pictures", Dtype::kI32, {80},
+                 elements<int32_t>(80, [](int64_t i) { return static_cast<int32_t>(i / 10); })));
+    make_checkpoint(files / "pictures.safetensors", tensors);
+    return files / "pictures.safetensors";
+  };
+  const Words words{files / "model.safetensors", "--enough", "--calibration-data", recorded(true)};
+  const Outcome table = files.calibrate(words);
+  CHECK(table.out.find("Error against plain") != std::string::npos);
+  CHECK(table.out.find("FP8, 1 layers, judged by 2 other pictures") != std::string::npos);
+  Words as_json = words;
+  as_json.emplace_back("--json");
+  const json measured = json::parse(files.calibrate(as_json).out);
+  std::vector<int> counts;
+  for (const json& point : measured.at("points")) counts.push_back(point.at("pictures"));
+  CHECK(counts == std::vector<int>{1, 2, 4, 6});
+  CHECK(measured.at("points").back().at("error_against_plain").get<double>() < 1);
+  files.refuses({files / "model.safetensors", "--enough"}, 2, "argument --calibration-data: is required");
+  files.refuses({files / "model.safetensors", "--enough", "--calibration-data", recorded(false)}, 1,
+                "no layer has rows of four pictures");
+  files.refuses({"--enough", "--list", files / "pictures.safetensors"}, 2, "does not go with --");
+}
+
 TEST_CASE("calibrate: a file is listed, for people and programs", "[end_to_end]") {
   const Folder files;
   make_checkpoint(files / "cal.safetensors", {rows("q.rows", 5, 4), rows("up.rows", 7, 8)},

@@ -96,6 +96,7 @@ COMMANDS = {
         "patch": "calibrate M/fp8.safetensors --patch --calibration-data M/recorded.safetensors -o c.safetensors",
         "patch, rows": "calibrate M/fp8.safetensors --patch --activations M/rows.safetensors -o c.safetensors",
         "list": "calibrate --list M/recorded.safetensors",
+        "enough": "calibrate M/encoder.safetensors --enough --calibration-data M/pictures.safetensors",
     },
     "inspect": {
         "plain": "inspect M/fp8.safetensors",

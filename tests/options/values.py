@@ -533,16 +533,20 @@ COMMANDS = {
     "calibrate": OUTPUT
     | {
         "--input": (
-            Row("-i M/int8.safetensors", strip="M/encoder.safetensors M/fp8.safetensors", modes="^(?!merge|list)", fails=True),
-            Row("-i M/int8.safetensors", modes="^(merge|list)"),
+            Row("-i M/int8.safetensors", strip="M/encoder.safetensors M/fp8.safetensors", modes="^(?!merge|list|enough)", fails=True),
+            Row("-i M/int8.safetensors", modes="^(merge|list|enough)"),
         ),
         "--no-clobber": (),
         "--json": (Row("--json"), Row("--json=s.json")),
         "--list": (Row("--list M/recorded_more.safetensors", modes="^(?!list)"),),
         "--merge": (Row("--merge M/recorded_more.safetensors", modes="^(?!merge)"),),
+        "--enough": (
+            Row("--enough", modes="^(?!enough)"),
+            Row("--enough", strip="M/fp8.safetensors --patch", beside="M/encoder.safetensors", modes="^patch$", fails=True),
+        ),
         "--patch": (Row("--patch", modes="^(?!patch|rows)"), Row("--patch", model="M/fp8.safetensors", modes="^rows$")),
         "--activations": (Row("--activations M/rows.safetensors", modes="^(?!rows|patch, rows)"),),
-        "--calibration-data": (Row("--calibration-data M/recorded_more.safetensors", modes="^(?!patch$)"),),
+        "--calibration-data": (Row("--calibration-data M/recorded_more.safetensors", modes="^(?!patch$|enough)"),),
         "--allow-random-calibration": (
             Row("--allow-random-calibration", beside="--calibration-data M/random.safetensors", modes="^patch$", fails=True),
             Row("--allow-random-calibration"),

@@ -5,10 +5,11 @@ divide and a width that no 4-bit format takes, a table of tokens, and the averag
 """
 
 import json
+import struct
 from pathlib import Path
 
 import models
-from safetensors_writer import floats, normal, write
+from safetensors_writer import Tensor, floats, normal, write
 
 WIDTH = 256
 BLOCK = "encoder.layer.0."
@@ -82,6 +83,11 @@ def make_files(folder: Path) -> None:
         {f"{BLOCK}attention.self.query.rows": models.rows_of("walk more", 40, WIDTH)},
         {"format": "ctq-calibration", "version": "1"},
     )
+    pictures = recording()
+    for name in list(pictures):
+        of_rows = [i // 50 for i in range(300)]
+        pictures[name.removesuffix(".rows") + ".row_pictures"] = Tensor("I32", [300], struct.pack("<300i", *of_rows))
+    write(folder / "pictures.safetensors", pictures, {"format": "ctq-calibration", "version": "1"})
     write(
         folder / "rows.safetensors",
         {
@@ -157,7 +163,6 @@ MADE = (
 
 def changed_header(source: Path, target: Path, change) -> None:
     """A copy in which `change(names, data)` may edit tensors: a dictionary of Tensor."""
-    from safetensors_writer import Tensor
 
     raw = source.read_bytes()
     size = int.from_bytes(raw[:8], "little")

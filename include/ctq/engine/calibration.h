@@ -15,6 +15,7 @@ enum class CalibrationMode : uint8_t {
   kList,    ///< what is in a calibration file
   kMerge,   ///< several files to one
   kPatch,   ///< input scales for a quantized model
+  kEnough,  ///< whether enough pictures were recorded
 };
 
 struct CalibrationSettings {
@@ -25,6 +26,7 @@ struct CalibrationSettings {
   Setting<Path> list{"calibrate.list"};
   Setting<std::vector<Path>> merge{"calibrate.merge"};
   Setting<bool> patch{"calibrate.patch"};
+  Setting<bool> enough{"calibrate.enough"};
   Setting<Path> activations{"calibrate.activations"};
   Setting<Path> data{"calibrate.calibration_data"};
   Setting<bool> allow_random{"calibrate.allow_random"};

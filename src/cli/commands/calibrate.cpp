@@ -21,6 +21,7 @@ Table make_table(Asked& asked) {
           "usage: convert_to_quant calibrate MODEL -o OUT [--activations FILE | --lora FILE] [options]\n"
           "       convert_to_quant calibrate MODEL --patch --calibration-data FILE [-o OUT] [options]\n"
           "       convert_to_quant calibrate --merge FILE... -o OUT [--rows N | --hessian]\n"
+          "       convert_to_quant calibrate MODEL --enough --calibration-data FILE [--json]\n"
           "       convert_to_quant calibrate --list FILE [--json]\n\n"
           "Statistics of what the layers of a model read, for --calibration-data of a conversion.\n"};
   add(table.options, Page::kStandard, "Input and output",
@@ -41,13 +42,16 @@ Table make_table(Asked& asked) {
           path(asked.list, "--list", "Print what is in a calibration file"),
           paths(asked.merge, "--merge", "Join calibration files of one model, or rewrite one"),
           toggle(asked.patch, "--patch", "Copy a quantized model with input scales for its layers"),
+          toggle(asked.enough, "--enough",
+                 "Print what each doubling of the recorded pictures brings, judged by others"),
       });
   add(table.options, Page::kStandard, "Where the statistics come from",
       {
           path(asked.activations, "--activations",
                "Rows that the layers have read: a calibration file, or one matrix per layer")
               .otherwise("random rows, which say nothing of the model"),
-          path(asked.data, "--calibration-data", "With --patch: a calibration file, with rows or without"),
+          path(asked.data, "--calibration-data",
+               "With --patch: a calibration file, with rows or without; with --enough: one with rows"),
           toggle(asked.allow_random, "--allow-random-calibration",
                  "With --patch: use statistics of random rows too"),
           number(asked.percentile, "--percentile",
@@ -80,16 +84,25 @@ Table make_table(Asked& asked) {
   return table;
 }
 
-void list(const Asked& asked) {
-  const calibrate::CalibrationFile file = engine::open_listed(asked);
-  const std::string text = engine::naming(asked.list, [&] {
-    return asked.json.given() ? report::calibration_json(file) : report::calibration_table(file);
-  });
+/// To standard output, or to the path of --json.
+void put(const Asked& asked, const std::string& text) {
   if (asked.json->empty()) {
     fmt::print("{}", text);
   } else {
     safetensors::write_text_file(asked.json->string(), text);
   }
+}
+
+void list(const Asked& asked) {
+  const calibrate::CalibrationFile file = engine::open_listed(asked);
+  put(asked, engine::naming(asked.list, [&] {
+        return asked.json.given() ? report::calibration_json(file) : report::calibration_table(file);
+      }));
+}
+
+void show_enough(const Asked& asked) {
+  const pipeline::Enough enough = engine::measure_enough(asked);
+  put(asked, asked.json.given() ? report::enough_json(enough) : report::enough_table(enough));
 }
 
 }  // namespace
@@ -99,11 +112,20 @@ const Table& calibrate_table() { return shown_table(make_table); }
 int run_calibrate(const std::vector<std::string>& args) {
   Asked asked;
   parse_into(asked, args, make_table);
-  const bool lists = engine::mode_of(asked) == engine::CalibrationMode::kList;
-  engine::Session session({.console = lists ? engine::Console::kAllToStderr : engine::Console::kNotesToStdout,
-                           .least = *asked.quiet ? engine::LogLevel::kWarning : engine::LogLevel::kNote,
-                           .handle_signals = true});
-  lists ? list(asked) : session.calibrate(asked);
+  const engine::CalibrationMode mode = engine::mode_of(asked);
+  const bool lists = mode == engine::CalibrationMode::kList,
+             measures = mode == engine::CalibrationMode::kEnough;
+  engine::Session session(
+      {.console = lists || measures ? engine::Console::kAllToStderr : engine::Console::kNotesToStdout,
+       .least = *asked.quiet ? engine::LogLevel::kWarning : engine::LogLevel::kNote,
+       .handle_signals = true});
+  if (lists) {
+    list(asked);
+  } else if (measures) {
+    show_enough(asked);
+  } else {
+    session.calibrate(asked);
+  }
   return 0;
 }
 
