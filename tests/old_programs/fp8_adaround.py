@@ -409,7 +409,7 @@ ROWS = [
         "rows recorded from the model take the place of random ones",
         f"{IN} --calibration-data rows.safetensors",
         differs_from(IN, only=r"mlp\.weight$"),
-        files={"rows.safetensors": {"blocks.0.mlp.rows": workshop.normal("rows-in", (64, 64), "F32", 1.0)}},
+        files={"rows.safetensors": {"blocks.0.mlp.rows": workshop.normal("rows-in", (512, 64), "F32", 1.0)}},
     ),
     # log
     Row("23.2", "says what it does with each tensor", IN, says(r"\(\d+/\d+\) Processing \(FP8\): img_in\.weight")),

@@ -223,6 +223,8 @@ CONVERSION = {
         Row(
             "--lora-only-to x.safetensors",
             beside="--merge-lora M/lora.safetensors",
+            model="m.safetensors",  # the run without it writes beside its input
+            first=("m.safetensors=M/encoder.safetensors",),
             strip="-o o.safetensors",
             modes=NOT_ASIDE_NOR_EXTRACT,
         ),

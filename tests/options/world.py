@@ -50,7 +50,7 @@ def recording() -> dict:
         ("intermediate.dense", "normed", WIDTH),
         ("output.dense", "grown", WIDTH // 2),
     ):
-        tensors[f"{BLOCK}{name}.rows"] = models.rows_of(f"walk {of}", 300, columns)
+        tensors[f"{BLOCK}{name}.rows"] = models.rows_of(f"walk {of}", 800, columns)
     return tensors
 
 
@@ -85,8 +85,8 @@ def make_files(folder: Path) -> None:
     )
     pictures = recording()
     for name in list(pictures):
-        of_rows = [i // 50 for i in range(300)]
-        pictures[name.removesuffix(".rows") + ".row_pictures"] = Tensor("I32", [300], struct.pack("<300i", *of_rows))
+        of_rows = [i // 100 for i in range(800)]
+        pictures[name.removesuffix(".rows") + ".row_pictures"] = Tensor("I32", [800], struct.pack("<800i", *of_rows))
     write(folder / "pictures.safetensors", pictures, {"format": "ctq-calibration", "version": "1"})
     write(
         folder / "rows.safetensors",
