@@ -332,8 +332,11 @@ RowOrigins row_origins(const CalibrationFile::Entry& entry) {
   const auto load = [](const CheckpointEntry* tensor) {
     return tensor ? model::load(*tensor).to(at::kLong) : at::Tensor();
   };
-  return {
-      .counts = load(entry.row_counts), .pictures = load(entry.row_pictures), .steps = load(entry.row_steps)};
+  const at::Tensor counts = load(entry.row_counts);
+  if (counts.defined() && counts.numel() > 0 && counts.min().item<int64_t>() < 1)
+    fail(ErrorCode::kBadInput, "calibration data: tensor '{}' has a count below 1",
+         printable(entry.row_counts->name()));
+  return {.counts = counts, .pictures = load(entry.row_pictures), .steps = load(entry.row_steps)};
 }
 
 at::Tensor usable_rows(const CheckpointEntry& rows) {

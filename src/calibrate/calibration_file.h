@@ -113,6 +113,7 @@ class CalibrationFile {
 at::Tensor usable_rows(const model::Checkpoint::Entry& rows);
 
 /// What the file knows of each row of an entry.
+/// throws  Error(kBadInput): a count below 1
 RowOrigins row_origins(const CalibrationFile::Entry& entry);
 
 }  // namespace ctq::calibrate

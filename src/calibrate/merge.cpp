@@ -327,7 +327,8 @@ safetensors::Metadata merged_metadata(std::span<const CalibrationFile> files, co
       return same == file.metadata().end() || same->second != entry.second;
     });
   }
-  for (const char* key : {"rows", "uncalled", "skipped", "origins"}) merged.erase(key);
+  for (const char* key : {"rows", "uncalled", "skipped", "origins", "distinct", "effective_ranks"})
+    merged.erase(key);
   if (options.rows) {
     merged["rows"] = std::to_string(*options.rows);
     merged["seed"] = std::to_string(options.seed);

@@ -110,6 +110,9 @@ TEST_CASE("recording: counts, pictures and steps of rows are read, and have to b
   const at::Tensor weighted = rows * counts.sqrt().unsqueeze(1);
   CHECK(at::allclose(second_moment(input->rows), weighted.t().mm(weighted) / counts.sum(), 1e-4, 1e-5));
   CHECK(at::allclose(input->mean, (rows * counts.unsqueeze(1)).sum(0) / counts.sum(), 1e-4, 1e-5));
+  const Files none({f32("a.rows", rows), i32("a.row_counts", at::arange(20))});
+  CHECK_THROWS_MATCHES(none.open().load("a", at::kCPU), Error,
+                       HasCode(ErrorCode::kBadInput, "tensor 'a.row_counts' has a count below 1"));
   refuses({f32("a.rows", rows), i32("a.row_counts", at::arange(19))}, ErrorCode::kBadInput,
           "tensor 'a.row_counts' is I32 [19], not one integer for each of 20 rows");
   refuses({f32("a.rows", rows), f32("a.row_steps", at::arange(20))}, ErrorCode::kBadInput,
