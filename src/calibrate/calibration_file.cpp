@@ -41,7 +41,9 @@ std::string read_file(const std::string& path) {
 }
 
 /// Whether the part has a number for every row.
-bool is_of_rows(const CalibrationFile::Part& part) { return part.first.starts_with(".row_"); }
+bool is_of_rows(const CalibrationFile::Part& part) {
+  return std::ranges::find(kRowParts, part.second, &RowPart::stored) != kRowParts.end();
+}
 
 /// The part that a tensor of that name is; null when it is none.
 const CalibrationFile::Part* find_part(std::string_view name) {
@@ -318,8 +320,9 @@ void CalibrationFile::check_width(const std::string& owner, std::string_view lay
   for (const CheckpointEntry* vector :
        {entry.second_moment, entry.mean, entry.channel_max, entry.channel_mean})
     check(vector, {in_features});
-  for (const CheckpointEntry* of_rows : {entry.row_counts, entry.row_pictures, entry.row_steps})
-    if (of_rows) check_number_of_rows(path_, entry, *of_rows->info);
+  for (const RowPart& part : kRowParts)
+    if (const CheckpointEntry* of_rows = entry.*part.stored)
+      check_number_of_rows(path_, entry, *of_rows->info);
   if (entry.input_scale && entry.input_scale->info->numel() != 1)
     refuse(path_, "tensor '{}' has shape {}, not one element", printable(entry.input_scale->name()),
            shape_text(entry.input_scale->info->shape));
@@ -329,19 +332,22 @@ void CalibrationFile::check_width(const std::string& owner, std::string_view lay
 }
 
 RowOrigins row_origins(const CalibrationFile::Entry& entry) {
-  const auto load = [](const CheckpointEntry* tensor) {
-    return tensor ? model::load(*tensor).to(at::kLong) : at::Tensor();
-  };
-  const at::Tensor counts = load(entry.row_counts);
+  RowOrigins origins;
+  for (const RowPart& part : kRowParts)
+    if (const CheckpointEntry* stored = entry.*part.stored)
+      origins.*part.loaded = model::load(*stored).to(at::kLong);
+  const at::Tensor& counts = origins.counts;
   if (counts.defined() && counts.numel() > 0 && counts.min().item<int64_t>() < 1)
     fail(ErrorCode::kBadInput, "calibration data: tensor '{}' has a count below 1",
          printable(entry.row_counts->name()));
-  return {.counts = counts, .pictures = load(entry.row_pictures), .steps = load(entry.row_steps)};
+  return origins;
 }
 
-at::Tensor usable_rows(const CheckpointEntry& rows) {
+at::Tensor stored_rows(const CheckpointEntry& rows) {
   const at::Tensor stored = model::load(rows);
-  return finite_rows(stored.scalar_type() == at::kDouble ? stored.to(at::kFloat) : stored);
+  return stored.scalar_type() == at::kDouble ? stored.to(at::kFloat) : stored;
 }
+
+at::Tensor usable_rows(const CheckpointEntry& rows) { return finite_rows(stored_rows(rows)); }
 
 }  // namespace ctq::calibrate

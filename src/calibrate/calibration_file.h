@@ -109,8 +109,21 @@ class CalibrationFile {
   std::map<std::string, Origin, std::less<>> origins_;
 };
 
-/// Rows as a file has them that can be computed with: finite ones, float64 as float32. [n, N].
+/// Rows as a file has them, float64 as float32. [n, N].
+at::Tensor stored_rows(const model::Checkpoint::Entry& rows);
+/// Those that can be computed with: finite ones.
 at::Tensor usable_rows(const model::Checkpoint::Entry& rows);
+
+/// What is stored with a number for every row: its part, and what it is once it is loaded.
+struct RowPart {
+  std::string_view name;
+  const model::Checkpoint::Entry* CalibrationFile::Entry::*stored;
+  at::Tensor RowOrigins::*loaded;
+};
+inline constexpr std::array<RowPart, 3> kRowParts = {
+    {{".row_counts", &CalibrationFile::Entry::row_counts, &RowOrigins::counts},
+     {".row_pictures", &CalibrationFile::Entry::row_pictures, &RowOrigins::pictures},
+     {".row_steps", &CalibrationFile::Entry::row_steps, &RowOrigins::steps}}};
 
 /// What the file knows of each row of an entry.
 /// throws  Error(kBadInput): a count below 1

@@ -40,13 +40,12 @@ std::vector<PendingTensor> pending_origins(const CalibrationFile::Entry& source,
   if (options.hessian) return pending;
   const RowOrigins origins = row_origins(source);
   const int64_t kept = std::min(rows.size(0), options.rows.value_or(rows.size(0)));
-  const at::Tensor usable = finite_index(model::load(*source.rows));
-  for (const auto& [part, values] : {std::pair{".row_counts", origins.counts},
-                                     {".row_pictures", origins.pictures},
-                                     {".row_steps", origins.steps}}) {
+  const at::Tensor usable = finite_index(stored_rows(*source.rows));
+  for (const RowPart& part : kRowParts) {
+    const at::Tensor& values = origins.*part.loaded;
     if (!values.defined()) continue;
     const at::Tensor chosen = choose_rows(values.index_select(0, usable), kept, options.seed).to(at::kInt);
-    pending.push_back({part, at::kInt, {kept}, [chosen] { return chosen; }});
+    pending.push_back({std::string(part.name), at::kInt, {kept}, [chosen] { return chosen; }});
   }
   return pending;
 }

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <numeric>
 #include <span>
 #include <unordered_map>
@@ -12,6 +13,7 @@
 #include <xxhash.h>
 
 #include "calibrate/statistics.h"
+#include "linalg/panels.h"
 
 namespace ctq::calibrate {
 namespace {
@@ -48,12 +50,15 @@ Kept first_of_equals(const at::Tensor& rows, const at::Tensor& counts) {
   return kept;
 }
 
-/// Numbers from 0 in order of first sight, and how many there are.
+/// Numbers from 0 without gaps, in the same order, and how many there are. Rows of a file are shuffled, the
+/// numbers of their pictures and steps are not.
 int64_t renumber(std::span<int64_t> groups) {
-  std::unordered_map<int64_t, int64_t> numbers;
-  for (int64_t& group : groups)
-    group = numbers.emplace(group, static_cast<int64_t>(numbers.size())).first->second;
-  return static_cast<int64_t>(numbers.size());
+  std::map<int64_t, int64_t> numbers;
+  for (const int64_t group : groups) numbers[group] = 0;
+  int64_t count = 0;
+  for (auto& [group, number] : numbers) number = count++;
+  for (int64_t& group : groups) group = numbers[group];
+  return count;
 }
 
 /// Whether nearly all rows are in one group.
@@ -84,7 +89,8 @@ std::vector<int64_t> near_equals(const at::Tensor& rows) {
   const auto count = static_cast<size_t>(rows.size(0));
   const auto random = at::make_generator<at::CPUGeneratorImpl>(/*seed=*/uint64_t{0});
   const at::Tensor directions = at::randn({rows.size(1), kSketch}, random, at::TensorOptions(at::kFloat));
-  const at::Tensor sketch = rows.cpu().mm(directions).div_(std::sqrt(static_cast<double>(kSketch)));
+  const at::Tensor sketch =
+      linalg::product(rows.cpu(), directions).div_(std::sqrt(static_cast<double>(kSketch)));
   const float* values = sketch.const_data_ptr<float>();
   const auto at = [&](int64_t row, int64_t direction) { return values[row * kSketch + direction]; };
   std::vector<int64_t> order(count);
@@ -192,12 +198,9 @@ at::Tensor second_moment(const InputRows& rows, const at::Tensor& index) {
   return second_moment(chosen(rows.rows) * shares.sqrt().unsqueeze(1));
 }
 
-at::Tensor mean_of(const InputRows& rows, const at::Tensor& index) {
-  const auto chosen = [&](const at::Tensor& of) {
-    return index.defined() ? of.index_select(0, index.to(of.device())) : of;
-  };
-  const at::Tensor counts = chosen(rows.counts).to(at::kDouble);
-  return (chosen(rows.rows) * (counts / counts.sum()).unsqueeze(1)).sum(0).to(at::kFloat);
+at::Tensor mean_of(const InputRows& rows) {
+  const at::Tensor counts = rows.counts.to(at::kDouble);
+  return (rows.rows * (counts / counts.sum()).unsqueeze(1)).sum(0).to(at::kFloat);
 }
 
 double effective_rank(const at::Tensor& second) {

@@ -37,7 +37,7 @@ struct InputRows {
   bool any() const { return rows.defined() && rows.size(0) > 0; }
 };
 
-/// stored  [n, in_features] of any float type, on the CPU
+/// stored  [n, in_features], as stored_rows() gives them
 /// device  of the result but for groups
 InputRows distinct_rows(const at::Tensor& stored, const RowOrigins& origins, at::Device device);
 
@@ -58,7 +58,7 @@ at::Tensor all_but(const InputRows& rows, const at::Tensor& held_back);
 at::Tensor second_moment(const InputRows& rows, const at::Tensor& index = {});
 
 /// The mean of the rows by their counts, [in_features] float32.
-at::Tensor mean_of(const InputRows& rows, const at::Tensor& index = {});
+at::Tensor mean_of(const InputRows& rows);
 
 /// Participation ratio of the spectrum, (sum of eigenvalues)^2 / sum of their squares: how many directions
 /// the input has, 1 to in_features. second: symmetric

@@ -4,7 +4,6 @@
 #include <map>
 #include <set>
 #include <string_view>
-#include <tuple>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -176,11 +175,9 @@ PendingTensor merged_rows(const Sources& sources, int64_t width, const MergeOpti
   return {".rows", type, {kept, width}, make};
 }
 
-using OfRow = at::Tensor RowOrigins::*;
-
 /// What some of the sources know of each row, for all of them: rows without a count were seen once; a
 /// recording that tells no pictures is one.
-at::Tensor joined_origins(const Sources& sources, OfRow part) {
+at::Tensor joined_origins(const Sources& sources, at::Tensor RowOrigins::*part) {
   std::vector<at::Tensor> joined;
   int64_t pictures = 0;
   for (const Source& source : sources) {
@@ -200,14 +197,12 @@ at::Tensor joined_origins(const Sources& sources, OfRow part) {
 /// In the order of merged_rows().
 std::vector<PendingTensor> merged_origins(const Sources& sources, int64_t kept, const MergeOptions& options) {
   std::vector<PendingTensor> pending;
-  for (const auto& [name, entry, part] : {std::tuple{".row_counts", &Entry::row_counts, &RowOrigins::counts},
-                                          {".row_pictures", &Entry::row_pictures, &RowOrigins::pictures},
-                                          {".row_steps", &Entry::row_steps, &RowOrigins::steps}}) {
-    if (!any_has(sources, entry)) continue;
-    const auto make = [sources, kept, part = part, seed = options.seed] {
-      return choose_rows(joined_origins(sources, part), kept, seed);
+  for (const RowPart& part : kRowParts) {
+    if (!any_has(sources, part.stored)) continue;
+    const auto make = [sources, kept, loaded = part.loaded, seed = options.seed] {
+      return choose_rows(joined_origins(sources, loaded), kept, seed);
     };
-    pending.push_back({name, at::kInt, {kept}, make});
+    pending.push_back({std::string(part.name), at::kInt, {kept}, make});
   }
   return pending;
 }

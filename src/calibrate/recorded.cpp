@@ -81,7 +81,7 @@ bool Recording::has_channel_max(std::string_view layer) const {
 
 int64_t Recording::stored_rows(std::string_view layer) const {
   const CalibrationFile::Entry* entry = find(layer);
-  return entry && !entry->hessian ? entry->stored_rows() : 0;
+  return entry ? entry->stored_rows() : 0;
 }
 
 std::string Recording::key(std::string_view layer) const {
@@ -124,7 +124,7 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
   }
   input.second = load_float(entry->hessian, device);
   if (entry->stored_rows() > 0) {
-    input.rows = distinct_rows(model::load(*entry->rows), row_origins(*entry), device);
+    input.rows = distinct_rows(calibrate::stored_rows(*entry->rows), row_origins(*entry), device);
     if (input.rows.left_out > 0)
       warn("calibration data of '{}': {} of {} rows hold NaN or infinite values and are left out",
            printable(layer), input.rows.left_out, entry->stored_rows());

@@ -54,7 +54,7 @@ class Recording {
   bool has_second_moment(std::string_view layer) const;
   /// Whether RecordedInput::channel_max can be known.
   bool has_channel_max(std::string_view layer) const;
-  /// Rows of the layer's input that H would be made of; 0 where the file has H itself, or nothing.
+  /// Rows of the layer's input; 0: none.
   int64_t stored_rows(std::string_view layer) const;
   /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
   std::string key(std::string_view layer) const;

@@ -227,12 +227,13 @@ void patch(const Asked& asked) {
 }  // namespace
 
 void write_calibration(const CalibrationSettings& asked) {
+  constexpr std::string_view kPrinted = "is for the program, which prints it";
   switch (mode_of(asked)) {
     case CalibrationMode::kGather: return gather(asked);
     case CalibrationMode::kMerge: return merge(asked);
     case CalibrationMode::kPatch: return patch(asked);
-    case CalibrationMode::kList:
-    case CalibrationMode::kEnough: break;
+    case CalibrationMode::kList: refuse_to_have(asked.list, kPrinted);
+    case CalibrationMode::kEnough: refuse_to_have(asked.enough, kPrinted);
   }
 }
 

@@ -7,7 +7,7 @@
 
 namespace ctq::engine {
 
-/// Writes what mode_of() says; kList is left to the caller. Logs what was written.
+/// Writes what mode_of() says, and logs it; what is printed alone is refused.
 /// throws  Error naming the setting for what is wrong with it or its file
 void write_calibration(const CalibrationSettings& asked);
 

@@ -1,8 +1,7 @@
 #include "engine/rounding_notes.h"
 
-#include "model/weight_shape.h"
-
 #include "engine/unused.h"
+#include "model/weight_shape.h"
 
 namespace ctq::engine {
 namespace {

@@ -59,8 +59,8 @@ Listing list(const CalibrationFile& file) {
             .statistics = statistics_of(entry),
             .shared_by = sharing[layer]};
     if (row.rows > 0) {
-      const calibrate::InputRows rows =
-          calibrate::distinct_rows(model::load(*entry.rows), calibrate::row_origins(entry), at::kCPU);
+      const calibrate::InputRows rows = calibrate::distinct_rows(calibrate::stored_rows(*entry.rows),
+                                                                 calibrate::row_origins(entry), at::kCPU);
       row.distinct = rows.any() ? rows.rows.size(0) : 0;
       row.groups = rows.group_count;
       row.rank = rows.any() ? calibrate::effective_rank(rows) : 0;

@@ -50,6 +50,7 @@ TEST_CASE("input rows: groups are pictures, else steps, else near-equal rows", "
   CHECK(pictures.group_count == 4);
   CHECK(at::equal(pictures.groups, number.floor_divide(6)));
   CHECK(groups_of(none, number.remainder(6)).group_count == 6);
+  CHECK(at::equal(groups_of(30 - number.floor_divide(6), none).groups, 3 - number.floor_divide(6)));
   // Nearly all rows in one picture: what was seen first there, as time steps are.
   at::Tensor lopsided = none.clone();
   lopsided[3] = 1;
@@ -74,6 +75,8 @@ TEST_CASE("input rows: what later pictures still show that is new", "[calibrate]
   // Tokens: four in the first picture, then two, one, one.
   CHECK(novelty(of({0, 0, 0, 0, 1, 1, 2, 3})) == Approx(0.25));
   CHECK(novelty(distinct_rows(rows, {}, at::kCPU)) == 1);
+  // Rows of a file are in random order.
+  CHECK(novelty(of({3, 1, 0, 2, 0, 1, 0, 0})) == Approx(0.25));
 }
 
 TEST_CASE("input rows: whole groups are held back, each once at most", "[calibrate]") {

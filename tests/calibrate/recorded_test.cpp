@@ -94,6 +94,16 @@ TEST_CASE("recording: rows in half precision, and with values that are not finit
   CHECK(second_moment(input->rows).isfinite().all().item<bool>());
 }
 
+TEST_CASE("recording: rows in float64 that float32 cannot hold are left out", "[calibrate]") {
+  at::Tensor rows = normal(30, 8).to(at::kDouble);
+  rows[7][1] = 1e300;
+  const Files files({tensor("a.rows", Dtype::kF64, {30, 8}, bytes_of(rows))});
+  const auto input = files.open().load("a", at::kCPU);
+  REQUIRE(input);
+  CHECK(input->rows.left_out == 1);
+  CHECK(input->rows.rows.size(0) == 29);
+}
+
 TEST_CASE("recording: counts, pictures and steps of rows are read, and have to be one for each",
           "[calibrate]") {
   const auto i32 = [](const std::string& name, const at::Tensor& values) {

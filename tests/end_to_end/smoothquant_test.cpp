@@ -394,7 +394,8 @@ TEST_CASE("smoothquant: a run that was interrupted goes on with the same factors
     const size_t at = run.out.find("SmoothQuant: factors of their own");
     return at == std::string::npos ? "" : run.out.substr(at, run.out.find('\n', at) - at);
   };
-  CHECK(says(again, "of 30 nvfp4 layers closer"));
+  CHECK((says(again, "bring 15 of 30 nvfp4 layers closer") ||
+         says(again, "bring 16 of 30 nvfp4 layers closer")));
   const std::string bytes = read_file(output);
   std::vector<std::string> afresh = args;
   afresh.emplace_back("--no-resume");

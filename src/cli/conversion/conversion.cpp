@@ -219,22 +219,17 @@ void note_profile(const Arguments& arguments, const ConversionOptions& options,
   const engine::Setting<std::string>& profile = options.own.profile;
   const engine::Settings& settings = options.settings;
   if (!profile.by_user()) return;
-  std::string_view why = "what it sets is chosen otherwise, or of learned rounding";
-  std::vector<std::string> effective;
-  if (settings.loras.merged_only.given()) {
-    why = "the merged model is written as it is";
-  } else if (*settings.report.blocks) {
-    why = "what is shown is a plain FP8 cast";
-  } else if (*settings.target.type == "fp16" && settings.target.format->empty() &&
-             !engine::has_other_targets(settings)) {
-    why = "the target is float16";
-  } else {
-    const bool learns = (*settings.rounding.optimizer)->learner || engine::has_other_targets(settings);
-    effective = effective_defaults(arguments, learns);
-  }
-  notes.push_back(effective.empty()
-                      ? fmt::format("{} {} has no effect: {}", profile, *profile, why)
-                      : fmt::format("{} {} sets {}", profile, *profile, fmt::join(effective, ", ")));
+  const auto no_effect = [&](std::string_view why) {
+    notes.push_back(fmt::format("{} {} has no effect: {}", profile, *profile, why));
+  };
+  if (const std::string_view why = why_nothing_is_rounded(settings); !why.empty()) return no_effect(why);
+  const bool others = engine::has_other_targets(settings);
+  if (*settings.target.type == "fp16" && settings.target.format->empty() && !others)
+    return no_effect("the target is float16");
+  const std::vector<std::string> effective =
+      effective_defaults(arguments, /*learns=*/(*settings.rounding.optimizer)->learner || others);
+  if (effective.empty()) return no_effect("what it sets is chosen otherwise, or of learned rounding");
+  notes.push_back(fmt::format("{} {} sets {}", profile, *profile, fmt::join(effective, ", ")));
 }
 
 /// The job of options that are filled in.

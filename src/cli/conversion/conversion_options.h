@@ -43,6 +43,9 @@ Table make_conversion_table(ConversionOptions& options);
 void take_own(ConversionOptions& options, std::vector<std::string>& notes,
               std::vector<std::string>& warnings);
 
+/// Why a run rounds nothing as its options say; empty: it does.
+std::string_view why_nothing_is_rounded(const engine::Settings& settings);
+
 // One function per source file of the table; each appends its pages.
 void add_standard_options(std::vector<Option>& table, ConversionOptions& options);
 void add_filter_options(std::vector<Option>& table, ConversionOptions& options);

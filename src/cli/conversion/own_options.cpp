@@ -92,6 +92,12 @@ void take_base_list(const OwnOptions& own, engine::Settings& settings) {
 
 }  // namespace
 
+std::string_view why_nothing_is_rounded(const engine::Settings& settings) {
+  if (settings.loras.merged_only.given()) return "the merged model is written as it is";
+  if (*settings.report.blocks) return "what is shown is a plain FP8 cast";
+  return "";
+}
+
 void take_own(ConversionOptions& options, std::vector<std::string>& notes,
               std::vector<std::string>& warnings) {
   auto& [settings, own] = options;
@@ -120,8 +126,7 @@ void take_own(ConversionOptions& options, std::vector<std::string>& notes,
     if (setting.given()) notes.push_back(fmt::format("{} has no effect: {}", setting, why));
   };
   const engine::Report& report = settings.report;
-  if (settings.loras.merged_only.given()) note(own.recipe, "the merged model is written as it is");
-  if (*report.blocks) note(own.recipe, "what is shown is a plain FP8 cast");
+  if (const std::string_view why = why_nothing_is_rounded(settings); !why.empty()) note(own.recipe, why);
   if (settings.loras.merged_only.given() || *report.blocks || *report.errors || *report.suggest ||
       *report.dry_run != engine::DryRun::kNo)
     note(own.progress, "only a conversion shows it");
