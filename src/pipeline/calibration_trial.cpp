@@ -1,38 +1,29 @@
 #include "calibration_trial.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
+#include <numeric>
 #include <utility>
 
 #include <ATen/ATen.h>
 
 #include "base/round_up.h"
+#include "linalg/panels.h"
 #include "optimize/rows_apart.h"
 
 namespace ctq::pipeline {
 namespace {
 
-constexpr int64_t kTriedRows = 128;  // of the weight, or that share of it
-constexpr int64_t kTriedShare = 6;
-constexpr double kClose = 0.85;    // of round to nearest's error
-constexpr double kClearly = 0.97;  // more is made up for by what is fitted in the end, all that was recorded
-constexpr int64_t kPartRows = 32;  // of the weight that lie together, so that what a scale may span does
+constexpr int64_t kTriedShare = 6;  // of the weight, where that is less than kTriedRows
+constexpr double kClose = 0.85;     // of round to nearest's error
+constexpr double kClearly = 0.97;   // more is made up for by what is fitted in the end, all that was recorded
+constexpr int64_t kPartRows = 32;   // of the weight that lie together, so that what a scale may span does
 
 double sum_of_squares(const at::Tensor& x) { return x.square().sum(at::kDouble).item<double>(); }
 
-/// First rows and numbers of rows of parts spread over a weight, each of whole tiles.
-std::vector<std::pair<int64_t, int64_t>> tried_rows(const format::Encoded& nearest, int64_t rows,
-                                                    int64_t wanted) {
-  const int64_t unit = nearest.codec->has_blocks() ? round_up(kPartRows, nearest.block_size) : kPartRows;
-  const int64_t units = (rows + unit - 1) / unit;
-  const int64_t parts = std::min(units, std::max<int64_t>(1, wanted / unit));
-  std::vector<std::pair<int64_t, int64_t>> tried;
-  for (int64_t part = 0; part < parts; ++part) {
-    const int64_t first = part * units / parts * unit;
-    tried.emplace_back(first, std::min(unit, rows - first));
-  }
-  return tried;
+/// ||X (decoded - weight)^T||^2
+double output_squares(const HeldBack& set, const at::Tensor& decoded, const at::Tensor& weight) {
+  return sum_of_squares(linalg::product(set.rows, (decoded - weight).t()));
 }
 
 /// Scales that rows share are not searched for some of them.
@@ -43,6 +34,16 @@ optimize::Settings by_parts(optimize::Settings settings, const format::Codec& co
 
 }  // namespace
 
+bool is_tried(const optimize::Settings& settings, const format::Codec& codec, int64_t in_features) {
+  return in_features <= kWidestTried && optimize::takes_rows_apart(settings, codec);
+}
+
+HeldBack rows_at(const calibrate::InputRows& rows, const at::Tensor& index) {
+  const at::Tensor chosen = index.to(rows.rows.device());
+  const at::Tensor roots = rows.counts.index_select(0, chosen).sqrt().unsqueeze(1);
+  return {.rows = rows.rows.index_select(0, chosen) * roots, .roots = roots, .second = {}};
+}
+
 at::Tensor blended(const at::Tensor& second, const at::Tensor& implied, double share) {
   if (share == 0 || !implied.defined()) return second;
   const double mean = second.diagonal().mean().item<double>();
@@ -51,52 +52,69 @@ at::Tensor blended(const at::Tensor& second, const at::Tensor& implied, double s
   return second * (1 - share) + implied * (share * mean / of_implied);
 }
 
-CalibrationTrial::CalibrationTrial(const Subject& subject, const Known& known, int64_t rows)
-    : subject_(subject), known_(known) {
-  for (const auto& [first, count] : tried_rows(subject.nearest, subject.weight.size(0), rows)) {
-    format::Encoded nearest = format::rows_of(subject.nearest, first, count);
-    const at::Tensor weight = subject.weight.narrow(0, first, count).to(at::kFloat);
-    optimize::Layer layer = optimize::make_layer(nearest, weight);
-    parts_.push_back({std::move(nearest), std::move(layer), weight});
+/// Parts spread over a weight, each of whole tiles.
+std::vector<CalibrationTrial::Rows> CalibrationTrial::parts(const format::Encoded& nearest, int64_t rows,
+                                                            int64_t wanted) {
+  const int64_t least = wanted < rows ? kPartRows : linalg::kPanelRows;
+  const int64_t unit = nearest.codec->has_blocks() ? round_up(least, nearest.block_size) : least;
+  const int64_t units = (rows + unit - 1) / unit;
+  const int64_t parts = std::min(units, std::max<int64_t>(1, wanted / unit));
+  std::vector<Rows> tried;
+  for (int64_t part = 0; part < parts; ++part) {
+    const int64_t first = part * units / parts * unit;
+    tried.push_back({.first = first, .count = std::min(unit, rows - first)});
   }
-  std::vector<at::Tensor> decoded;
-  for (const Part& part : parts_) decoded.push_back(format::decode(part.nearest));
+  return tried;
+}
+
+CalibrationTrial::CalibrationTrial(const Subject& subject, const Known& known, int64_t rows)
+    : subject_(subject), known_(known), parts_(parts(subject.nearest, subject.weight.size(0), rows)) {
   double squares = 0;
   for (const HeldBack& set : known_.held_back) {
-    squares += this->squares(set, decoded);
-    for (const Part& part : parts_) {
-      const at::Tensor centred = set.rows - set.roots * known_.mean;
-      whole_ += sum_of_squares(centred.mm(part.weight.t()));
-    }
+    const at::Tensor centred = set.rows - set.roots * known_.mean;
+    squares += sum_over_parts(
+        [&](const Part& part) { return output_squares(set, format::decode(part.nearest), part.weight); });
+    whole_ += sum_over_parts(
+        [&](const Part& part) { return sum_of_squares(linalg::product(centred, part.weight.t())); });
   }
   nearest_ = whole_ > 0 ? std::sqrt(squares / whole_) : 0;
 }
 
-double CalibrationTrial::squares(const HeldBack& set, const std::vector<at::Tensor>& decoded) const {
-  double squares = 0;
-  for (size_t i = 0; i < parts_.size(); ++i)
-    squares += sum_of_squares(set.rows.mm((decoded[i] - parts_[i].weight).t()));
-  return squares;
+template <typename Of>
+double CalibrationTrial::sum_over_parts(const Of& of) const {
+  std::vector<double> sums(parts_.size());
+  const auto sum = [&](int64_t i) {
+    const auto& [first, count] = parts_[static_cast<size_t>(i)];
+    sums[static_cast<size_t>(i)] = of({.nearest = format::rows_of(subject_.nearest, first, count),
+                                       .weight = subject_.weight.narrow(0, first, count).to(at::kFloat)});
+  };
+  const auto parts = static_cast<int64_t>(parts_.size());
+  if (subject_.weight.is_cpu())
+    linalg::for_each_on_one_thread(parts, sum);
+  else
+    for (int64_t i = 0; i < parts; ++i) sum(i);
+  return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
 double CalibrationTrial::squares(const HeldBack& set, const optimize::SecondMoment& moment,
                                  const optimize::Settings& settings) const {
+  const auto& [first, count] = parts_.front();
   const optimize::SecondMomentRounding rounding =
-      optimize::one_pass_by_rows(parts_.front().layer, settings, moment);
-  std::vector<at::Tensor> decoded;
-  for (const Part& part : parts_) {
-    const optimize::Rounding rounded = rounding.round_part(part.layer);
-    decoded.push_back(
-        format::decode(rounded.guarded ? part.nearest : optimize::encode(part.nearest, rounded)));
-  }
-  return squares(set, decoded);
+      optimize::one_pass_by_rows(optimize::make_layer(format::rows_of(subject_.nearest, first, count),
+                                                      subject_.weight.narrow(0, first, count)),
+                                 settings, moment);
+  return sum_over_parts([&](const Part& part) {
+    const optimize::Rounding rounded = rounding.round_part(optimize::make_layer(part.nearest, part.weight));
+    const format::Encoded& chosen = rounded.guarded ? part.nearest : optimize::encode(part.nearest, rounded);
+    return output_squares(set, format::decode(chosen), part.weight);
+  });
 }
 
 double CalibrationTrial::of(const Damping& damping, const optimize::Settings& settings) const {
   double sum = 0;
   for (const HeldBack& set : known_.held_back) {
     optimize::SecondMoment moment =
-        optimize::second_moment(parts_.front().weight, settings,
+        optimize::second_moment(subject_.weight, settings,
                                 optimize::KnownMoment{.h = blended(set.second, known_.implied, damping.share),
                                                       .recorded = true,
                                                       .rows = 0,

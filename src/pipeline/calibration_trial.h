@@ -9,6 +9,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "calibrate/input_rows.h"
 #include "format/codec.h"
 #include "optimize/optimizer.h"
 #include "pipeline/convert.h"
@@ -21,6 +22,17 @@ struct HeldBack {
   at::Tensor roots;   ///< these, [h, 1]
   at::Tensor second;  ///< of the others, [in_features, in_features] float32
 };
+
+/// The rows of that index, int64 on any device; `second` is left undefined.
+HeldBack rows_at(const calibrate::InputRows& rows, const at::Tensor& index);
+
+/// Layers with more columns are not tried: a trial factors as many moments as the rounding.
+inline constexpr int64_t kWidestTried = 4096;
+/// Rows of a weight that tell enough.
+inline constexpr int64_t kTriedRows = 128;
+
+/// Whether what was recorded of the input is tried, where rows of it are.
+bool is_tried(const optimize::Settings& settings, const format::Codec& codec, int64_t in_features);
 
 /// How a recorded second moment H is used: (1 - share) H + share P, P of the same mean diagonal, plus
 /// lambda mean(diag H) I.
@@ -66,19 +78,24 @@ class CalibrationTrial {
 
  private:
   /// Neighbouring rows of the weight.
+  struct Rows {
+    int64_t first, count;
+  };
   struct Part {
     format::Encoded nearest;
-    optimize::Layer layer;
     at::Tensor weight;
   };
+  static std::vector<Rows> parts(const format::Encoded& nearest, int64_t rows, int64_t wanted);
+  /// of: Part -> double. The parts are worked on in parallel.
+  template <typename Of>
+  double sum_over_parts(const Of& of) const;
   double of(const Damping& damping, const optimize::Settings& settings) const;
-  double squares(const HeldBack& set, const std::vector<at::Tensor>& decoded) const;
   double squares(const HeldBack& set, const optimize::SecondMoment& moment,
                  const optimize::Settings& settings) const;
 
   Subject subject_;
   Known known_;
-  std::vector<Part> parts_;
+  std::vector<Rows> parts_;
   double whole_ = 0, nearest_ = 0;
 };
 

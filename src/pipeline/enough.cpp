@@ -16,7 +16,7 @@ namespace ctq::pipeline {
 namespace {
 
 constexpr size_t kMostLayers = 64;
-constexpr int64_t kWidest = 4096, kTriedRows = 128, kFewestPictures = 4;
+constexpr int64_t kFewestPictures = 4;
 
 /// Error against round to nearest by the number of pictures.
 using Curve = std::map<int64_t, double>;
@@ -41,9 +41,7 @@ std::optional<Curve> curve_of(const model::Checkpoint::Entry& entry, const calib
   if (!nearest) return std::nullopt;
   optimize::Settings settings;
   settings.optimizer = &optimize::kAuto;
-  const at::Tensor index = rows.groups.ge(others).nonzero().squeeze(1);
-  HeldBack set{.rows = {}, .roots = rows.counts.index_select(0, index).sqrt().unsqueeze(1), .second = {}};
-  set.rows = rows.rows.index_select(0, index) * set.roots;
+  HeldBack set = rows_at(rows, rows.groups.ge(others).nonzero().squeeze(1));
   Curve curve;
   for (const int64_t count : counts_up_to(others)) {
     throw_if_cancelled();
@@ -74,7 +72,7 @@ Enough measure_enough(const model::Checkpoint& checkpoint, const calibrate::Reco
   for (size_t i = 0; i < chosen; ++i) {
     const model::Checkpoint::Entry& entry = *weights[i * weights.size() / chosen];
     const auto curve =
-        entry.info->shape[1] > kWidest ? std::nullopt : curve_of(entry, recording, enough.judges);
+        entry.info->shape[1] > kWidestTried ? std::nullopt : curve_of(entry, recording, enough.judges);
     if (!curve) {
       ++enough.left_out;
       continue;

@@ -15,9 +15,8 @@ namespace {
 constexpr int64_t kPlentyOfRows = 2048, kPlentyPerColumn = 8, kPlentyOfGroups = 8;
 constexpr int64_t kHeldBackOfPlenty = 10, kHeldBackOfFew = 4;  // one of so many
 constexpr int64_t kFewGroups = 16;  // each is held back by itself, several ways, as each says much
-constexpr int64_t kNarrow = 1024;   // columns up to which that costs little
 constexpr double kAllFresh = 0.95, kLeastFresh = 0.05;  // of calibrate::novelty()
-constexpr int64_t kMostSeen = 512;                      // rows
+constexpr int64_t kNarrow = 1024;                       // columns up to which many ways cost little
 constexpr int64_t kManyGroups = 64;                     // of few rows: one way to hold back is enough
 
 /// Of x / factors, from the second moment of x.
@@ -37,11 +36,13 @@ std::vector<at::Tensor> held_back_sets(const calibrate::InputRows& rows, bool pl
     return calibrate::held_back_sets(rows, kHeldBackOfPlenty, 1);
   if (plenty) return calibrate::held_back_sets(rows, kHeldBackOfFew, 2);
   if (groups <= kFewGroups)
-    return calibrate::held_back_sets(rows, groups, rows.rows.size(1) <= kNarrow ? 8 : 3);
+    return calibrate::held_back_sets(rows, groups, static_cast<size_t>(most_trial_sets(rows.rows.size(1))));
   return calibrate::held_back_sets(rows, kHeldBackOfFew, groups >= kManyGroups ? 1 : 2);
 }
 
 }  // namespace
+
+int64_t most_trial_sets(int64_t in_features) { return in_features <= kNarrow ? 8 : 3; }
 
 void KnownInput::turn_to(const std::string& layer, at::Device device) {
   const bool moved = device != device_;
@@ -105,13 +106,6 @@ at::Tensor KnownInput::second() {
 }
 
 /// Of the rows that are held back and the others, which costs a tenth of making it anew.
-HeldBack KnownInput::rows_at(const at::Tensor& index) const {
-  const calibrate::InputRows& rows = recorded_->rows;
-  const at::Tensor chosen = index.to(device_),
-                   roots = rows.counts.index_select(0, chosen).sqrt().unsqueeze(1);
-  return {.rows = rows.rows.index_select(0, chosen) * roots, .roots = roots, .second = {}};
-}
-
 at::Tensor KnownInput::joined(const HeldBack& set) const {
   const double all = recorded_->rows.counts.sum(at::kDouble).item<double>();
   const double held_back = set.roots.square().sum(at::kDouble).item<double>();
@@ -140,7 +134,7 @@ at::Tensor KnownInput::held_back() {
   const calibrate::RecordedInput* input = recorded();
   if (!input || !input->rows.any() || held_back_.defined()) return held_back_;
   const at::Tensor index = input->held_back();
-  if (index.size(0) > 0) held_back_ = rows_at(index).rows;
+  if (index.size(0) > 0) held_back_ = rows_at(input->rows, index).rows;
   return held_back_;
 }
 
@@ -160,11 +154,12 @@ std::span<const HeldBack> KnownInput::trial_sets() {
   const double fresh = calibrate::novelty(rows);
   for (const at::Tensor& index : held_back_sets(rows, is_plentiful())) {
     const at::Tensor others = calibrate::all_but(rows, index);
-    HeldBack& set = sets_->emplace_back(rows_at(index));
+    HeldBack& set = sets_->emplace_back(rows_at(rows, index));
     set.second = calibrate::second_moment(rows, others);
     if (fresh >= kAllFresh) continue;
     // What recurs is fitted, and a part of what is judged by.
-    const HeldBack seen = rows_at(others.slice(0, 0, others.size(0), 1 + others.size(0) / kMostSeen));
+    const HeldBack seen =
+        rows_at(rows, others.slice(0, 0, others.size(0), 1 + others.size(0) / kMostSeenRows));
     const double share = set.roots.square().sum().item<double>() / seen.roots.square().sum().item<double>();
     const double root = std::sqrt(share * (1 - fresh) / std::max(fresh, kLeastFresh));
     set.rows = at::cat({set.rows, seen.rows * root});

@@ -18,6 +18,11 @@
 
 namespace ctq::pipeline {
 
+/// KnownInput::trial_sets() are at most so many,
+int64_t most_trial_sets(int64_t in_features);
+/// each of rows that are in no other set and of so many at most that are.
+inline constexpr int64_t kMostSeenRows = 512;
+
 /// All of it as the layer will read it: divided by what smoothing divides it by.
 class KnownInput {
  public:
@@ -50,8 +55,6 @@ class KnownInput {
 
  private:
   at::Tensor joined(const HeldBack& set) const;
-  /// Without what the others say.
-  HeldBack rows_at(const at::Tensor& index) const;
   at::Tensor factors() const;
 
   const RunOptions& options_;

@@ -7,6 +7,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "known_input.h"
 #include "linalg/panels.h"
 #include "model/weight_shape.h"
 #include "optimize/rows_apart.h"
@@ -18,17 +19,28 @@ constexpr uint64_t kFloat = sizeof(float);
 constexpr int64_t kMostSegments = 32;
 constexpr double kPanelsPerThread = 4;  // of kPanelRows rows
 constexpr double kDecodedCopies = 2.5;  // of a layer while it is judged
+constexpr double kHeldBackCopy = 1.1;   // of recorded rows, with those to judge by
 
 double elements(int64_t rows, int64_t columns) {
   return static_cast<double>(rows) * static_cast<double>(columns);
 }
 
 /// While the second moment is made.
-double bytes_to_find_moment(const LayerWork& work) {
+double floats_to_find_moment(const LayerWork& work) {
   const double square = elements(work.columns, work.columns);
-  if (work.implied) return kFloat * 3 * (elements(work.rows, work.columns) + square);
-  if (work.recorded_rows > 0) return kFloat * (3 * elements(work.recorded_rows, work.columns) + square);
-  return kFloat * (elements(std::min(work.rows, optimize::kGramRows), work.columns) + square);
+  if (work.implied) return 3 * (elements(work.rows, work.columns) + square);
+  if (work.recorded_rows > 0) return 2 * elements(work.recorded_rows, work.columns) + square;
+  return elements(std::min(work.rows, optimize::kGramRows), work.columns) + square;
+}
+
+/// What is kept beside H for the next layer that reads the same: recorded rows and those that are held back,
+/// what the others say, and what is known without them.
+double floats_kept_beside_moment(const LayerWork& work) {
+  const double square = elements(work.columns, work.columns);
+  const double rows = elements(work.recorded_rows, work.columns);
+  if (work.trial_sets == 0) return kHeldBackCopy * rows;
+  const auto sets = static_cast<double>(work.trial_sets);
+  return (2 + sets) * square + 2 * rows + sets * elements(kMostSeenRows, work.columns);
 }
 
 uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
@@ -48,9 +60,10 @@ uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
   if (footprint.rows > 0)
     phase = footprint.rows * elements(std::min(steps.rows_at_once, work.rows), work.columns) +
             footprint.moments * square + panels;
-  if (footprint.moments > 0) phase = std::max(phase, bytes_to_find_moment(work) / kFloat);
-  const double kept = footprint.moments > 0 ? square : 0;  // for the next layer that reads the same
-  if (work.judged) phase = std::max(phase, kDecodedCopies * weight + kept);
+  if (footprint.moments > 0) phase = std::max(phase, floats_to_find_moment(work));
+  const double moment = footprint.moments > 0 ? square : 0;
+  if (work.judged) phase = std::max(phase, kDecodedCopies * weight + moment);
+  if (footprint.moments > 0) phase += floats_kept_beside_moment(work);
   return static_cast<uint64_t>(always + phase) * kFloat;
 }
 
@@ -105,7 +118,8 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
                      const RunOptions& run, at::Device device) {
   const model::WeightShape shape = model::weight_shape(*tensor.source);
   const bool mapped = device.is_cpu() && !tensor.source->computed && !run.smoothquant_alpha;
-  const std::string_view layer = tensor.source->layer();
+  const int64_t recorded_rows = choice.recorded ? run.recording->stored_rows(tensor.source->layer()) : 0;
+  const bool tried = recorded_rows > 0 && is_tried(choice.settings, *tensor.target.codec, shape.in_features);
   return {.codec = tensor.target.codec,
           .block_size = tensor.target.block_size,
           .rotation_group = tensor.target.rotation_group,
@@ -116,8 +130,9 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
           .weight_in_memory = !mapped,
           .counted = run.measure_quality && run.count_values,
           .judged = run.measure_quality || run.bias_correction != BiasCorrection::kNone || choice.recorded,
-          .implied = !choice.source.empty(),
-          .recorded_rows = choice.recorded ? run.recording->stored_rows(layer) : 0};
+          .implied = !choice.source.empty() && (!choice.recorded || tried),
+          .recorded_rows = recorded_rows,
+          .trial_sets = tried ? most_trial_sets(shape.in_features) : 0};
 }
 
 optimize::Settings with_steps(optimize::Settings settings, const LayerSteps& steps) {

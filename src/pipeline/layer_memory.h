@@ -23,7 +23,8 @@ struct LayerWork {
   bool counted = false;           ///< all experts are decoded together
   bool judged = false;            ///< the decoded layer is compared with the weight
   bool implied = false;           ///< the second moment of the input follows from other weights
-  int64_t recorded_rows = 0;      ///< that it is made of
+  int64_t recorded_rows = 0;      ///< of the input, kept for the next layer that reads it
+  int64_t trial_sets = 0;         ///< of them at most are held back to try what was recorded
 };
 
 /// choice: must outlive the result. device: where the layer is worked on

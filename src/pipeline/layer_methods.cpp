@@ -29,8 +29,8 @@ std::string LayerMethods::Choice::label() const {
   if (!optimizer.needs.implied) return std::string(optimizer.name);
   const std::string_view directions = lora ? " and LoRA" : "";
   if (optimizer.names_itself)
-    return source.empty() ? fmt::format("{}{}", optimizer.name, directions)
-                          : fmt::format("{} ({}){}", optimizer.name, source, directions);
+    return recorded || source.empty() ? fmt::format("{}{}", optimizer.name, directions)
+                                      : fmt::format("{} ({}){}", optimizer.name, source, directions);
   if (recorded) return "gptq";
   return source.empty() ? fmt::format("direct{}", directions)
                         : fmt::format("implied ({}){}", source, directions);
@@ -48,7 +48,7 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   if (!optimizer.incoherent) settings.segments = 1;  // --quip-checkpointed
   const std::string_view layer = tensor.source->layer();
   choice.recorded = optimizer.needs.recorded && recording_ && recording_->has_second_moment(layer);
-  if (!choice.recorded && optimizer.needs.implied) choice.source = implied_.source(layer);
+  if (choice.recorded || optimizer.needs.implied) choice.source = implied_.source(layer);
   choice.lora = !choice.recorded && lora_ && optimizer.needs.moment &&
                 lora_->has(layer, model::weight_shape(*tensor.source).in_features);
   return choice;
@@ -63,12 +63,13 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
     const bool quip = found.settings.optimizer->incoherent;
     const int64_t segments =
         optimize::segments_of(found.settings, model::weight_shape(*tensor.source).in_features);
-    ++methods[segments > 1           ? fmt::format("quip in {} segments of columns", segments)
-              : quip                 ? "quip"
-              : found.source.empty() ? found.label()
-              : found.lora           ? "implied and LoRA"
-                                     : "implied"];
-    if (!found.source.empty() && !found.lora) ++kinds[words_of(implied_.kind(tensor.source->layer()))];
+    const bool implied = !found.recorded && !found.source.empty();
+    ++methods[segments > 1 ? fmt::format("quip in {} segments of columns", segments)
+              : quip       ? "quip"
+              : !implied   ? found.label()
+              : found.lora ? "implied and LoRA"
+                           : "implied"];
+    if (implied && !found.lora) ++kinds[words_of(implied_.kind(tensor.source->layer()))];
   }
   if (methods.empty() || (methods.size() == 1 && methods.contains("rtn"))) return "";
   std::vector<std::string> words;

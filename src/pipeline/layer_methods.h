@@ -25,8 +25,8 @@ class LayerMethods {
     optimize::Settings settings;  ///< the run's, with what the layer's target says
     bool recorded = false;        ///< the second moment of the input is recorded
     bool lora = false;            ///< it is not, and a LoRA says which inputs matter most
-    std::string source;  ///< or the checkpoint implies it: whence, in words; empty: it does not, or it is not
-                         ///< asked for
+    std::string source;  ///< whence the checkpoint implies it, in words, which is used where it is not
+                         ///< recorded; empty: it does not, or it is not asked for
 
     /// "rtn", "adamw", "direct", "gptq", "implied (norm encoder.layer.0.output.LayerNorm)".
     std::string label() const;

@@ -69,8 +69,6 @@ Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, const o
   return all;
 }
 
-constexpr int64_t kWidestTried = 4096;  // columns: a trial factors as many moments as the rounding
-
 /// Layers with the same are rounded in the same space on the same grid.
 std::string format_key(const format::Encoded& encoded) {
   return fmt::format("{} {}", encoded.codec->label(), encoded.rotation_group);
@@ -166,12 +164,9 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
 
   const std::string name(tensor.source->layer());
   input_.turn_to(name, device_);
-  const std::optional<Verdict> verdict = try_recorded(name, weight, choice, *nearest);
+  const std::optional<Verdict> verdict = try_recorded(weight, choice, *nearest);
   if (verdict && verdict->plain) return MatrixOutcome{std::move(*nearest), verdict->kept()};
-  if (verdict && !verdict->recorded) {
-    choice.recorded = false;
-    choice.source = methods_.implied().source(name);
-  }
+  if (verdict && !verdict->recorded) choice.recorded = false;
   std::optional<optimize::SecondMoment> moment;
   if (choice.settings.optimizer->needs.moment)
     moment = moment_of(name, weight, choice, *nearest, verdict ? &*verdict : nullptr);
@@ -200,8 +195,8 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
   if (verdict) {
     outcome.optimized->output = verdict->output;
     outcome.optimized->calibration = verdict->use;
-  } else if (!outcome.optimized->guarded && tensor.source->info->shape.size() == 2) {
-    guard_output(weight, *nearest, outcome);
+  } else if (!outcome.optimized->guarded) {
+    guard_output(tensor, weight, *nearest, outcome);
   }
   if (outcome.optimized->guarded) outcome.encoded = std::move(*nearest);
   return outcome;
@@ -212,9 +207,9 @@ void LayerRounding::warn_of(const plan::TensorPlan& tensor, const std::string& w
   warn("tensor '{}' {}; it is rounded to nearest", printable(tensor.source->name()), what);
 }
 
-void LayerRounding::guard_output(const at::Tensor& weight, const format::Encoded& nearest,
-                                 MatrixOutcome& outcome) {
-  const at::Tensor rows = input_.held_back();
+void LayerRounding::guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight,
+                                 const format::Encoded& nearest, MatrixOutcome& outcome) {
+  const at::Tensor rows = held_back(tensor);
   if (!rows.defined()) return;
   const auto error = [&](const format::Encoded& of) {
     return metrics::output_rel(rows, weight, format::decode(of));
@@ -246,12 +241,11 @@ at::Tensor LayerRounding::held_back(const plan::TensorPlan& tensor) {
   return input_.held_back();
 }
 
-std::optional<Verdict> LayerRounding::try_recorded(const std::string& layer, const at::Tensor& weight,
+std::optional<Verdict> LayerRounding::try_recorded(const at::Tensor& weight,
                                                    const LayerMethods::Choice& choice,
                                                    const format::Encoded& nearest) {
   const optimize::Settings& settings = choice.settings;
-  if (!choice.recorded || weight.size(1) > kWidestTried ||
-      !optimize::takes_rows_apart(settings, *nearest.codec) || input_.trial_sets().empty())
+  if (!choice.recorded || !is_tried(settings, *nearest.codec, weight.size(1)) || input_.trial_sets().empty())
     return std::nullopt;
   const calibrate::RecordedInput& input = *input_.recorded();
   CalibrationTrial::Known known{.held_back = input_.trial_sets(),
@@ -260,12 +254,9 @@ std::optional<Verdict> LayerRounding::try_recorded(const std::string& layer, con
                                 .of_pictures = input.rows.grouped_by == calibrate::GroupedBy::kPicture,
                                 .data_free = {}};
   if (!input_.is_plentiful()) {  // else what was recorded is trusted before all else that is known
-    LayerMethods::Choice without = choice;
-    without.recorded = false;
-    without.source = methods_.implied().source(layer);
-    if (!without.source.empty() && input_.implied()) known.implied = input_.implied()->second;
-    known.data_free =
-        optimize::in_code_space(optimize::second_moment(weight, settings, implied_moment(without)), nearest);
+    const auto implied = implied_moment(choice);
+    if (implied) known.implied = implied->h;
+    known.data_free = optimize::in_code_space(optimize::second_moment(weight, settings, implied), nearest);
   }
   Verdict verdict = judge({.nearest = nearest, .weight = weight, .settings = settings}, known,
                           input_.damping_for(format_key(nearest)));
@@ -313,7 +304,9 @@ std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::stri
   const at::Tensor second = input_.learned_second();
   if (!second.defined()) return implied_moment(choice);
   const calibrate::RecordedInput& input = *input_.recorded();
-  const int64_t rows = input.second.defined() ? 0 : input.rows.rows.size(0) - input.held_back().size(0);
+  const at::Tensor held_back = input_.held_back();
+  const int64_t rows =
+      input.second.defined() ? 0 : input.rows.rows.size(0) - (held_back.defined() ? held_back.size(0) : 0);
   if (rows > 0 && rows < optimize::kEnoughRows)
     warn("calibration data of '{}': only {} rows to learn from; its second moment is damped more",
          printable(layer), rows);

@@ -72,8 +72,8 @@ class LayerRounding {
   /// Rows that were held back, [rows, in_features]; undefined where there are none.
   at::Tensor held_back(const plan::TensorPlan& tensor);
   /// Tries what was recorded on inputs that are held back. Nothing where that cannot be.
-  std::optional<Verdict> try_recorded(const std::string& layer, const at::Tensor& weight,
-                                      const LayerMethods::Choice& choice, const format::Encoded& nearest);
+  std::optional<Verdict> try_recorded(const at::Tensor& weight, const LayerMethods::Choice& choice,
+                                      const format::Encoded& nearest);
   /// What the choice's method minimises under, in the space of the codes of `nearest`. verdict: null where
   /// nothing was tried
   optimize::SecondMoment moment_of(const std::string& layer, const at::Tensor& weight,
@@ -86,7 +86,8 @@ class LayerRounding {
   std::optional<optimize::KnownMoment> implied_moment(const LayerMethods::Choice& choice);
 
   /// Keeps round to nearest where it is closer to the layer's output on rows that were held back.
-  void guard_output(const at::Tensor& weight, const format::Encoded& nearest, MatrixOutcome& outcome);
+  void guard_output(const plan::TensorPlan& tensor, const at::Tensor& weight, const format::Encoded& nearest,
+                    MatrixOutcome& outcome);
   /// Once for every weight, however many experts it has.
   void warn_of(const plan::TensorPlan& tensor, const std::string& what);
   const RunOptions& options_;

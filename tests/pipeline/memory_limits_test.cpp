@@ -126,6 +126,28 @@ TEST_CASE("memory: what must see all rows at once is not split", "[pipeline]") {
   CHECK(smallest_steps(quip.work).segments > 1);
 }
 
+TEST_CASE("memory: what is kept of recorded rows, and of those that are held back, is counted",
+          "[pipeline]") {
+  constexpr uint64_t kFloat = sizeof(float), kRows = 1024, kColumns = 2048;
+  const auto least = [](const Work& layer) { return smallest_steps(layer.work).bytes; };
+  const auto whole = [](const Work& layer) {
+    return steps_within(layer.work, MemoryLimits::kUnlimited)->bytes;
+  };
+  Work layer(&optimize::kAuto, 4096, kColumns);
+  const uint64_t without = least(layer), whole_without = whole(layer);
+  layer.work.recorded_rows = kRows;
+  const uint64_t with_rows = least(layer);
+  CHECK(with_rows >= without + kFloat * kRows * kColumns);
+  CHECK(whole(layer) >= whole_without + kFloat * kRows * kColumns);
+  layer.work.trial_sets = 3;
+  CHECK(least(layer) >= with_rows + kFloat * 3 * kColumns * kColumns);
+
+  Work nearest(&optimize::kNearest, 4096, kColumns);
+  const uint64_t of_nearest = least(nearest);
+  nearest.work.recorded_rows = kRows;
+  CHECK(least(nearest) == of_nearest);
+}
+
 TEST_CASE("memory: out of memory on a GPU means smaller steps, then the CPU", "[pipeline]") {
   const plan::TensorPlan tensor = [] {
     static const test::TempDir dir;
