@@ -22,5 +22,7 @@ endif()
 
 find_program(CTQ_MOLD mold)
 if(CTQ_MOLD)
-  add_link_options(-fuse-ld=mold)
+  # Of mold 1.10, a thread-local variable without data (LibTorch has one) makes PT_GNU_RELRO begin in the page
+  # before the data: for one size in some hundreds there is no such page, and the program does not start.
+  add_link_options(-fuse-ld=mold LINKER:-z,norelro)
 endif()
