@@ -54,6 +54,15 @@ Normal linear_of_norm(const Path& path, const Linear& linear) {
   return y;
 }
 
+/// The same by its diagonal and one row. That all rows are centred takes one direction of `width` from H,
+/// of which the diagonal has its share.
+Moments wide_norm_output(const Path& path) {
+  const NormedRows z = normed_rows(path);
+  const at::Tensor rest = path.norm_scale.square().mul_(z.share * (1 - z.centred));
+  const at::Tensor mean = path.norm_bias.defined() ? path.norm_bias : at::zeros_like(path.norm_scale);
+  return {.second = {rest, mean.unsqueeze(0)}, .mean = mean};
+}
+
 Normal norm_output(const Path& path) {
   const NormedRows z = normed_rows(path);
   const at::Tensor& scale = path.norm_scale;
@@ -160,6 +169,7 @@ Moments closed_form_moments(const Path& path) {
   }
   if (path.gate.weight.defined()) return activated(linear_of_norm(path, path.gate), path.activation);
   TORCH_INTERNAL_ASSERT(path.norm_scale.defined(), "a norm without parameters feeds no layer by itself");
+  if (path.norm_scale.size(0) >= linalg::kSamplesFrom) return wide_norm_output(path);
   return moments_of(norm_output(path));
 }
 

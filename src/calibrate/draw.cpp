@@ -71,7 +71,7 @@ Moments draw_moments(const Path& path, uint64_t seed, int64_t rows, at::Device d
   const int64_t outputs = path.outputs();
   const uint64_t first_generator = spread(seed);
   const auto options = at::TensorOptions(at::kFloat).device(device);
-  Moments moments{.second = at::zeros({outputs, outputs}, options), .mean = at::zeros({outputs}, options)};
+  at::Tensor second = at::zeros({outputs, outputs}, options), mean = at::zeros({outputs}, options);
   const int64_t row_bytes = std::max(path.width, outputs) * static_cast<int64_t>(sizeof(float));
   const int64_t chunk = std::max<int64_t>(kChunkBytes / row_bytes / kPanel, 1) * kPanel;
   for (int64_t done = 0; done < rows; done += chunk) {
@@ -86,18 +86,18 @@ Moments draw_moments(const Path& path, uint64_t seed, int64_t rows, at::Device d
       x.narrow(0, first, count).copy_(on_cpu ? push(path, z) : z);
     });
     if (!on_cpu) x = push(path, x.to(device));
-    accumulate(moments.second, x);
+    accumulate(second, x);
     if (on_cpu) {
       linalg::for_panels(outputs, [&](int64_t first, int64_t count) {
-        moments.mean.narrow(0, first, count).add_(x.narrow(1, first, count).sum(0));
+        mean.narrow(0, first, count).add_(x.narrow(1, first, count).sum(0));
       });
     } else {
-      moments.mean.add_(x.sum(0));
+      mean.add_(x.sum(0));
     }
   }
-  linalg::mirror_upper(moments.second.div_(static_cast<double>(rows)));
-  moments.mean.div_(static_cast<double>(rows));
-  return moments;
+  linalg::mirror_upper(second.div_(static_cast<double>(rows)));
+  mean.div_(static_cast<double>(rows));
+  return {.second = second, .mean = mean};
 }
 
 }  // namespace ctq::calibrate

@@ -38,6 +38,12 @@ class Loader {
   bool finite_ = true;
 };
 
+bool is_finite(const linalg::Moment& second) {
+  return second.is_matrix()
+             ? linalg::extent(second.matrix()).finite()
+             : linalg::extent(second.rest()).finite() && linalg::extent(second.rows()).finite();
+}
+
 /// FNV-1a. Layers draw different rows, whatever the order they are asked for in.
 uint64_t hash(std::string_view text) {
   uint64_t value = 0xCBF29CE484222325u;
@@ -82,7 +88,7 @@ std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint6
   const bool gated = path.up.weight.defined();
   const Moments found =
       gated ? draw_moments(path, hash(result.source) ^ seed, rows, device) : closed_form_moments(path);
-  if (!linalg::extent(found.second).finite()) return std::nullopt;
+  if (!is_finite(found.second)) return std::nullopt;
   result.second = found.second;
   result.mean = found.mean;
   result.rows = gated ? rows : 0;

@@ -9,6 +9,7 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include "linalg/moment.h"
 #include "model/checkpoint.h"
 
 namespace ctq::calibrate {
@@ -26,10 +27,10 @@ inline constexpr int64_t kImpliedRows = 4096;
 
 /// First and second moment of the rows x [in_features] that a layer reads.
 struct InputMoments {
-  at::Tensor second;   ///< H = E x x^T, [in_features, in_features] float32, symmetric
-  at::Tensor mean;     ///< E x, [in_features] float32
-  int64_t rows = 0;    ///< drawn, where there is no closed form; 0 where there is one
-  std::string source;  ///< in words: "norm encoder.layer.0.attention.output.LayerNorm"
+  linalg::Moment second;  ///< H = E x x^T, [in_features, in_features] float32
+  at::Tensor mean;        ///< E x, [in_features] float32
+  int64_t rows = 0;       ///< drawn, where there is no closed form; 0 where there is one
+  std::string source;     ///< in words: "norm encoder.layer.0.attention.output.LayerNorm"
 };
 
 /// Inputs implied by the structure around a layer: after a norm with weight g and bias b the input is about

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "families/structure.h"
+#include "linalg/moment.h"
 
 namespace ctq::calibrate {
 
@@ -35,8 +36,8 @@ struct Path {
 };
 
 struct Moments {
-  at::Tensor second;  ///< E x x^T, [outputs, outputs] float32, symmetric
-  at::Tensor mean;    ///< E x, [outputs] float32
+  linalg::Moment second;  ///< E x x^T, [outputs, outputs] float32
+  at::Tensor mean;        ///< E x, [outputs] float32
 };
 
 /// Any float type and device.

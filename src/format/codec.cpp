@@ -129,13 +129,13 @@ at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like) {
   return like.rotation_group > 0 ? linalg::rotate_columns(weight, like.rotation_group) : weight;
 }
 
-at::Tensor moment_in_code_space(const at::Tensor& h, const Encoded& like) {
+linalg::Moment moment_in_code_space(const linalg::Moment& h, const Encoded& like) {
   if (like.sign_col.defined())
     return linalg::conjugate(
-        h, [&](const at::Tensor& x) { return linalg::walsh_hadamard(x * like.sign_col, 1); });
+        h.matrix(), [&](const at::Tensor& x) { return linalg::walsh_hadamard(x * like.sign_col, 1); });
   if (like.rotation_group == 0) return h;
   return linalg::conjugate(
-      h, [&](const at::Tensor& x) { return linalg::rotate_columns(x, like.rotation_group); });
+      h.matrix(), [&](const at::Tensor& x) { return linalg::rotate_columns(x, like.rotation_group); });
 }
 
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& original, int64_t block_size,

@@ -11,6 +11,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "format/grid.h"
+#include "linalg/moment.h"
 
 namespace ctq::format {
 
@@ -161,12 +162,17 @@ std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& weig
 /// `largest`, where it is smaller: weights that share a scale. codec: of Granularity::kTensor
 std::optional<Encoded> encode_nearest_reaching(const Codec& codec, const at::Tensor& weight, float largest);
 
+/// Whether codes stand for another basis than the weight.
+inline bool is_turned(const Encoded& encoded) {
+  return encoded.rotation_group > 0 || encoded.sign_col.defined();
+}
+
 /// The weight, float32, in the space in which `like` has its codes: rotated, transformed, or as it is.
 at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like);
 
 /// The second moment of an input, H [in_features, in_features], in that space: Q H Q^T for codes of W Q^T.
 /// What the codes' rows are mixed with changes no trace.
-at::Tensor moment_in_code_space(const at::Tensor& h, const Encoded& like);
+linalg::Moment moment_in_code_space(const linalg::Moment& h, const Encoded& like);
 
 /// The float32 weight that a loader gets, rotated back. [out_features, in_features].
 at::Tensor decode(const Encoded& encoded);

@@ -80,6 +80,16 @@ at::Tensor damp(const at::Tensor& h, double shift, const FeedbackFactor& factor)
 
 }  // namespace
 
+bool DampingLadder::climb() {
+  if (lambda_ >= kStrongestLambda) return false;
+  lambda_ = lambda_ > 0 ? std::min(10 * lambda_, kStrongestLambda) : kFirstLambda;
+  return true;
+}
+
+at::Tensor columns_by(const at::Tensor& diagonal) {
+  return diagonal.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
+}
+
 at::Tensor gram(const at::Tensor& x) {
   if (!x.is_cpu()) {
     const bool bf16 = uses_bf16(Bf16Operation::kHessian, static_cast<double>(x.numel()), x);
@@ -109,11 +119,11 @@ FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder ord
   const at::Tensor diagonal = h.diagonal();
   const double mean = mean_of(diagonal);
   factor.dead = diagonal == 0;
-  if (order == ColumnOrder::kActOrder)
-    factor.order = diagonal.argsort(/*stable=*/true, /*dim=*/0, /*descending=*/true);
-  factor.lambda = lambda;
-  for (;;) {
+  if (order == ColumnOrder::kActOrder) factor.order = columns_by(diagonal);
+  DampingLadder damping(lambda);
+  do {
     ++factor.attempts;
+    factor.lambda = damping.lambda();
     at::Tensor r = damp(h, factor.lambda * mean, factor);
     if (r.is_cpu()) {
       factor.ok = factor_blocks(r);
@@ -124,11 +134,9 @@ FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder ord
       const at::Tensor roots = r.diagonal().clone();
       factor.pivots = roots.square();
       factor.feedback = r.div_(roots).triu_();
-      return factor;
     }
-    if (factor.lambda >= kStrongestLambda) return factor;
-    factor.lambda = factor.lambda > 0 ? std::min(10 * factor.lambda, kStrongestLambda) : kFirstLambda;
-  }
+  } while (!factor.ok && damping.climb());
+  return factor;
 }
 
 at::Tensor solve(const FeedbackFactor& factor, const at::Tensor& x) {

@@ -7,6 +7,18 @@
 
 namespace ctq::linalg {
 
+/// Damping that grows where a factorization fails: x 10 (0.01 after 0), up to 1.
+class DampingLadder {
+ public:
+  explicit DampingLadder(double lambda) : lambda_(lambda) {}
+  double lambda() const { return lambda_; }
+  /// False where nothing stronger is left.
+  bool climb();
+
+ private:
+  double lambda_;
+};
+
 /// X^T X, exactly symmetric.
 ///
 /// x        [n, N], float32 or float64, any device
@@ -23,6 +35,9 @@ enum class ColumnOrder : uint8_t {
   kActOrder  ///< by descending diag(H); equal ones from left to right
 };
 
+/// Columns in the order kActOrder. diagonal: of H, [N]
+at::Tensor columns_by(const at::Tensor& diagonal);
+
 /// H = U D U^T of a damped second moment, U unit upper triangular, D diagonal.
 struct FeedbackFactor {
   bool ok = false;  ///< false: not positive definite even with the strongest damping; only dead, lambda and
@@ -38,7 +53,7 @@ struct FeedbackFactor {
 };
 
 /// Factors H + lambda mean(diag H) I after dead columns got H_jj = 1 (so they are rounded to nearest and
-/// influence nothing). A factorization that fails is tried again with lambda x 10 (0.01 after 0), up to 1.
+/// influence nothing). A factorization that fails is tried again with more damping.
 ///
 /// GPTQ (Frantar et al., arXiv:2210.17323, step 3) uses the upper Cholesky factor C of the inverse, H^-1
 /// = C^T C. With H = R R^T, R upper triangular, C = R^-1, and U = R diag(R)^-1 gives the same recursion

@@ -1,6 +1,7 @@
 #include "linalg/coordinate_descent.h"
 
 #include <algorithm>
+#include <vector>
 
 #include <ATen/ATen.h>
 
@@ -10,39 +11,62 @@
 namespace ctq::linalg {
 namespace {
 
-void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight, const at::Tensor& h,
-                const at::Tensor& scale, Code code) {
+/// Blocks of H on its diagonal: of a matrix views, else each is made once.
+std::vector<at::Tensor> groups_of(const Moment& h) {
+  const int64_t cols = h.size();
+  std::vector<at::Tensor> groups((static_cast<size_t>(cols + kGroupCols - 1)) / kGroupCols);
+  const auto make = [&](int64_t i) {
+    const int64_t begin = i * kGroupCols, width = std::min(kGroupCols, cols - begin);
+    groups[static_cast<size_t>(i)] = h.block(begin, width, begin, width);
+  };
+  const auto count = static_cast<int64_t>(groups.size());
+  if (h.device().is_cpu())
+    for_each_on_one_thread(count, make);
+  else
+    for (int64_t i = 0; i < count; ++i) make(i);
+  return groups;
+}
+
+void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight, const Moment& h,
+                const std::vector<at::Tensor>& groups, const at::Tensor& scale, Code code) {
   const int64_t cols = weight.size(1);
+  Pull pull(h, error);
   for (int64_t group = 0; group < cols; group += kGroupCols) {
     const int64_t group_end = std::min(group + kGroupCols, cols);
+    const at::Tensor& within = groups[static_cast<size_t>(group / kGroupCols)];
+    const at::Tensor group_before =
+        h.is_matrix() ? at::Tensor() : error.narrow(1, group, group_end - group).clone();
     // Afresh for every group rather than kept for all columns: the same work, and no rounding piles up.
-    at::Tensor gradients = at::mm(error, h.narrow(1, group, group_end - group));
+    at::Tensor gradients = pull.columns(group, group_end - group);
     for (int64_t begin = group; begin < group_end; begin += kBlockCols) {
       const int64_t width = std::min(kBlockCols, group_end - begin), rest = group_end - begin - width;
       const auto columns = [&](const at::Tensor& matrix) { return matrix.narrow(1, begin, width); };
-      const at::Tensor before = columns(error).clone(), of_block = h.narrow(0, begin, width);
-      at::Tensor gradient = gradients.narrow(1, begin - group, width);
-      refine_block(
-          {code, columns(weight), columns(scale), columns(of_block), columns(error), columns(values)},
-          gradient);
+      const int64_t in_group = begin - group;
+      const at::Tensor before = columns(error).clone(), of_block = within.narrow(0, in_group, width);
+      at::Tensor gradient = gradients.narrow(1, in_group, width);
+      refine_block({code, columns(weight), columns(scale), of_block.narrow(1, in_group, width),
+                    columns(error), columns(values)},
+                   gradient);
       if (rest == 0) continue;
-      gradients.narrow(1, begin - group + width, rest)
-          .addmm_(columns(error) - before, of_block.narrow(1, begin + width, rest));
+      gradients.narrow(1, in_group + width, rest)
+          .addmm_(columns(error) - before, of_block.narrow(1, in_group + width, rest));
     }
+    if (group_before.defined()) pull.moved(group, group_end - group, group_before);
   }
 }
 
 }  // namespace
 
-at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const at::Tensor& h,
+at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const Moment& h,
                               Tiling tiling, Code code, const at::Tensor& scale, int64_t sweeps) {
   at::Tensor result = values.clone(at::MemoryFormat::Contiguous);
   const at::Tensor scales = scale.to(weight.scalar_type());
+  const std::vector<at::Tensor> groups = sweeps > 0 ? groups_of(h) : std::vector<at::Tensor>();
   const auto refine_panel = [&](int64_t row, int64_t rows) {
     const at::Tensor panel = weight.narrow(0, row, rows);
     const at::Tensor panel_scale = scale_of_rows(scales, tiling, row, rows, weight.size(1));
     at::Tensor out = result.narrow(0, row, rows), error = out * panel_scale - panel;
-    for (int64_t i = 0; i < sweeps; ++i) sweep_rows(out, error, panel, h, panel_scale, code);
+    for (int64_t i = 0; i < sweeps; ++i) sweep_rows(out, error, panel, h, groups, panel_scale, code);
   };
   if (weight.is_cpu()) {
     for_panels(weight.size(0), refine_panel);

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "linalg/moment.h"
 #include "linalg/tiles.h"
 
 namespace ctq::linalg {
@@ -21,7 +22,7 @@ namespace ctq::linalg {
 ///          with H_jj == 0 stay
 /// scale    [count_down, count_across] float32, decode scales of the tiles
 /// returns  [M, N] values on the grid. On the CPU the same bits for any number of threads
-at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const at::Tensor& h,
+at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const Moment& h,
                               Tiling tiling, Code code, const at::Tensor& scale, int64_t sweeps);
 
 }  // namespace ctq::linalg

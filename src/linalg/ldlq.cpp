@@ -7,6 +7,7 @@
 #include "linalg/bf16.h"
 #include "linalg/panels.h"
 #include "linalg/rounding_block.h"
+#include "linalg/sample_space.h"
 
 namespace ctq::linalg {
 namespace {
@@ -55,10 +56,24 @@ at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, co
   return values;
 }
 
-}  // namespace
+/// The same, run by run.
+at::Tensor round_rows(const at::Tensor& weight, const SampleFactor& factor, const at::Tensor& scale,
+                      Code code, const at::Tensor& cost, Recursion recursion) {
+  at::Tensor values = at::empty_like(weight, at::MemoryFormat::Contiguous);
+  at::Tensor mapped = at::zeros({weight.size(0), factor.rows.size(0)}, weight.options());  // R
+  for (const SampleFactor::Run& run : factor.runs) {
+    const auto columns = [&](const at::Tensor& matrix) { return matrix.narrow(1, run.begin, run.width); };
+    const at::Tensor target = at::addmm(columns(weight), mapped, run.pull, /*beta=*/1, /*alpha=*/-1);
+    columns(values).copy_(round_rows(target, run.factor, columns(scale), code, cost, recursion));
+    const at::Tensor error = at::addcmul(-columns(weight), columns(values), columns(scale));
+    if (run.begin + run.width < weight.size(1)) mapped.addmm_(error, columns(factor.rows).t());
+  }
+  return values;
+}
 
-at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Tiling tiling, Code code,
-                      const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
+template <typename Factor>
+at::Tensor round_panels(const at::Tensor& weight, const Factor& factor, Tiling tiling, Code code,
+                        const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
   TORCH_INTERNAL_ASSERT(factor.ok);
   if (cost) *cost = at::zeros({weight.size(0)}, weight.options().dtype(at::kDouble));
   at::Tensor result = at::empty_like(weight, at::MemoryFormat::Contiguous);
@@ -78,6 +93,18 @@ at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Ti
     round_panel(0, weight.size(0));
   }
   return result;
+}
+
+}  // namespace
+
+at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Tiling tiling, Code code,
+                      const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
+  return round_panels(weight, factor, tiling, code, scale, cost, recursion);
+}
+
+at::Tensor ldlq_round(const at::Tensor& weight, const SampleFactor& factor, Tiling tiling, Code code,
+                      const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
+  return round_panels(weight, factor, tiling, code, scale, cost, recursion);
 }
 
 }  // namespace ctq::linalg

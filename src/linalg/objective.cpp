@@ -11,9 +11,28 @@ namespace {
 
 constexpr int64_t kCols = 1024;  // of H held in float64 at a time, or of U in a product
 
+/// sum_i (e x_i)^2 + sum_j D_j e_j^2
+at::Tensor objective_of_samples(const at::Tensor& error, const Moment& h) {
+  at::Tensor result = at::empty({error.size(0)}, error.options().dtype(at::kDouble));
+  const auto set_panel = [&](int64_t row, int64_t rows) {
+    const at::Tensor panel = error.narrow(0, row, rows);
+    result.narrow(0, row, rows)
+        .copy_(at::mm(panel, h.rows().t()).square_().sum(1, false, at::kDouble))
+        .add_((panel.square() * h.rest()).sum(1, false, at::kDouble));
+  };
+  if (error.is_cpu()) {
+    for_panels(error.size(0), set_panel);
+  } else if (error.size(0) > 0) {
+    set_panel(0, error.size(0));
+  }
+  return result;
+}
+
 }  // namespace
 
-at::Tensor objective_rows(const at::Tensor& error, const at::Tensor& h) {
+at::Tensor objective_rows(const at::Tensor& error, const Moment& moment) {
+  if (!moment.is_matrix()) return objective_of_samples(error, moment);
+  const at::Tensor h = moment.matrix();
   const int64_t m = error.size(0), n = error.size(1);
   at::Tensor result = at::zeros({m}, error.options().dtype(at::kDouble));
   for (int64_t begin = 0; begin < n; begin += kCols) {

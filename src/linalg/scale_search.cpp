@@ -24,7 +24,7 @@ cpu::View<const float> reading(const at::Tensor& tensor) {
 }  // namespace
 
 SearchedScales search_scales(const at::Tensor& weight, int64_t run, Code code, const at::Tensor& candidates,
-                             const at::Tensor& h) {
+                             const Moment& h) {
   TORCH_INTERNAL_ASSERT(run <= kMaxSearchedRun && weight.is_cpu() && weight.scalar_type() == at::kFloat);
   const int64_t rows = weight.size(0), columns = weight.size(1), across = candidates.size(2);
   SearchedScales found{at::empty({rows, across}, weight.options()),
@@ -33,7 +33,7 @@ SearchedScales search_scales(const at::Tensor& weight, int64_t run, Code code, c
     const int64_t begin = i * run, width = std::min(run, columns - begin);
     const at::Tensor tried = candidates.select(2, i), scale = found.scale.select(1, i);
     const at::Tensor part = weight.narrow(1, begin, width), values = found.values.narrow(1, begin, width);
-    const at::Tensor metric = h.defined() ? h.narrow(0, begin, width).narrow(1, begin, width) : at::Tensor();
+    const at::Tensor metric = h.defined() ? h.block(begin, width, begin, width) : at::Tensor();
     cpu::ldlq_kernels().search(
         code, {.rows = rows,
                .cols = width,

@@ -6,6 +6,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "linalg/code.h"
+#include "linalg/moment.h"
 
 namespace ctq::linalg {
 
@@ -24,9 +25,9 @@ struct SearchedScales {
 /// weight      [M, N] float32; the last run may be narrower
 /// run         at most kMaxSearchedRun
 /// candidates  [count, M, across] float32, count > 0, across = N / run rounded up
-/// h           [N, N] float32, symmetric; undefined: the identity
+/// h           [N, N] float32; undefined: the identity
 /// All on the CPU. The same bits on every instruction set and for any number of threads.
 SearchedScales search_scales(const at::Tensor& weight, int64_t run, Code code, const at::Tensor& candidates,
-                             const at::Tensor& h);
+                             const Moment& h);
 
 }  // namespace ctq::linalg

@@ -30,4 +30,17 @@ LowRank thin_svd(const at::Tensor& a, int64_t k);
 LowRank randomized_svd(const at::Tensor& a, int64_t k, at::Generator generator, int64_t oversample = 10,
                        int64_t power_iterations = 4);
 
+/// Leading eigenvectors of X^T X.
+struct LeadingEigen {
+  at::Tensor values;   ///< [k], ascending
+  at::Tensor vectors;  ///< [N, k], orthonormal columns
+};
+
+/// By subspace iteration from random vectors (Halko et al., algorithm 4.4; Rayleigh-Ritz in the end): close
+/// to the leading ones where eigenvalues decay.
+///
+/// x          [n, N], any float type, rows or columns contiguous; 1 <= k <= min(n, N)
+/// returns    float32, x's device; on the CPU the same bits for any number of threads
+LeadingEigen leading_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations = 3);
+
 }  // namespace ctq::linalg

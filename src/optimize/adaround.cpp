@@ -71,7 +71,7 @@ void step(AdaRoundSolver solver, at::Tensor& h, const at::Tensor& gradient, cons
 class AdaRound final : public Minimizer {
  public:
   AdaRound(at::Tensor damped, double lambda, AdaRoundSettings settings)
-      : h_(std::move(damped)), lambda_(lambda), settings_(settings) {
+      : h_(std::move(damped)), moment_(h_), lambda_(lambda), settings_(settings) {
     if (settings_.half_products) half_h_ = h_.to(at::kBFloat16);
   }
 
@@ -91,7 +91,7 @@ class AdaRound final : public Minimizer {
                                       sweeps);
   }
   at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, h_); }
-  const at::Tensor& h() const override { return h_; }
+  const linalg::Moment& h() const override { return moment_; }
   double lambda() const override { return lambda_; }
   Ending ending() const override { return ending_; }
 
@@ -153,6 +153,7 @@ class AdaRound final : public Minimizer {
   }
 
   at::Tensor h_;  // damped
+  linalg::Moment moment_;
   at::Tensor half_h_;
   double lambda_ = 0;
   AdaRoundSettings settings_;

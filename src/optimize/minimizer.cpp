@@ -11,13 +11,14 @@
 #include "linalg/ldlq.h"
 #include "linalg/objective.h"
 #include "linalg/panels.h"
+#include "linalg/sample_space.h"
 
 namespace ctq::optimize {
 namespace {
 
 class WholeFactor final : public Minimizer {
  public:
-  WholeFactor(linalg::FeedbackFactor factor, at::Tensor damped, linalg::Recursion recursion)
+  WholeFactor(linalg::FeedbackFactor factor, linalg::Moment damped, linalg::Recursion recursion)
       : factor_(std::move(factor)), h_(std::move(damped)), recursion_(recursion) {}
 
   at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const override {
@@ -29,12 +30,35 @@ class WholeFactor final : public Minimizer {
                                       sweeps);
   }
   at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, factor_); }
-  const at::Tensor& h() const override { return h_; }
+  const linalg::Moment& h() const override { return h_; }
   double lambda() const override { return factor_.lambda; }
 
  private:
   linalg::FeedbackFactor factor_;
-  at::Tensor h_;  // damped
+  linalg::Moment h_;  // damped
+  linalg::Recursion recursion_;
+};
+
+class SampleSpace final : public Minimizer {
+ public:
+  SampleSpace(linalg::SampleFactor factor, linalg::Moment damped, linalg::Recursion recursion)
+      : factor_(std::move(factor)), h_(std::move(damped)), recursion_(recursion) {}
+
+  at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const override {
+    return linalg::ldlq_round(weight, factor_, layer.tiling, layer.grid->code(), layer.scale, cost,
+                              recursion_);
+  }
+  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps) const override {
+    return linalg::coordinate_descent(values, layer.weight, h_, layer.tiling, layer.grid->code(), layer.scale,
+                                      sweeps);
+  }
+  at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, h_); }
+  const linalg::Moment& h() const override { return h_; }
+  double lambda() const override { return factor_.lambda; }
+
+ private:
+  linalg::SampleFactor factor_;
+  linalg::Moment h_;  // damped
   linalg::Recursion recursion_;
 };
 
@@ -48,7 +72,7 @@ struct Segment {
 class Segments final : public Minimizer {
  public:
   Segments(const at::Tensor& h, const OnePassSettings& settings, double shift)
-      : h_(h), settings_(settings), shift_(shift) {}
+      : h_(h), moment_(h), settings_(settings), shift_(shift) {}
 
   /// False where its block cannot be factored.
   bool add(int64_t begin, int64_t width) {
@@ -96,7 +120,7 @@ class Segments final : public Minimizer {
   at::Tensor costs(const at::Tensor& error) const override {
     return linalg::objective_rows(error, h_).add_(error.square().sum(1, false, at::kDouble), shift_);
   }
-  const at::Tensor& h() const override { return h_; }
+  const linalg::Moment& h() const override { return moment_; }
   double lambda() const override { return settings_.lambda; }
 
  private:
@@ -125,6 +149,7 @@ class Segments final : public Minimizer {
   }
 
   at::Tensor h_;  // not damped
+  linalg::Moment moment_;
   OnePassSettings settings_;
   double shift_ = 0;  // what damping adds to its diagonal
   std::vector<Segment> segments_;
@@ -132,16 +157,21 @@ class Segments final : public Minimizer {
 
 }  // namespace
 
-std::unique_ptr<Minimizer> minimize_at_once(const at::Tensor& h, const OnePassSettings& settings,
+std::unique_ptr<Minimizer> minimize_at_once(const linalg::Moment& h, const OnePassSettings& settings,
                                             bool with_h) {
-  linalg::FeedbackFactor factor = linalg::damped_factor(h, settings.lambda, settings.order);
+  linalg::FeedbackFactor factor = linalg::damped_factor(h.matrix(), settings.lambda, settings.order);
   if (!factor.ok) return nullptr;
-  at::Tensor damped;
-  if (with_h) {
-    damped = h.clone();
-    damped.diagonal().add_(h.diagonal().mean().mul(factor.lambda));
-  }
+  linalg::Moment damped;
+  if (with_h) damped = h.shifted(h.diagonal().mean().mul(factor.lambda));
   return std::make_unique<WholeFactor>(std::move(factor), std::move(damped), settings.recursion);
+}
+
+std::unique_ptr<Minimizer> minimize_in_sample_space(const linalg::Moment& h,
+                                                    const OnePassSettings& settings) {
+  linalg::SampleFactor factor = linalg::sample_factor(h, settings.lambda, settings.order);
+  if (!factor.ok) return nullptr;
+  linalg::Moment damped = h.shifted(h.diagonal().mean().mul(factor.lambda));
+  return std::make_unique<SampleSpace>(std::move(factor), std::move(damped), settings.recursion);
 }
 
 std::unique_ptr<Minimizer> minimize_in_segments(const Layer& layer, const at::Tensor& h,

@@ -1,5 +1,5 @@
 // Ways to lower tr(E H' E^T), H' = H + lambda mean(diag H) I, over the codes: error feedback with all of H'
-// factored at once, or in segments of columns; AdaRound.
+// factored at once, in the space of its samples, or in segments of columns; AdaRound.
 #pragma once
 
 #include <cstdint>
@@ -24,7 +24,7 @@ class Minimizer {
   /// e H' e^T of every row, [out_features] float64.
   virtual at::Tensor costs(const at::Tensor& error) const = 0;
   /// What scales are judged by. [in_features, in_features]
-  virtual const at::Tensor& h() const = 0;
+  virtual const linalg::Moment& h() const = 0;
   /// The damping that was used.
   virtual double lambda() const = 0;
   /// How the rounds so far ended, where they are iterated.
@@ -37,8 +37,11 @@ class Minimizer {
 
 /// Null where H' cannot be factored. h: [in_features, in_features] float32; must outlive the result.
 /// with_h: whether sweep() or h() will be called
-std::unique_ptr<Minimizer> minimize_at_once(const at::Tensor& h, const OnePassSettings& settings,
+std::unique_ptr<Minimizer> minimize_at_once(const linalg::Moment& h, const OnePassSettings& settings,
                                             bool with_h);
+
+/// The same for one that is no matrix, at a cost that grows with its rows.
+std::unique_ptr<Minimizer> minimize_in_sample_space(const linalg::Moment& h, const OnePassSettings& settings);
 
 /// Columns in `settings.segments` runs of one length. A run is rounded with the block of H' that is its own,
 /// after the errors E of the runs before it moved its optimum by -E H_before,run H_run^-1; sweeps do the same

@@ -5,8 +5,11 @@
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include "linalg/cholesky.h"
+#include "linalg/panels.h"
+#include "linalg/svd.h"
 #include "optimize/minimizer.h"
 
 namespace ctq::optimize {
@@ -17,6 +20,38 @@ constexpr double kNoGain = 1 - 1e-6;
 
 /// Identity added to the projector of the subspace, so that directions outside it are not free.
 constexpr double kSubspaceDamping = 0.02;
+
+/// Of W^T W: with strong damping the others change little, and what they say of a layer's input is least
+/// (docs/optimizers/direct.md).
+constexpr int64_t kColumnsPerVector = 16, kFewestVectors = 64, kMostVectors = 256;
+
+/// Sums of squares by column, [in_features] float32. The same bits for any number of threads.
+at::Tensor column_squares(const at::Tensor& weight) {
+  if (!weight.is_cpu()) return weight.to(at::kFloat).square().sum(0);
+  at::Tensor squares = at::empty({weight.size(1)}, at::kFloat);
+  linalg::for_panels(weight.size(1), [&](int64_t begin, int64_t columns) {
+    squares.narrow(0, begin, columns)
+        .copy_(weight.narrow(1, begin, columns).to(at::kFloat).square().sum(0, false, at::kDouble));
+  });
+  return squares;
+}
+
+/// W^T W / mean(diag(W^T W)) + damping I by its leading eigenvectors, with the diagonal as it is.
+linalg::Moment leading_second_moment(const at::Tensor& weight, const DirectSettings& settings) {
+  const int64_t rank = direct_rank(weight.size(1));
+  at::Tensor diagonal = column_squares(weight);
+  const at::Tensor mean = diagonal.mean().clamp_min(1e-30);
+  at::Tensor rows;
+  if (weight.size(0) <= rank) {
+    rows = weight.to(at::kFloat) / mean.sqrt();
+  } else {
+    const auto leading = linalg::leading_of_gram(
+        weight, rank, at::make_generator<at::CPUGeneratorImpl>(settings.subspace.seed));
+    rows = (leading.vectors * (leading.values / mean).sqrt()).t().contiguous();
+  }
+  const at::Tensor rest = diagonal.div_(mean).sub_(rows.square().sum(0)).clamp_min_(0);
+  return {rest.add(settings.damping), rows};
+}
 
 /// A choice of codes with its scales.
 struct Choice {
@@ -82,12 +117,13 @@ Choice solve(const Layer& layer, const Search& search, const Minimizer& minimize
 
 }  // namespace
 
-SecondMomentRounding::SecondMomentRounding(at::Tensor h, OnePassSettings settings, const Layer& like,
+SecondMomentRounding::SecondMomentRounding(linalg::Moment h, OnePassSettings settings, const Layer& like,
                                            std::string method)
     : h_(std::move(h)), settings_(std::move(settings)), method_(std::move(method)) {
   const bool with_h = settings_.sweeps > 0 || settings_.scales != Scales::kAbsmax;
-  minimizer_ = settings_.adaround       ? minimize_by_adaround(h_, settings_)
-               : settings_.segments > 1 ? minimize_in_segments(like, h_, settings_)
+  minimizer_ = settings_.adaround       ? minimize_by_adaround(h_.matrix(), settings_)
+               : !h_.is_matrix()        ? minimize_in_sample_space(h_, settings_)
+               : settings_.segments > 1 ? minimize_in_segments(like, h_.matrix(), settings_)
                                         : minimize_at_once(h_, settings_, with_h);
 }
 
@@ -143,14 +179,19 @@ Rounding SecondMomentRounding::round_part(const Layer& layer) const {
   return rounding;
 }
 
-Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
-                                  std::string method) {
+Rounding round_with_second_moment(const Layer& layer, const linalg::Moment& h,
+                                  const OnePassSettings& settings, std::string method) {
   return SecondMomentRounding(h, settings, layer, std::move(method)).round(layer);
 }
 
-at::Tensor direct_second_moment(const at::Tensor& weight, const DirectSettings& settings) {
+int64_t direct_rank(int64_t in_features) {
+  return std::clamp<int64_t>(in_features / kColumnsPerVector, kFewestVectors, kMostVectors);
+}
+
+linalg::Moment direct_second_moment(const at::Tensor& weight, const DirectSettings& settings) {
   at::Tensor h;
   if (settings.objective == DirectObjective::kMixed) {
+    if (weight.size(1) >= linalg::kSamplesFrom) return leading_second_moment(weight, settings);
     h = linalg::gram_by_rows(weight, kGramRows);
     const at::Tensor mean =
         h.diagonal().mean().clamp_min(1e-30);  // an all-zero weight has no direction to prefer

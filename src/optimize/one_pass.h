@@ -9,6 +9,7 @@
 
 #include "linalg/cholesky.h"
 #include "linalg/ldlq.h"
+#include "linalg/moment.h"
 #include "optimize/adaround.h"
 #include "optimize/rounding.h"
 #include "optimize/scales.h"
@@ -35,10 +36,11 @@ class Minimizer;
 /// matrices of its size are held at a time; with segments one of a segment's share, by as many as there are.
 class SecondMomentRounding {
  public:
-  /// h       [in_features, in_features] float32, the layers' device
+  /// h       [in_features, in_features] float32, the layers' device. Segments are of a matrix alone: one
+  ///         that is none takes little memory as it is
   /// like    a layer of the form of those that will be rounded
   /// method  how results name it
-  SecondMomentRounding(at::Tensor h, OnePassSettings settings, const Layer& like, std::string method);
+  SecondMomentRounding(linalg::Moment h, OnePassSettings settings, const Layer& like, std::string method);
 
   /// Searched scales are taken where they end lower than absmax; rows that share no scale are chosen one by
   /// one, so none is worse than rounded to nearest.
@@ -55,19 +57,20 @@ class SecondMomentRounding {
   static bool has_gained(double objective, double nearest_objective);
 
  private:
-  at::Tensor h_;
+  linalg::Moment h_;
   OnePassSettings settings_;
   std::string method_;
   std::shared_ptr<const Minimizer> minimizer_;  ///< null where H cannot be factored
 };
 
 /// Of one layer.
-Rounding round_with_second_moment(const Layer& layer, const at::Tensor& h, const OnePassSettings& settings,
-                                  std::string method);
+Rounding round_with_second_moment(const Layer& layer, const linalg::Moment& h,
+                                  const OnePassSettings& settings, std::string method);
 
 /// What `direct` minimises for want of data.
 enum class DirectObjective : uint8_t {
-  kMixed,     ///< H = W^T W / mean(diag(W^T W)) + damping I
+  kMixed,     ///< H = W^T W / mean(diag(W^T W)) + damping I; of many columns the leading eigenvectors of
+              ///< W^T W and its diagonal
   kSubspace,  ///< H = V_k V_k^T + 0.02 I, V_k the leading right singular vectors
 };
 
@@ -80,8 +83,11 @@ struct DirectSettings {
 /// Rows of a weight that direct_second_moment() has in float32 at a time.
 inline constexpr int64_t kGramRows = 1 << 15;
 
+/// Eigenvectors that kMixed takes of so many columns, and that many rows of a weight are taken as they are.
+int64_t direct_rank(int64_t in_features);
+
 /// The second moment that stands in for the layer's input. [in_features, in_features] float32.
 /// weight: [out_features, in_features], any float type.
-at::Tensor direct_second_moment(const at::Tensor& weight, const DirectSettings& settings);
+linalg::Moment direct_second_moment(const at::Tensor& weight, const DirectSettings& settings);
 
 }  // namespace ctq::optimize

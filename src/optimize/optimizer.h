@@ -116,7 +116,7 @@ inline constexpr int64_t kEnoughRows = 256;
 
 /// A second moment that is known of a layer's input.
 struct KnownMoment {
-  at::Tensor h;                       ///< [in_features, in_features] float32
+  linalg::Moment h;                   ///< [in_features, in_features] float32
   bool recorded = false;              ///< else implied
   int64_t rows = 0;                   ///< recorded; 0: many
   std::optional<double> lambda = {};  ///< damping; nothing: as the settings have it
@@ -130,7 +130,7 @@ std::string_view origin_name(Origin origin);
 
 /// What the one-pass methods minimise under, and how.
 struct SecondMoment {
-  at::Tensor h;       ///< [in_features, in_features] float32
+  linalg::Moment h;   ///< [in_features, in_features] float32
   double lambda = 0;  ///< damping it wants
   linalg::ColumnOrder order = linalg::ColumnOrder::kActOrder;
   int64_t sweeps = 0;
@@ -142,6 +142,9 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
 
 /// The same in the space in which `like` has its codes.
 SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like);
+/// Both in one.
+SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
+                           const std::optional<KnownMoment>& known, const format::Encoded& like);
 
 /// In how many segments of columns a layer is rounded.
 int64_t segments_of(const Settings& settings, int64_t in_features);

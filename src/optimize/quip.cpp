@@ -66,7 +66,9 @@ at::Tensor Incoherence::backward(const at::Tensor& y) const {
   return x.reshape({-1, size}) * signs_;
 }
 
-Rounding round_with_incoherence(const Layer& layer, const at::Tensor& h, const QuipSettings& settings) {
+Rounding round_with_incoherence(const Layer& layer, const linalg::Moment& moment,
+                                const QuipSettings& settings) {
+  const at::Tensor h = moment.matrix();
   if (layer.weight.numel() == 0) return round_with_second_moment(layer, h, settings.one_pass, "quip");
   const at::Device device = layer.weight.device();
   const Incoherence out(layer.weight.size(0), settings.seed, settings.hadamard, device);

@@ -41,6 +41,7 @@ struct QuipSettings {
 /// (Chee et al., "QuIP", arXiv:2307.13304, algorithms 1 and 2).
 ///
 /// returns  objective "trace", never above that of round_with_second_moment()
-Rounding round_with_incoherence(const Layer& layer, const at::Tensor& h, const QuipSettings& settings);
+Rounding round_with_incoherence(const Layer& layer, const linalg::Moment& moment,
+                                const QuipSettings& settings);
 
 }  // namespace ctq::optimize

@@ -2,10 +2,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <optional>
 #include <vector>
 
 #include <ATen/ATen.h>
 
+#include "linalg/objective.h"
 #include "linalg/panels.h"
 #include "linalg/scale_search.h"
 
@@ -45,7 +47,9 @@ at::Tensor sum_tiles(const Layer& layer, const at::Tensor& values) {
 }
 
 /// e H e^T per row. The same bits for any number of threads.
-at::Tensor weighted_squares(const at::Tensor& error, const at::Tensor& h) {
+at::Tensor weighted_squares(const at::Tensor& error, const linalg::Moment& moment) {
+  if (moment.defined() && !moment.is_matrix()) return linalg::objective_rows(error, moment);
+  const at::Tensor h = moment.defined() ? moment.matrix() : at::Tensor();
   at::Tensor squares = at::empty({error.size(0)}, error.options().dtype(at::kDouble));
   linalg::for_panels(error.size(0), [&](int64_t row, int64_t rows) {
     const at::Tensor e = error.narrow(0, row, rows);
@@ -59,8 +63,9 @@ at::Tensor weighted_squares(const at::Tensor& error, const at::Tensor& h) {
 struct Span {
   int64_t begin = 0, width = 0;
   at::Tensor of(const at::Tensor& matrix) const { return matrix.narrow(1, begin, width); }
-  at::Tensor block(const at::Tensor& h) const {
-    return h.defined() ? of(h.narrow(0, begin, width)).contiguous() : h;
+  linalg::Moment block(const linalg::Moment& h) const {
+    if (!h.defined() || (!h.is_matrix() && width == h.size())) return h;
+    return h.block(begin, width, begin, width).contiguous();
   }
 };
 
@@ -73,7 +78,7 @@ std::vector<Span> spans(const Layer& layer) {
 }
 
 /// Tiles of one row, all candidates at once, in our own kernel.
-void search_runs(const Layer& layer, const at::Tensor& h, at::Tensor scale, at::Tensor nearest) {
+void search_runs(const Layer& layer, const linalg::Moment& h, at::Tensor scale, at::Tensor nearest) {
   std::vector<at::Tensor> tried = {layer.scale};
   for (const double factor : candidates(layer)) tried.push_back(storable(layer, layer.scale * factor));
   const auto found =
@@ -84,7 +89,7 @@ void search_runs(const Layer& layer, const at::Tensor& h, at::Tensor scale, at::
 
 /// The columns of one tile, in ATen operations, by the rule of linalg::search_scales(): the first of the
 /// least, beginning with the layer's own scale. scale: [tiles down, 1]
-void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at::Tensor scale,
+void search_tiles(const Layer& layer, const Span& span, const linalg::Moment& h, at::Tensor scale,
                   at::Tensor nearest) {
   const at::Tensor weight = span.of(layer.weight).contiguous(), absmax = scale.clone();
   const auto cost_of = [&](const at::Tensor& values, const at::Tensor& tried_rows) {
@@ -107,17 +112,23 @@ void search_tiles(const Layer& layer, const Span& span, const at::Tensor& h, at:
 constexpr int64_t kRefitColumns = 512;
 
 /// In place of `error` = values * fitted - W and `fitted`.
-void refit(const Layer& layer, const at::Tensor& values, const at::Tensor& h, at::Tensor error,
+void refit(const Layer& layer, const at::Tensor& values, const linalg::Moment& h, at::Tensor error,
            at::Tensor fitted) {
   const std::vector<Span> all = spans(layer);
   const int64_t columns = layer.weight.size(1);
+  std::optional<linalg::Pull> pulled;
+  if (h.defined()) pulled.emplace(h, error);
   for (size_t first = 0, next = 0; first < all.size(); first = next) {
     const int64_t begin = all[first].begin;
     while (next < all.size() && (next == first || all[next].begin + all[next].width <= begin + kRefitColumns))
       ++next;
     const int64_t end = next < all.size() ? all[next].begin : columns;
     at::Tensor pull = error.narrow(1, begin, end - begin);  // E H
-    if (h.defined()) pull = linalg::product(error, h.narrow(1, begin, end - begin));
+    at::Tensor before;
+    if (pulled) {
+      if (!h.is_matrix()) before = pull.clone();
+      pull = pulled->columns(begin, end - begin);
+    }
     for (size_t i = first; i < next; ++i) {
       const Span& span = all[i];
       const at::Tensor part = span.of(values).contiguous();
@@ -133,13 +144,14 @@ void refit(const Layer& layer, const at::Tensor& values, const at::Tensor& h, at
       span.of(error).add_(change);
       const int64_t after = span.begin + span.width, rest = end - after;
       if (!h.defined() || rest == 0) continue;
-      const at::Tensor coupling = h.narrow(0, span.begin, span.width).narrow(1, after, rest);
+      const at::Tensor coupling = h.block(span.begin, span.width, after, rest);
       linalg::for_panels(error.size(0), [&](int64_t row, int64_t count) {
         pull.narrow(1, after - begin, rest)
             .narrow(0, row, count)
             .addmm_(change.narrow(0, row, count), coupling);
       });
     }
+    if (before.defined()) pulled->moved(begin, end - begin, before);
   }
 }
 
@@ -155,7 +167,7 @@ Scales scales_for(const Layer& layer, Scales scales) {
   return whole_rows && layer.grid->code() == linalg::Code::kInt8 ? Scales::kAbsmax : Scales::kRefit;
 }
 
-Layer search_scales(const Layer& layer, const at::Tensor& h) {
+Layer search_scales(const Layer& layer, const linalg::Moment& h) {
   const bool one_scale = layer.scale.numel() == 1 && layer.weight.size(0) > 1;
   if (layer.weight.numel() == 0 || (one_scale && !h.defined())) return layer;
   Layer searched = layer;
@@ -175,7 +187,7 @@ Layer search_scales(const Layer& layer, const at::Tensor& h) {
 }
 
 at::Tensor refit_scales(const Layer& layer, const at::Tensor& values, const at::Tensor& scale,
-                        const at::Tensor& h) {
+                        const linalg::Moment& h) {
   at::Tensor fitted = scale.clone();
   if (layer.weight.numel() == 0) return fitted;
   at::Tensor error = error_of(layer, values, scale);

@@ -5,6 +5,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "linalg/moment.h"
 #include "optimize/rounding.h"
 
 namespace ctq::optimize {
@@ -33,7 +34,7 @@ Scales scales_for(const Layer& layer, Scales scales);
 ///
 /// h  [in_features, in_features] float32, the layer's device; undefined: the identity. A tensor scale judged
 ///    by ||E|| alone clips what a network needs, so such a layer comes back as it is
-Layer search_scales(const Layer& layer, const at::Tensor& h);
+Layer search_scales(const Layer& layer, const linalg::Moment& h);
 
 /// Scales that minimise tr(E H E^T) for fixed values, to the nearest that the format can store: for one scale
 /// over all columns s = <W, Q>_H / <Q, Q>_H, <A, B>_H = tr(A H B^T); with several per row one after the
@@ -43,6 +44,6 @@ Layer search_scales(const Layer& layer, const at::Tensor& h);
 /// scale    where to start; the result has its shape
 /// h        as for search_scales()
 at::Tensor refit_scales(const Layer& layer, const at::Tensor& values, const at::Tensor& scale,
-                        const at::Tensor& h);
+                        const linalg::Moment& h);
 
 }  // namespace ctq::optimize

@@ -62,31 +62,37 @@ OnePassSettings one_pass_settings(const Layer& layer, const Settings& settings, 
   return one_pass;
 }
 
-SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
-                           const std::optional<KnownMoment>& known) {
+namespace {
+
+/// Nothing where it is to be made from the weight.
+std::optional<SecondMoment> moment_besides_weight(const at::Tensor& weight, const Settings& settings,
+                                                  const std::optional<KnownMoment>& known) {
   const Optimizer& optimizer = *settings.optimizer;
-  SecondMoment moment;
   if (known && known->recorded && optimizer.needs.recorded) {
-    moment = {.h = known->h,
-              .lambda = known->lambda.value_or(settings.recorded_lambda),
-              .sweeps = settings.sweeps,
-              .origin = Origin::kRecordedRows};
+    SecondMoment moment{.h = known->h,
+                        .lambda = known->lambda.value_or(settings.recorded_lambda),
+                        .sweeps = settings.sweeps,
+                        .origin = Origin::kRecordedRows};
     if (settings.tries_damping && known->rows > 0 && known->rows < kEnoughRows)
       moment.lambda *= static_cast<double>(kEnoughRows) / static_cast<double>(known->rows);
     if (optimizer.order) moment.order = optimizer.order(settings);
     return moment;
   }
   if (known && !known->recorded && optimizer.needs.implied)
-    return {.h = known->h,
-            .lambda = settings.implied_lambda,
-            .sweeps = settings.sweeps,
-            .origin = Origin::kCheckpoint};
+    return SecondMoment{.h = known->h,
+                        .lambda = settings.implied_lambda,
+                        .sweeps = settings.sweeps,
+                        .origin = Origin::kCheckpoint};
   if (settings.drawn_rows > 0 && optimizer.needs.drawn) {
-    return {.h = drawn_moment(settings, weight.size(1), weight.device()),
-            .lambda = settings.implied_lambda,
-            .sweeps = settings.sweeps,
-            .origin = Origin::kRandomRows};
+    return SecondMoment{.h = drawn_moment(settings, weight.size(1), weight.device()),
+                        .lambda = settings.implied_lambda,
+                        .sweeps = settings.sweeps,
+                        .origin = Origin::kRandomRows};
   }
+  return std::nullopt;
+}
+
+SecondMoment moment_of_weight(const at::Tensor& weight, const Settings& settings) {
   // Damped already.
   return {.h = direct_second_moment(weight, settings.direct),
           .lambda = 0,
@@ -94,9 +100,27 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
           .origin = Origin::kWeight};
 }
 
+}  // namespace
+
+SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
+                           const std::optional<KnownMoment>& known) {
+  if (auto moment = moment_besides_weight(weight, settings, known)) return std::move(*moment);
+  return moment_of_weight(weight, settings);
+}
+
 SecondMoment in_code_space(SecondMoment moment, const format::Encoded& like) {
   moment.h = format::moment_in_code_space(moment.h, like);
   return moment;
+}
+
+SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
+                           const std::optional<KnownMoment>& known, const format::Encoded& like) {
+  if (auto moment = moment_besides_weight(weight, settings, known))
+    return in_code_space(std::move(*moment), like);
+  // One that is no matrix is made where it is used: turned, its diagonal would be none.
+  if (format::is_turned(like) && weight.size(1) >= linalg::kSamplesFrom)
+    return moment_of_weight(format::in_code_space(weight.to(at::kFloat), like), settings);
+  return in_code_space(moment_of_weight(weight, settings), like);
 }
 
 int64_t segments_of(const Settings& settings, int64_t in_features) {

@@ -44,12 +44,12 @@ HeldBack rows_at(const calibrate::InputRows& rows, const at::Tensor& index) {
   return {.rows = rows.rows.index_select(0, chosen) * roots, .roots = roots, .second = {}};
 }
 
-at::Tensor blended(const at::Tensor& second, const at::Tensor& implied, double share) {
+at::Tensor blended(const at::Tensor& second, const linalg::Moment& implied, double share) {
   if (share == 0 || !implied.defined()) return second;
   const double mean = second.diagonal().mean().item<double>();
   const double of_implied = implied.diagonal().mean().item<double>();
   if (!(of_implied > 0)) return second;
-  return second * (1 - share) + implied * (share * mean / of_implied);
+  return second * (1 - share) + implied.matrix() * (share * mean / of_implied);
 }
 
 /// Parts spread over a weight, each of whole tiles.

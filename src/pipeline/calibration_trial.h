@@ -42,7 +42,7 @@ struct Damping {
 };
 
 /// A second moment with shares of P. second, implied: [N, N] float32; implied undefined or share 0: second
-at::Tensor blended(const at::Tensor& second, const at::Tensor& implied, double share);
+at::Tensor blended(const at::Tensor& second, const linalg::Moment& implied, double share);
 
 class CalibrationTrial {
  public:
@@ -56,7 +56,7 @@ class CalibrationTrial {
   struct Known {
     std::span<const HeldBack> held_back;  ///< at least one
     at::Tensor mean;                      ///< of the input, [in_features] float32
-    at::Tensor implied;                   ///< undefined: nothing
+    linalg::Moment implied;               ///< undefined: nothing
     bool of_pictures = false;  ///< they are of other pictures: steps of one do not tell whether to damp less
     /// What the layer would be rounded under without the recording, in the space of its codes; nothing where
     /// so much was recorded that it is not asked.

@@ -19,11 +19,6 @@ constexpr double kAllFresh = 0.95, kLeastFresh = 0.05;  // of calibrate::novelty
 constexpr int64_t kNarrow = 1024;                       // columns up to which many ways cost little
 constexpr int64_t kManyGroups = 64;                     // of few rows: one way to hold back is enough
 
-/// Of x / factors, from the second moment of x.
-at::Tensor of_divided(const at::Tensor& second, const at::Tensor& factors) {
-  return (second / factors).div_(factors.unsqueeze(1));
-}
-
 /// Tells inputs apart: what a recording calls one input may be divided for some of its readers only.
 std::string input_key(const std::string& input, const std::string& layer, const at::Tensor& factors) {
   return factors.defined() && !input.empty() ? fmt::format("{} divided for {}", input, layer) : input;
@@ -75,7 +70,8 @@ const calibrate::RecordedInput* KnownInput::recorded() {
     if (const at::Tensor by = factors(); recorded_ && by.defined()) {
       for (at::Tensor* vectors : {&recorded_->mean, &recorded_->channel_max, &recorded_->rows.rows})
         if (vectors->defined()) *vectors = *vectors / by;
-      if (recorded_->second.defined()) recorded_->second = of_divided(recorded_->second, by);
+      if (recorded_->second.defined())
+        recorded_->second = linalg::Moment(recorded_->second).divided(by).matrix();
     }
   }
   return recorded_ ? &*recorded_ : nullptr;
@@ -86,7 +82,7 @@ const std::optional<calibrate::InputMoments>& KnownInput::implied() {
   implied_ = methods_.implied().moments(layer_, options_.optimizer.seed, calibrate::kImpliedRows, device_);
   if (const at::Tensor by = factors(); implied_ && by.defined()) {
     implied_->mean = implied_->mean / by;
-    implied_->second = of_divided(implied_->second, by);
+    implied_->second = implied_->second.divided(by);
   }
   return implied_;
 }
@@ -127,7 +123,7 @@ at::Tensor KnownInput::learned_second() {
 
 at::Tensor KnownInput::divided(const at::Tensor& second) const {
   const at::Tensor by = factors();
-  return by.defined() ? of_divided(second, by) : second;
+  return by.defined() ? linalg::Moment(second).divided(by).matrix() : second;
 }
 
 at::Tensor KnownInput::held_back() {

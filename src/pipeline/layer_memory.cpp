@@ -8,7 +8,9 @@
 #include <fmt/format.h>
 
 #include "known_input.h"
+#include "linalg/moment.h"
 #include "linalg/panels.h"
+#include "linalg/sample_space.h"
 #include "model/weight_shape.h"
 #include "optimize/rows_apart.h"
 
@@ -25,8 +27,14 @@ double elements(int64_t rows, int64_t columns) {
   return static_cast<double>(rows) * static_cast<double>(columns);
 }
 
+/// D + X^T X with what is factored of it, as X once more, and with blocks on its diagonal.
+double floats_of_samples(const LayerWork& work) {
+  return elements(4 * work.samples + 3 * linalg::kSampleRun, work.columns);
+}
+
 /// While the second moment is made.
 double floats_to_find_moment(const LayerWork& work) {
+  if (work.samples > 0) return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows);
   const double square = elements(work.columns, work.columns);
   if (work.implied) return 3 * (elements(work.rows, work.columns) + square);
   if (work.recorded_rows > 0) return 2 * elements(work.recorded_rows, work.columns) + square;
@@ -59,9 +67,11 @@ uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
   double phase = 0;
   if (footprint.rows > 0)
     phase = footprint.rows * elements(std::min(steps.rows_at_once, work.rows), work.columns) +
-            footprint.moments * square + panels;
+            (work.samples > 0 ? floats_of_samples(work) : footprint.moments * square) + panels;
   if (footprint.moments > 0) phase = std::max(phase, floats_to_find_moment(work));
-  const double moment = footprint.moments > 0 ? square : 0;
+  const double moment = work.samples > 0        ? elements(work.samples, work.columns)
+                        : footprint.moments > 0 ? square
+                                                : 0;
   if (work.judged) phase = std::max(phase, kDecodedCopies * weight + moment);
   if (footprint.moments > 0) phase += floats_kept_beside_moment(work);
   return static_cast<uint64_t>(always + phase) * kFloat;
@@ -100,16 +110,33 @@ LayerSteps by_rows(const LayerWork& work, LayerSteps steps, uint64_t bytes) {
 template <typename Take>
 void for_each_way(const LayerWork& work, uint64_t bytes, const Take& take) {
   const optimize::Settings& settings = *work.settings;
-  const int64_t fewest = optimize::segments_of(settings, work.columns);
+  const int64_t fewest = work.samples > 0 ? 1 : optimize::segments_of(settings, work.columns);
   if (take(sized(work, {.rows_at_once = work.rows, .segments = fewest}))) return;
   const bool by_row = optimize::takes_rows_apart(settings, *work.codec);
-  const int64_t most = settings.optimizer->by_segments ? std::min(kMostSegments, work.columns) : fewest;
+  const int64_t most =
+      settings.optimizer->by_segments && work.samples == 0 ? std::min(kMostSegments, work.columns) : fewest;
   // Scales that rows share are searched over all rows, or not at all.
   const bool absmax = by_row && !optimize::same_by_rows(settings, *work.codec);
   for (int64_t segments = fewest; segments <= std::max(most, fewest); segments *= 2) {
     const LayerSteps steps{.rows_at_once = work.rows, .segments = segments, .absmax_scales = absmax};
     if (take(by_row ? by_rows(work, steps, bytes) : sized(work, steps))) return;
   }
+}
+
+/// What second_moment() and implied moments make of so many columns, by headers.
+int64_t samples_of(const LayerMethods::Choice& choice, const plan::Target& target,
+                   const model::WeightShape& shape) {
+  const optimize::Settings& settings = choice.settings;
+  const optimize::Optimizer& optimizer = *settings.optimizer;
+  const bool in_samples = optimizer.needs.moment && !optimizer.incoherent && !optimizer.by_gradients &&
+                          !target.codec->incoherent && shape.in_features >= linalg::kSamplesFrom;
+  if (!in_samples || choice.recorded || choice.lora || (settings.drawn_rows > 0 && optimizer.needs.drawn))
+    return 0;
+  if (choice.implied != calibrate::Implied::kNothing)
+    return choice.implied == calibrate::Implied::kNorm && target.rotation_group == 0 ? 1 : 0;
+  return settings.direct.objective == optimize::DirectObjective::kMixed
+             ? std::min(optimize::direct_rank(shape.in_features), shape.out_features)
+             : 0;
 }
 
 }  // namespace
@@ -132,6 +159,7 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
           .judged = run.measure_quality || run.bias_correction != BiasCorrection::kNone || choice.recorded,
           .implied = !choice.source.empty() && (!choice.recorded || tried),
           .recorded_rows = recorded_rows,
+          .samples = samples_of(choice, tensor.target, shape),
           .trial_sets = tried ? most_trial_sets(shape.in_features) : 0};
 }
 

@@ -37,7 +37,8 @@ std::string LayerMethods::Choice::label() const {
 }
 
 LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const {
-  Choice choice{.settings = run_, .recorded = false, .lora = false, .source = ""};
+  Choice choice;
+  choice.settings = run_;
   const plan::Target& target = tensor.target;
   optimize::Settings& settings = choice.settings;
   if (target.optimizer) settings.optimizer = target.optimizer;
@@ -48,7 +49,10 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   if (!optimizer.incoherent) settings.segments = 1;  // --quip-checkpointed
   const std::string_view layer = tensor.source->layer();
   choice.recorded = optimizer.needs.recorded && recording_ && recording_->has_second_moment(layer);
-  if (choice.recorded || optimizer.needs.implied) choice.source = implied_.source(layer);
+  if (choice.recorded || optimizer.needs.implied) {
+    choice.source = implied_.source(layer);
+    choice.implied = implied_.kind(layer);
+  }
   choice.lora = !choice.recorded && lora_ && optimizer.needs.moment &&
                 lora_->has(layer, model::weight_shape(*tensor.source).in_features);
   return choice;
@@ -69,7 +73,7 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
               : !implied   ? found.label()
               : found.lora ? "implied and LoRA"
                            : "implied"];
-    if (implied && !found.lora) ++kinds[words_of(implied_.kind(tensor.source->layer()))];
+    if (implied && !found.lora) ++kinds[words_of(found.implied)];
   }
   if (methods.empty() || (methods.size() == 1 && methods.contains("rtn"))) return "";
   std::vector<std::string> words;

@@ -256,7 +256,7 @@ std::optional<Verdict> LayerRounding::try_recorded(const at::Tensor& weight,
   if (!input_.is_plentiful()) {  // else what was recorded is trusted before all else that is known
     const auto implied = implied_moment(choice);
     if (implied) known.implied = implied->h;
-    known.data_free = optimize::in_code_space(optimize::second_moment(weight, settings, implied), nearest);
+    known.data_free = optimize::second_moment(weight, settings, implied, nearest);
   }
   Verdict verdict = judge({.nearest = nearest, .weight = weight, .settings = settings}, known,
                           input_.damping_for(format_key(nearest)));
@@ -269,14 +269,12 @@ std::optional<Verdict> LayerRounding::try_recorded(const at::Tensor& weight,
 optimize::SecondMoment LayerRounding::moment_of(const std::string& layer, const at::Tensor& weight,
                                                 const LayerMethods::Choice& choice,
                                                 const format::Encoded& nearest, const Verdict* verdict) {
-  optimize::SecondMoment moment =
-      optimize::second_moment(weight, choice.settings, known_moment(layer, choice, verdict));
-  if (choice.lora) {
-    const at::Tensor directions =
-        input_.divided(options_.lora->directions(layer, weight.size(1)).to(device_));
-    // As much as all that is known besides.
-    moment.h = moment.h + directions * moment.h.diagonal().mean();
-  }
+  const auto known = known_moment(layer, choice, verdict);
+  if (!choice.lora) return optimize::second_moment(weight, choice.settings, known, nearest);
+  optimize::SecondMoment moment = optimize::second_moment(weight, choice.settings, known);
+  const at::Tensor directions = input_.divided(options_.lora->directions(layer, weight.size(1)).to(device_));
+  // As much as all that is known besides.
+  moment.h = moment.h.matrix() + directions * moment.h.diagonal().mean();
   return optimize::in_code_space(std::move(moment), nearest);
 }
 
@@ -297,7 +295,7 @@ std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::stri
   if (!choice.recorded) return implied_moment(choice);
   if (verdict) {
     const Damping& damping = verdict->damping;
-    const at::Tensor implied = damping.share > 0 ? input_.implied()->second : at::Tensor();
+    const linalg::Moment implied = damping.share > 0 ? input_.implied()->second : linalg::Moment();
     return optimize::KnownMoment{
         .h = blended(input_.second(), implied, damping.share), .recorded = true, .lambda = damping.lambda};
   }

@@ -48,9 +48,9 @@ void check_moments(const model::Checkpoint& checkpoint, const std::string& layer
   CHECK(moments->rows == (is_gated(*moments) ? kRows : 0));
   CHECK(moments->source == ImpliedInputs(checkpoint).source(layer));
   const at::Tensor second = x.t().mm(x) / kRows;
-  CHECK(distance(moments->second, second) < 0.06);
+  CHECK(distance(moments->second.matrix(), second) < 0.06);
   CHECK((moments->mean - x.mean(0)).norm().item<double>() < 0.03 * std::sqrt(second.trace().item<double>()));
-  CHECK(at::equal(moments->second, moments->second.t()));
+  CHECK(at::equal(moments->second.matrix(), moments->second.matrix().t()));
 }
 
 StructureCheckpoint bert(const std::string& prefix = "") {
@@ -498,13 +498,13 @@ TEST_CASE("implied: drawn bits depend on the seed and the layer, not on the numb
   const InputMoments one = with_threads(1, 3);
   for (const int threads : {2, 3, 8}) {
     const InputMoments several = with_threads(threads, 3);
-    CHECK(at::equal(one.second, several.second));
+    CHECK(at::equal(one.second.matrix(), several.second.matrix()));
     CHECK(at::equal(one.mean, several.mean));
   }
-  CHECK(distance(one.second, with_threads(2, 4).second.to(at::kDouble)) > 0.1);
+  CHECK(distance(one.second.matrix(), with_threads(2, 4).second.matrix().to(at::kDouble)) > 0.1);
   linalg::set_threads(linalg::available_cores());
-  CHECK_FALSE(at::equal(inputs.moments("layers.0.mlp.down_proj", 3, 64)->second,
-                        inputs.moments("layers.1.mlp.down_proj", 3, 64)->second));
+  CHECK_FALSE(at::equal(inputs.moments("layers.0.mlp.down_proj", 3, 64)->second.matrix(),
+                        inputs.moments("layers.1.mlp.down_proj", 3, 64)->second.matrix()));
 }
 
 TEST_CASE("implied: few rows, and more than one chunk of them", "[calibrate]") {
@@ -514,7 +514,7 @@ TEST_CASE("implied: few rows, and more than one chunk of them", "[calibrate]") {
     const auto moments = ImpliedInputs(checkpoint).moments("layers.0.mlp.down_proj", 0, rows);
     REQUIRE(moments);
     CHECK(moments->rows == rows);
-    CHECK(at::linalg_matrix_rank(moments->second.to(at::kDouble), 1e-6).item<int64_t>() <= rows);
+    CHECK(at::linalg_matrix_rank(moments->second.matrix().to(at::kDouble), 1e-6).item<int64_t>() <= rows);
   }
   // 40,000 columns: a chunk is one panel of 256 rows.
   const StructureCheckpoint wide = gated(40'000, 3);
@@ -524,7 +524,7 @@ TEST_CASE("implied: few rows, and more than one chunk of them", "[calibrate]") {
   REQUIRE(moments);
   const at::Tensor x = rms_normed(normal_rows(700, 40'000, 1)) * get("post_attention_layernorm.weight");
   const at::Tensor h = at::silu(x.mm(get("mlp.gate_proj.weight").t())) * x.mm(get("mlp.up_proj.weight").t());
-  CHECK(distance(moments->second, h.t().mm(h) / 700) < 0.4);
+  CHECK(distance(moments->second.matrix(), h.t().mm(h) / 700) < 0.4);
 }
 
 }  // namespace

@@ -29,6 +29,53 @@ TEST_CASE("one pass: never worse than round to nearest in its own objective, on 
   }
 }
 
+TEST_CASE("one pass: under D + X^T X as under the matrix it stands for, on every codec", "[optimize]") {
+  const at::Tensor weight = seeded_weight(64, 640);
+  at::manual_seed(13);
+  const at::Tensor rest = at::rand({640}) + 0.1, rows = at::randn({20, 640});
+  const linalg::Moment samples(rest, rows);
+  const int64_t sweeps = GENERATE(0, 2);
+  const auto scales = GENERATE(Scales::kAbsmax, Scales::kSearch, Scales::kRefit);
+  for (const format::Codec& codec : format::registry()) {
+    INFO(codec.label() << " " << sweeps << " sweeps, scales " << static_cast<int>(scales));
+    const Layer layer = make_layer(codec, weight, codec.has_blocks() ? 32 : 0);
+    const OnePassSettings settings{
+        .lambda = 0.03, .sweeps = sweeps, .scales = scales, .order = linalg::ColumnOrder::kActOrder};
+    const Rounding rounding = round_with_second_moment(layer, samples, settings, "test");
+    const Rounding matrix = round_with_second_moment(layer, samples.matrix(), settings, "test");
+    CHECK_FALSE(rounding.guarded);
+    CHECK(at::equal(layer.grid->nearest(rounding.values), rounding.values));
+    CHECK(rounding.nearest_objective == Approx(matrix.nearest_objective).epsilon(1e-4));
+    CHECK(rounding.objective_value == Approx(matrix.objective_value).epsilon(3e-3));
+    const at::Tensor damped = samples.shifted(samples.diagonal().mean() * 0.03).matrix();
+    const double cost =
+        linalg::objective_rows(error_of(layer, rounding.values, rounding.scale), damped).sum().item<double>();
+    CHECK(rounding.objective_value == Approx(cost / (layer.weight.square().sum().item<double>() *
+                                                     damped.diagonal().mean().item<double>()))
+                                          .epsilon(1e-3));
+  }
+}
+
+TEST_CASE("one pass: the second moment made of a wide weight keeps its diagonal and what leads",
+          "[optimize]") {
+  at::manual_seed(14);
+  const at::Tensor leading = at::randn({300, 5}).mm(at::randn({5, 1200}));
+  const at::Tensor weight = leading + at::randn({300, 1200}) * (at::rand({1200}) + 0.2);
+  const at::Tensor h = weight.t().mm(weight);
+  const at::Tensor exact = h / h.diagonal().mean() + 4 * at::eye(1200);
+  const linalg::Moment made = direct_second_moment(weight, {});
+  REQUIRE_FALSE(made.is_matrix());
+  CHECK(made.rows().size(0) == direct_rank(1200));
+  CHECK(at::allclose(made.diagonal(), exact.diagonal(), 1e-4));
+  const at::Tensor v = std::get<1>(at::linalg_eigh(h)).narrow(1, 1195, 5);
+  CHECK(at::allclose(v.t().mm(made.matrix().mm(v)).diagonal(), v.t().mm(exact.mm(v)).diagonal(), 1e-2));
+  // Few rows are taken as they are.
+  const at::Tensor few = weight.narrow(0, 0, 30), of_few = few.t().mm(few);
+  CHECK(at::allclose(direct_second_moment(few.to(at::kBFloat16), {}).matrix(),
+                     of_few / of_few.diagonal().mean() + 4 * at::eye(1200), 2e-2, 2e-2));
+  CHECK(direct_second_moment(weight.narrow(1, 0, 1000), {}).is_matrix());
+}
+
 TEST_CASE("one pass: in segments of columns, on every codec", "[optimize]") {
   const at::Tensor weight = seeded_weight(64, 128), h = correlated(128);
   at::Tensor damped = h.clone();
