@@ -103,6 +103,7 @@ Session::Session(SessionOptions options) {
   if (one_is_there.exchange(true))
     fail(ErrorCode::kFailure, "another session is there; threads, memory and log are the process' own");
   state_ = std::make_unique<State>();
+  linalg::set_threads(linalg::free_cores());
   log_as(options);
   if (options.handle_signals) install_signal_handlers();
 }

@@ -51,22 +51,33 @@ plan::ValueFindings look_at_values(const plan::Plan& plan, uint64_t sign_seed) {
 /// What the bound on memory makes of layers that do not fit.
 struct MemoryCuts {
   size_t layers = 0;
-  std::string text;  ///< of each the steps which change codes, or that it is but rounded to nearest
+  uint64_t bytes = 0;  ///< that the last of them may take
+  std::string text;    ///< of each the steps which change codes, or that it is but rounded to nearest
 };
+
+/// Where the layer is worked on, if nothing comes between.
+uint64_t bytes_for(const LayerWork& work, const RunOptions& run) {
+  const MemoryLimits& memory = run.memory;
+  const bool on_gpu =
+      !run.device.is_cpu() && is_within(work, memory.offload) && steps_within(work, memory.gpu_bytes);
+  return on_gpu ? memory.gpu_bytes : memory.layer_bytes;
+}
 
 /// throws  Error(kUsage) for the first layer that cannot be done within a binding limit
 MemoryCuts cuts_for_memory(const plan::Plan& plan, const LayerMethods& methods, const RunOptions& run) {
   MemoryCuts cuts;
-  if (!run.device.is_cpu() || run.memory.layer_bytes == MemoryLimits::kUnlimited) return cuts;
+  if (run.device.is_cpu() && run.memory.layer_bytes == MemoryLimits::kUnlimited) return cuts;
   for (const TensorPlan& tensor : plan.tensors) {
     if (tensor.decision != Decision::kQuantize) continue;
     const LayerMethods::Choice choice = methods.choice(tensor);
     const LayerWork work = layer_work(tensor, choice, run, run.device);
-    const auto steps = steps_within(work, run.memory.layer_bytes);
+    const uint64_t bytes = bytes_for(work, run);
+    const auto steps = steps_within(work, bytes);
     if (!steps && run.memory.binding) refuse_layer(tensor, work, choice.label(), run);
     const std::string words = steps ? steps->words() : "rounded to nearest";
     if (words.empty()) continue;
     ++cuts.layers;
+    cuts.bytes = bytes;
     cuts.text += fmt::format("; {}: {}", tensor.source->name(), words);
   }
   return cuts;
@@ -197,11 +208,6 @@ std::string kept_words(const Journal& journal) {
 
 /// With a journal that outlasts what ends a pass.
 Result convert_resumably(Work& work, const RunOptions& run) {
-  if (work.cuts().layers > 0 && !run.memory.binding)
-    warn(
-        "{} layers do not fit in the memory that is free ({} for a layer) and are worked on in parts, which "
-        "changes their codes; --max-memory makes the bound the same in every run",
-        work.cuts().layers, human_bytes(run.memory.layer_bytes));
   ResumeKey key = *run.resume;
   key.options += work.cuts().text;
   Journal journal(run.output, std::move(key));
@@ -224,6 +230,11 @@ Result convert(const model::Checkpoint& checkpoint, const plan::Options& options
   MemoryWatch memory;
   if (!run.resume) Journal::remove_left(run.output);
   Work work(checkpoint, options, run, events);
+  if (const MemoryCuts& cuts = work.cuts(); cuts.layers > 0 && !run.memory.binding)
+    warn(
+        "{} layers do not fit in the memory that is free ({} for a layer) and are worked on in parts, which "
+        "changes their codes; --max-memory makes the bound the same in every run",
+        cuts.layers, human_bytes(cuts.bytes));
   Result result = run.resume ? convert_resumably(work, run) : work.carry_out(/*journal=*/nullptr);
   std::ranges::sort(result.quality, {}, &LayerError::name);
   result.seconds = std::chrono::duration<double>(Clock::now() - start).count();

@@ -20,6 +20,8 @@
 namespace ctq::safetensors {
 namespace {
 
+constexpr size_t kLongestEnding = 40;  // ".<process>.partial" and the like
+
 namespace fs = std::filesystem;
 
 /// The file that a path stands for: symbolic links followed, also one whose target does not exist yet.
@@ -69,17 +71,20 @@ OutputPlace::OutputPlace(const std::string& path) : path_(path), target_(follow_
   folder_ = target_.has_parent_path() ? target_.parent_path() : fs::path(".");
 }
 
-fs::path OutputPlace::hidden(std::string_view ending) const {
+std::string OutputPlace::hidden_stem() const {
   const std::string name = target_.filename().string();
   const long limit = ::pathconf(folder_.c_str(), _PC_NAME_MAX);
-  const size_t max_bytes = limit > 0 ? static_cast<size_t>(limit) : NAME_MAX;
-  if (1 + name.size() + ending.size() <= max_bytes) return folder_ / fmt::format(".{}{}", name, ending);
+  const size_t max_bytes = (limit > 0 ? static_cast<size_t>(limit) : NAME_MAX) - kLongestEnding;
+  if (1 + name.size() <= max_bytes) return "." + name;
 
   const std::string hash = fmt::format(".{:016x}", XXH3_64bits(name.data(), name.size()));
-  const size_t taken = 1 + hash.size() + ending.size();
-  std::string start = name.substr(0, max_bytes > taken ? max_bytes - taken : 0);
+  std::string start = name.substr(0, max_bytes - 1 - hash.size());
   while (!is_utf8(start)) start.pop_back();
-  return folder_ / fmt::format(".{}{}{}", start, hash, ending);
+  return fmt::format(".{}{}", start, hash);
+}
+
+fs::path OutputPlace::hidden(std::string_view ending) const {
+  return folder_ / fmt::format("{}{}", hidden_stem(), ending);
 }
 
 void OutputPlace::make_folders() {
@@ -118,7 +123,7 @@ int OutputPlace::open_locked(const fs::path& hidden) {
 }
 
 void OutputPlace::remove_abandoned(std::string_view ending) const noexcept {
-  const std::string start = fmt::format(".{}.", target_.filename().string());
+  const std::string start = hidden_stem() + ".";
   std::error_code error;
   for (fs::directory_iterator entry(folder_, error), end; !error && entry != end; entry.increment(error)) {
     const std::string name = entry->path().filename().string();

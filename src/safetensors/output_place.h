@@ -39,6 +39,9 @@ class OutputPlace {
   void sync_folder() const;
 
  private:
+  /// "." and the name, shortened so that any ending fits: what hidden files of this place have in common.
+  std::string hidden_stem() const;
+
   std::string path_;
   std::filesystem::path target_;
   std::filesystem::path folder_;

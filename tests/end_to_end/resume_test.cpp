@@ -115,6 +115,22 @@ TEST_CASE("resume: with a merged LoRA too, another model of the same shapes star
   CHECK(has(run.out, "of another input"));
 }
 
+TEST_CASE("resume: of a quantized model too, another of the same shapes starts afresh",
+          "[end_to_end][slow]") {
+  const Fixture files;
+  const std::string plain = files.in / "plain.safetensors";
+  std::filesystem::rename(files.model, plain);
+  // INT8 on another grid than what follows, which so has something to do.
+  REQUIRE(run_binary({"-i", plain, "-o", files.model, "--int8", "--scaling_mode", "row", "--simple"}).code ==
+          0);
+  files.interrupt({"--requantize"});
+  std::filesystem::last_write_time(files.model, std::filesystem::file_time_type::clock::now());
+  const Outcome run = files.convert({"--requantize", "--simple"});
+  INFO(run.err << run.out);
+  REQUIRE(run.code == 0);
+  CHECK(has(run.out, "of another input"));
+}
+
 TEST_CASE("resume: layers whose values were not counted are of no use to a report that shows them",
           "[end_to_end][slow]") {
   const Fixture files;

@@ -1,7 +1,11 @@
 // The device that is named is the device that is used; on a GPU the bits are the CPU's.
 #include "linalg/device.h"
 
+#include <atomic>
+#include <chrono>
 #include <optional>
+#include <thread>
+#include <vector>
 
 #include <ATen/ATen.h>
 #include <catch2/catch.hpp>
@@ -31,6 +35,22 @@ TileScale absmax_e4m3(float amax, float) { return {amax / 448.0f, 1.0f / (amax /
 }  // namespace
 
 TEST_CASE("open_device: the CPU is always there", "[linalg]") { CHECK(open_device("cpu").is_cpu()); }
+
+TEST_CASE("free_cores: no more than there are, one where all are busy", "[linalg]") {
+  CHECK(free_cores() >= 1);
+  CHECK(free_cores() <= available_cores());
+  std::atomic<bool> done = false;
+  std::vector<std::thread> busy;
+  for (int i = 0; i < 2 * available_cores() + 2; ++i)
+    busy.emplace_back([&] {
+      while (!done) {
+      }
+    });
+  std::this_thread::sleep_for(std::chrono::milliseconds(50));
+  CHECK(free_cores() == 1);
+  done = true;
+  for (std::thread& thread : busy) thread.join();
+}
 
 TEST_CASE("open_device: a device that is missing is an error, never another device", "[linalg]") {
   CHECK_THROWS_MATCHES(open_device("cuda:99"), Error, test::HasCode(ErrorCode::kFailure, "cuda:99"));

@@ -354,6 +354,25 @@ TEST_CASE("writer: the longest file name still has room for a temporary one", "[
   CHECK(dir.entries() == Names{name});
 }
 
+TEST_CASE("writer: what a killed run left of a file with a long name is known by it", "[safetensors]") {
+  const TempDir dir;
+  const std::string name(255, 'n');
+  std::string hidden;
+  {
+    const Writer writer(dir / name, lay_out({}), {});
+    hidden = dir.entries().at(0);
+  }
+  CAPTURE(hidden);
+  // Another process, another day: the same hash.
+  const std::string ending = "." + std::to_string(::getpid()) + ".partial";
+  REQUIRE(hidden.ends_with(ending));
+  const std::string stem = hidden.substr(0, hidden.size() - ending.size());
+  CHECK(stem.ends_with("nn.8733856d765c252f"));
+  write_file(dir / (stem + ".999999999.partial"), "left");
+  Writer(dir / name, lay_out({}), {}).commit();
+  CHECK(dir.entries() == Names{name});
+}
+
 TEST_CASE("writer: a leftover of a killed run is replaced, a living one is not", "[safetensors]") {
   const TempDir dir;
   write_file(dir / (".x." + std::to_string(::getpid()) + ".partial"), "left");

@@ -276,11 +276,28 @@ const std::string& Arguments::text(std::string_view option) const {
   return found.words.empty() ? kNone : found.words.back();
 }
 
-int64_t Arguments::integer(std::string_view option) const { return parse_integer(text(option)).value_or(0); }
+namespace {
 
-double Arguments::number(std::string_view option) const { return parse_number(text(option)).value_or(0); }
+/// Texts were checked when they were parsed: one that is no number here is of another kind of option.
+template <typename T>
+T number_of(const std::string& text, std::optional<T> parsed, std::string_view option) {
+  if (!parsed && !text.empty()) throw std::logic_error(fmt::format("option '{}' is no such number", option));
+  return parsed.value_or(0);
+}
 
-uint64_t Arguments::bytes(std::string_view option) const { return parse_bytes(text(option)).value_or(0); }
+}  // namespace
+
+int64_t Arguments::integer(std::string_view option) const {
+  return number_of(text(option), parse_integer(text(option)), option);
+}
+
+double Arguments::number(std::string_view option) const {
+  return number_of(text(option), parse_number(text(option)), option);
+}
+
+uint64_t Arguments::bytes(std::string_view option) const {
+  return number_of(text(option), parse_bytes(text(option)), option);
+}
 
 const std::vector<std::string>& Arguments::list(std::string_view option) const { return value(option).words; }
 

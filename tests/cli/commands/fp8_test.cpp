@@ -57,6 +57,8 @@ TEST_CASE("fp8: the derived name of every combination", "[cli]") {
       {{"--method", "adaround", "--keep_distillation", "--scale_format=f32", "--t5xxl"}, "_ultra_nodistill"},
       {{"--reg_lambda", "0.1"}, "_ultra_8bit_shared"},
       {{"--method", "rtn"}, "_rtn"},
+      {{"--method", "rtn", "--partition", "1/2"}, "_rtn.part-1-of-2"},
+      {{"--method", "rtn", "--partition", "2/2"}, "_rtn.part-2-of-2"},
       {{"--method", "gptq", "--keep_distillation"}, "_gptq_nodistill"},
   };
   for (const Row& row : rows) {

@@ -54,6 +54,8 @@ TEST_CASE("arguments: without any the defaults hold", "[cli]") {
   CHECK(none.flag("int8"));
   CHECK_FALSE(none.flag("comfy_quant"));
   CHECK(none.bytes("max_shard_size") == 0);
+  CHECK_THROWS_AS(none.integer("optimizer"), std::logic_error);
+  CHECK_THROWS_AS(none.number("no such option"), std::logic_error);
   CHECK(none.list("merge_loras").empty());
   CHECK_THROWS_AS(none.text("no_such_option"), std::logic_error);
 }
