@@ -1,6 +1,7 @@
 #include "optimize/minimizer.h"
 
 #include <algorithm>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -16,9 +17,11 @@
 namespace ctq::optimize {
 namespace {
 
-class WholeFactor final : public Minimizer {
+/// With one factor of all columns.
+template <typename Factor>
+class OneFactor final : public Minimizer {
  public:
-  WholeFactor(linalg::FeedbackFactor factor, linalg::Moment damped, linalg::Recursion recursion)
+  OneFactor(Factor factor, linalg::Moment damped, linalg::Recursion recursion)
       : factor_(std::move(factor)), h_(std::move(damped)), recursion_(recursion) {}
 
   at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const override {
@@ -29,35 +32,17 @@ class WholeFactor final : public Minimizer {
     return linalg::coordinate_descent(values, layer.weight, h_, layer.tiling, layer.grid->code(), layer.scale,
                                       sweeps);
   }
-  at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, factor_); }
+  at::Tensor costs(const at::Tensor& error) const override {
+    if constexpr (std::is_same_v<Factor, linalg::FeedbackFactor>)
+      return linalg::objective_rows(error, factor_);  // half the work
+    else
+      return linalg::objective_rows(error, h_);
+  }
   const linalg::Moment& h() const override { return h_; }
   double lambda() const override { return factor_.lambda; }
 
  private:
-  linalg::FeedbackFactor factor_;
-  linalg::Moment h_;  // damped
-  linalg::Recursion recursion_;
-};
-
-class SampleSpace final : public Minimizer {
- public:
-  SampleSpace(linalg::SampleFactor factor, linalg::Moment damped, linalg::Recursion recursion)
-      : factor_(std::move(factor)), h_(std::move(damped)), recursion_(recursion) {}
-
-  at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const override {
-    return linalg::ldlq_round(weight, factor_, layer.tiling, layer.grid->code(), layer.scale, cost,
-                              recursion_);
-  }
-  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps) const override {
-    return linalg::coordinate_descent(values, layer.weight, h_, layer.tiling, layer.grid->code(), layer.scale,
-                                      sweeps);
-  }
-  at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, h_); }
-  const linalg::Moment& h() const override { return h_; }
-  double lambda() const override { return factor_.lambda; }
-
- private:
-  linalg::SampleFactor factor_;
+  Factor factor_;
   linalg::Moment h_;  // damped
   linalg::Recursion recursion_;
 };
@@ -163,7 +148,8 @@ std::unique_ptr<Minimizer> minimize_at_once(const linalg::Moment& h, const OnePa
   if (!factor.ok) return nullptr;
   linalg::Moment damped;
   if (with_h) damped = h.shifted(h.diagonal().mean().mul(factor.lambda));
-  return std::make_unique<WholeFactor>(std::move(factor), std::move(damped), settings.recursion);
+  return std::make_unique<OneFactor<linalg::FeedbackFactor>>(std::move(factor), std::move(damped),
+                                                             settings.recursion);
 }
 
 std::unique_ptr<Minimizer> minimize_in_sample_space(const linalg::Moment& h,
@@ -171,7 +157,8 @@ std::unique_ptr<Minimizer> minimize_in_sample_space(const linalg::Moment& h,
   linalg::SampleFactor factor = linalg::sample_factor(h, settings.lambda, settings.order);
   if (!factor.ok) return nullptr;
   linalg::Moment damped = h.shifted(h.diagonal().mean().mul(factor.lambda));
-  return std::make_unique<SampleSpace>(std::move(factor), std::move(damped), settings.recursion);
+  return std::make_unique<OneFactor<linalg::SampleFactor>>(std::move(factor), std::move(damped),
+                                                           settings.recursion);
 }
 
 std::unique_ptr<Minimizer> minimize_in_segments(const Layer& layer, const at::Tensor& h,
