@@ -53,14 +53,6 @@ bool factor_blocks(at::Tensor& a) {
   return true;
 }
 
-/// In one order whatever the number of threads.
-double mean_of(const at::Tensor& values) {
-  const at::Tensor on_cpu = values.to(at::kCPU, at::kDouble).contiguous();
-  const auto* const data = on_cpu.const_data_ptr<double>();
-  return std::accumulate(data, data + on_cpu.numel(), 0.0) /
-         static_cast<double>(std::max<int64_t>(1, on_cpu.numel()));
-}
-
 /// H + shift I in the factor's order, dead columns with a one.
 at::Tensor damp(const at::Tensor& h, double shift, const FeedbackFactor& factor) {
   at::Tensor damped = at::empty_like(h, at::MemoryFormat::Contiguous), dead = factor.dead;
@@ -79,6 +71,13 @@ at::Tensor damp(const at::Tensor& h, double shift, const FeedbackFactor& factor)
 }
 
 }  // namespace
+
+double mean_of(const at::Tensor& values) {
+  const at::Tensor on_cpu = values.to(at::kCPU, at::kDouble).contiguous();
+  const auto* const data = on_cpu.const_data_ptr<double>();
+  return std::accumulate(data, data + on_cpu.numel(), 0.0) /
+         static_cast<double>(std::max<int64_t>(1, on_cpu.numel()));
+}
 
 bool DampingLadder::climb() {
   if (lambda_ >= kStrongestLambda) return false;

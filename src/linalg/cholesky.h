@@ -35,6 +35,9 @@ enum class ColumnOrder : uint8_t {
   kActOrder  ///< by descending diag(H); equal ones from left to right
 };
 
+/// The mean of a vector, on the CPU in one order whatever the number of threads.
+double mean_of(const at::Tensor& values);
+
 /// Columns in the order kActOrder. diagonal: of H, [N]
 at::Tensor columns_by(const at::Tensor& diagonal);
 

@@ -80,7 +80,7 @@ class Runs {
 SampleFactor sample_factor(const Moment& h, double lambda, ColumnOrder order) {
   SampleFactor factor;
   const at::Tensor diagonal = h.diagonal();
-  const at::Tensor mean = diagonal.mean(at::kDouble).to(diagonal.scalar_type());
+  const double mean = mean_of(diagonal);
   if (order == ColumnOrder::kActOrder) factor.order = columns_by(diagonal);
   const auto ordered = [&](const at::Tensor& of, int64_t dim) {
     return factor.order.defined() ? of.index_select(dim, factor.order) : of;

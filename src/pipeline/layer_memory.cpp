@@ -34,7 +34,10 @@ double floats_of_samples(const LayerWork& work) {
 
 /// While the second moment is made.
 double floats_to_find_moment(const LayerWork& work) {
-  if (work.samples > 0) return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows);
+  if (work.samples > 0) {
+    const double turned = work.rotation_group > 0 ? 2 * elements(work.rows, work.columns) : 0;  // the weight
+    return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows) + turned;
+  }
   const double square = elements(work.columns, work.columns);
   if (work.implied) return 3 * (elements(work.rows, work.columns) + square);
   if (work.recorded_rows > 0) return 2 * elements(work.recorded_rows, work.columns) + square;

@@ -74,11 +74,12 @@ OutputPlace::OutputPlace(const std::string& path) : path_(path), target_(follow_
 std::string OutputPlace::hidden_stem() const {
   const std::string name = target_.filename().string();
   const long limit = ::pathconf(folder_.c_str(), _PC_NAME_MAX);
-  const size_t max_bytes = (limit > 0 ? static_cast<size_t>(limit) : NAME_MAX) - kLongestEnding;
-  if (1 + name.size() <= max_bytes) return "." + name;
+  const size_t max_bytes = limit > 0 ? static_cast<size_t>(limit) : NAME_MAX;
+  if (1 + name.size() + kLongestEnding <= max_bytes) return "." + name;
 
   const std::string hash = fmt::format(".{:016x}", XXH3_64bits(name.data(), name.size()));
-  std::string start = name.substr(0, max_bytes - 1 - hash.size());
+  const size_t taken = 1 + hash.size() + kLongestEnding;
+  std::string start = name.substr(0, max_bytes > taken ? max_bytes - taken : 0);
   while (!is_utf8(start)) start.pop_back();
   return fmt::format(".{}{}", start, hash);
 }
