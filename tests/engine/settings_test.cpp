@@ -3,6 +3,8 @@
 #include <set>
 #include <string>
 
+#include <ATen/Parallel.h>
+#include <ATen/detail/CUDAHooksInterface.h>
 #include <catch2/catch.hpp>
 
 #include "engine/job.h"
@@ -75,6 +77,21 @@ TEST_CASE("prepare: the input is required, all else has a default", "[engine]") 
   CHECK(job.run.optimizer.sweeps == 2);
   CHECK(job.notes.empty());
   CHECK(job.warnings.empty());
+}
+
+TEST_CASE("prepare: what is the process' own stays as it was, however many jobs are prepared", "[engine]") {
+  const int threads = at::get_num_threads(), other = threads == 1 ? 2 : 1;
+  const bool had_cuda = at::detail::getCUDAHooks().hasCUDA();
+  for (int job = 0; job < 3; ++job) {
+    Settings settings = of_a_model();
+    settings.compute.threads = other;
+    settings.compute.max_memory = uint64_t{1} << 30;
+    const Job prepared = prepare(settings);
+    CHECK(prepared.process.threads == other);
+    CHECK(prepared.process.bounded_memory);
+  }
+  CHECK(at::get_num_threads() == threads);
+  CHECK(at::detail::getCUDAHooks().hasCUDA() == had_cuda);
 }
 
 }  // namespace ctq::engine
