@@ -7,11 +7,13 @@
 
 #include <algorithm>
 #include <chrono>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <new>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <thread>
 
 #include <ATen/Context.h>
@@ -24,8 +26,24 @@
 namespace ctq::linalg {
 namespace {
 
-constexpr int kLooks = 3;
-constexpr std::chrono::milliseconds kBetweenLooks{2};
+// What others do for a moment, such as freeing the memory of a run that has just ended, is not to halve this
+// one's speed.
+constexpr int kLooks = 16;
+constexpr std::chrono::milliseconds kBetweenLooks{4};
+
+/// Of this process: a pool's threads spin for a while before they sleep.
+int running_threads() {
+  int running = 0;
+  std::error_code gone;
+  for (const auto& thread : std::filesystem::directory_iterator("/proc/self/task", gone)) {
+    std::ifstream file(thread.path() / "stat");
+    std::string stat;
+    std::getline(file, stat);
+    const size_t name_end = stat.rfind(')');  // "id (name) state ..."
+    if (name_end != std::string::npos && stat.compare(name_end, 3, ") R") == 0) ++running;
+  }
+  return running;
+}
 
 /// LibTorch registers its CUDA back end when this library is loaded. Must happen before the first question
 /// about CUDA: LibTorch remembers the answer.
@@ -98,16 +116,16 @@ int available_cores() {
 }
 
 int free_cores() {
-  // Whatever runs now; a load average would remember the run before this one.
+  // Whatever others run now; a load average would remember the run before this one.
   int busy = std::numeric_limits<int>::max();
-  for (int look = 0; look < kLooks; ++look) {
+  for (int look = 0; look < kLooks && busy > 0; ++look) {
     if (look > 0) std::this_thread::sleep_for(kBetweenLooks);
     std::ifstream file("/proc/loadavg");
     std::string averages;
     int running = 0;
     for (int i = 0; i < 3; ++i) file >> averages;
     if (!(file >> running)) return available_cores();
-    busy = std::min(busy, running - 1);  // without this thread
+    busy = std::min(busy, running - running_threads());
   }
   const int cores = available_cores();
   return std::clamp(cores - busy, 1, cores);

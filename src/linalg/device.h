@@ -38,7 +38,7 @@ void return_freed_memory();
 /// The cores this process may run on: those that it is bound to, as far as its control group's quota allows.
 int available_cores();
 
-/// Of these, the ones that nothing else runs on just now; at least one.
+/// Of these, the ones that no other process runs on just now; at least one.
 int free_cores();
 
 }  // namespace ctq::linalg
