@@ -116,7 +116,7 @@ Session::~Session() {
 void Session::cancel() { request_cancel(); }
 
 void Session::set_up(const Process& process) {
-  process.bounded_memory ? linalg::return_freed_memory() : linalg::use_huge_pages();
+  process.bounded_memory ? linalg::return_freed_memory() : linalg::keep_freed_memory();
   linalg::set_threads(process.threads > 0 ? process.threads : linalg::free_cores());
   linalg::set_bf16_compute(process.bf16);
 }

@@ -64,9 +64,7 @@ at::Tensor nearest_levels(const Codec& codec, const at::Tensor& weight, const at
 
 /// What codes stand for, by runs.
 at::Tensor levels_of(const Codec& codec, const at::Tensor& codes) {
-  const int64_t rows = codes.size(0), columns = codes.size(1);
-  const at::Tensor one = at::ones({1, 1}, codes.options().dtype(at::kFloat));
-  return by_runs(linalg::decode_tiles(codes, codec.grid().code(), {rows, columns}, one), codec.group);
+  return by_runs(codec.grid().values(codes), codec.group);
 }
 
 /// The scale of every run [rows, runs] by least squares, in turn with the nearest levels, which come as

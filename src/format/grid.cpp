@@ -104,11 +104,24 @@ class LevelGrid final : public Grid {
   }
 };
 
+// Kernels are for matrices on the CPU.
+bool fits_kernels(const at::Tensor& matrix) {
+  return matrix.is_cpu() && matrix.dim() == 2 && matrix.numel() > 0;
+}
+linalg::Tiling one_tile(const at::Tensor& matrix) { return {matrix.size(0), matrix.size(1)}; }
+at::Tensor one_scale() { return at::ones({1, 1}, at::kFloat); }
+
 }  // namespace
 
-at::Tensor Grid::codes(const at::Tensor& values) const { return linalg::codes_of(values, code()); }
+at::Tensor Grid::codes(const at::Tensor& values) const {
+  if (!fits_kernels(values) || values.scalar_type() != at::kFloat) return linalg::codes_of(values, code());
+  return linalg::encode_tiles(values.contiguous(), one_tile(values), code(), /*divide=*/false, one_scale());
+}
 
-at::Tensor Grid::values(const at::Tensor& codes) const { return linalg::values_of(codes, code()); }
+at::Tensor Grid::values(const at::Tensor& codes) const {
+  if (!fits_kernels(codes)) return linalg::values_of(codes, code());
+  return linalg::decode_tiles(codes.contiguous(), code(), one_tile(codes), one_scale());
+}
 
 const Grid& int8_grid() {
   // -128 has no positive twin, and no encoder writes it.

@@ -19,11 +19,7 @@ std::vector<at::Tensor> groups_of(const Moment& h) {
     const int64_t begin = i * kGroupCols, width = std::min(kGroupCols, cols - begin);
     groups[static_cast<size_t>(i)] = h.block(begin, width, begin, width);
   };
-  const auto count = static_cast<int64_t>(groups.size());
-  if (h.device().is_cpu())
-    for_each_on_one_thread(count, make);
-  else
-    for (int64_t i = 0; i < count; ++i) make(i);
+  for_each_part(h.device(), static_cast<int64_t>(groups.size()), make);
   return groups;
 }
 

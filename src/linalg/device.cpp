@@ -94,9 +94,12 @@ bool is_out_of_memory(const std::exception& error) {
 
 void set_threads(int threads) { at::set_num_threads(threads); }
 
-void use_huge_pages() {
-  ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);
-}  // read by LibTorch's CPU allocator
+void keep_freed_memory() {
+  ::setenv("THP_MEM_ALLOC_ENABLE", "1", /*overwrite=*/0);  // read by LibTorch's CPU allocator
+  ::mallopt(M_MMAP_THRESHOLD, 32 << 20);                   // glibc takes no more
+  ::mallopt(M_TRIM_THRESHOLD, 64 << 20);
+  ::mallopt(M_ARENA_MAX, 2);  // what one thread freed serves the others
+}
 
 void return_freed_memory() {
   ::mallopt(M_MMAP_THRESHOLD, 1 << 20);

@@ -27,12 +27,12 @@ bool is_out_of_memory(const std::exception& error);
 /// CPU threads of all later arithmetic.
 void set_threads(int threads);
 
-/// Has LibTorch take memory for tensors in huge pages where the system offers them: far fewer page faults.
-/// Call before the first tensor.
-void use_huge_pages();
+/// Has freed memory stay with the process for later tensors, in huge pages where the system offers them: far
+/// fewer pages to fetch and to clear. Call before the first tensor.
+void keep_freed_memory();
 
-/// Has freed memory go back to the system at once, where it else stays with the process for later tensors.
-/// Call before the first tensor, instead of use_huge_pages().
+/// Has freed memory go back to the system at once. Call before the first tensor, instead of
+/// keep_freed_memory().
 void return_freed_memory();
 
 /// The cores this process may run on: those that it is bound to, as far as its control group's quota allows.

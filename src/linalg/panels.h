@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdint>
+#include <limits>
 
 #include <ATen/Parallel.h>
 #include <ATen/core/Tensor.h>
@@ -30,18 +31,33 @@ class OneBlasThread {
   int before_;
 };
 
-/// Calls run(i) for i in [0, count), in parallel, each with one thread of BLAS and LAPACK. Whoever is free
-/// takes the next i. A signal ends it with the exception of throw_if_cancelled().
+/// Calls run(i) for i in [0, count), in parallel, each with one thread of BLAS and LAPACK, at most so many at
+/// once. Whoever is free takes the next i. A signal ends it with the exception of throw_if_cancelled().
 template <typename Run>
-void for_each_on_one_thread(int64_t count, const Run& run) {
+void for_each_on_one_thread(int64_t count, const Run& run,
+                            int64_t at_once = std::numeric_limits<int64_t>::max()) {
   std::atomic<int64_t> next = 0;
-  at::parallel_for(0, std::min<int64_t>(count, at::get_num_threads()), 1, [&](int64_t, int64_t) {
+  at::parallel_for(0, std::min<int64_t>({count, at_once, at::get_num_threads()}), 1, [&](int64_t, int64_t) {
     const OneBlasThread one;
     for (int64_t i = next++; i < count; i = next++) {
       throw_if_cancelled();
       run(i);
     }
   });
+}
+
+/// The same for what happens on that device: on a GPU in turn, since every operation is of all of it.
+template <typename Run>
+void for_each_part(at::Device device, int64_t count, const Run& run,
+                   int64_t at_once = std::numeric_limits<int64_t>::max()) {
+  if (device.is_cpu()) {
+    for_each_on_one_thread(count, run, at_once);
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    throw_if_cancelled();
+    run(i);
+  }
 }
 
 /// Calls run(first row, number of rows) for panels of kPanelRows rows.

@@ -1,7 +1,10 @@
 #include "linalg/sample_space.h"
 
 #include <algorithm>
+#include <atomic>
+#include <optional>
 #include <utility>
+#include <vector>
 
 #include <ATen/ATen.h>
 
@@ -10,70 +13,57 @@
 namespace ctq::linalg {
 namespace {
 
-/// L^-1 x and L^-T x for a lower triangular L, panels of columns of x in parallel.
-at::Tensor solve_lower(const at::Tensor& lower, const at::Tensor& x, bool transposed) {
-  const auto solved = [&](const at::Tensor& columns) {
-    return at::linalg_solve_triangular(transposed ? lower.t() : lower, columns, /*upper=*/transposed);
-  };
-  if (!x.is_cpu()) return solved(x);
-  at::Tensor result = at::empty_like(x, at::MemoryFormat::Contiguous);
-  for_panels(x.size(1), [&](int64_t begin, int64_t width) {
-    result.narrow(1, begin, width).copy_(solved(x.narrow(1, begin, width)));
-  });
-  return result;
-}
-
 /// The lower Cholesky factor; undefined where there is none.
 at::Tensor lower_factor(const at::Tensor& a) {
-  const auto factor = [&] {
-    const auto [lower, info] = at::linalg_cholesky_ex(a, /*upper=*/false, /*check_errors=*/false);
-    return info.item<int>() == 0 && lower.diagonal().isfinite().all().item<bool>() ? lower : at::Tensor();
-  };
-  if (!a.is_cpu()) return factor();
-  const OneBlasThread one;
-  return factor();
+  const auto [lower, info] = at::linalg_cholesky_ex(a, /*upper=*/false, /*check_errors=*/false);
+  return info.item<int>() == 0 && lower.diagonal().isfinite().all().item<bool>() ? lower : at::Tensor();
 }
 
-/// P += X D^-1 X^T
-void add_run(at::Tensor& p, const at::Tensor& rows, const at::Tensor& rest) {
-  p.add_(product(rows / rest, rows.t()));
-}
-
-class Runs {
- public:
-  Runs(at::Tensor rows, at::Tensor rest) : rows_(std::move(rows)), rest_(std::move(rest)) {}
-
-  /// Whether all could be factored.
-  bool factor() {
-    const int64_t columns = rest_.size(0), samples = rows_.size(0);
-    at::Tensor p = at::eye(samples, rest_.options());
-    for (int64_t end = columns; end > 0;) {
-      const int64_t begin = (end - 1) / kSampleRun * kSampleRun, width = end - begin;
-      const at::Tensor x = rows_.narrow(1, begin, width), rest = rest_.narrow(0, begin, width);
-      at::Tensor half = x, whole = x;  // of no later columns: P = I
-      if (end < columns) {
-        const at::Tensor lower = lower_factor(p);
-        if (!lower.defined()) return false;
-        half = solve_lower(lower, x, /*transposed=*/false);
-        whole = solve_lower(lower, half, /*transposed=*/true);
-      }
-      const at::Tensor cost = Moment(rest, half).matrix();
-      SampleFactor::Run run{
-          .begin = begin, .width = width, .factor = damped_factor(cost, /*lambda=*/0), .pull = {}};
-      if (!run.factor.ok || run.factor.lambda > 0) return false;
-      run.pull = solve(run.factor, whole);
-      runs_.insert(runs_.begin(), std::move(run));
-      if (begin > 0) add_run(p, x, rest);
-      end = begin;
-    }
-    return true;
+/// Sets what a run has besides its place. later: P of the columns after it; undefined where there are none.
+/// False where something is not positive definite.
+bool factor_run(SampleFactor::Run& run, const at::Tensor& x, const at::Tensor& rest,
+                const at::Tensor& later) {
+  at::Tensor half = x, whole = x;
+  if (later.defined()) {
+    const at::Tensor lower = lower_factor(later);
+    if (!lower.defined()) return false;
+    half = at::linalg_solve_triangular(lower, x, /*upper=*/false);
+    whole = at::linalg_solve_triangular(lower.t(), half, /*upper=*/true);
   }
-  std::vector<SampleFactor::Run> take() { return std::move(runs_); }
+  run.factor = damped_factor(Moment(rest, half).matrix(), /*lambda=*/0);
+  if (!run.factor.ok || run.factor.lambda > 0) return false;
+  run.pull = solve(run.factor, whole);
+  return true;
+}
 
- private:
-  at::Tensor rows_, rest_;
-  std::vector<SampleFactor::Run> runs_;
-};
+/// Nothing where one of them cannot be factored. Some runs at a time, of which each needs a P of its own.
+std::optional<std::vector<SampleFactor::Run>> factored_runs(const at::Tensor& rows, const at::Tensor& rest) {
+  const int64_t columns = rest.size(0), count = (columns + kSampleRun - 1) / kSampleRun;
+  std::vector<SampleFactor::Run> runs(static_cast<size_t>(count));
+  at::Tensor p;
+  for (int64_t end = count; end > 0;) {
+    const int64_t begin = std::max<int64_t>(0, end - at::get_num_threads());
+    std::vector<at::Tensor> later;  // from the last run to the first
+    for (int64_t i = end - 1; i >= begin; --i) {
+      SampleFactor::Run& run = runs[static_cast<size_t>(i)];
+      run.begin = i * kSampleRun, run.width = std::min(kSampleRun, columns - run.begin);
+      later.push_back(p);
+      const at::Tensor x = rows.narrow(1, run.begin, run.width);
+      const at::Tensor before = p.defined() ? p : at::eye(rows.size(0), rest.options());
+      if (i > 0) p = before + product(x / rest.narrow(0, run.begin, run.width), x.t());
+    }
+    std::atomic<bool> ok = true;
+    for_each_part(rest.device(), end - begin, [&](int64_t i) {
+      SampleFactor::Run& run = runs[static_cast<size_t>(end - 1 - i)];
+      if (!factor_run(run, rows.narrow(1, run.begin, run.width), rest.narrow(0, run.begin, run.width),
+                      later[static_cast<size_t>(i)]))
+        ok = false;
+    });
+    if (!ok) return std::nullopt;
+    end = begin;
+  }
+  return runs;
+}
 
 }  // namespace
 
@@ -89,10 +79,10 @@ SampleFactor sample_factor(const Moment& h, double lambda, ColumnOrder order) {
   const at::Tensor rest = ordered(h.rest() + (diagonal == 0).to(diagonal.scalar_type()), 0);
   DampingLadder damping(lambda);
   do {
-    Runs runs(factor.rows, rest + mean * damping.lambda());
+    auto runs = factored_runs(factor.rows, rest + mean * damping.lambda());
     factor.lambda = damping.lambda();
-    factor.ok = runs.factor();
-    if (factor.ok) factor.runs = runs.take();
+    factor.ok = runs.has_value();
+    if (factor.ok) factor.runs = std::move(*runs);
   } while (!factor.ok && damping.climb());
   return factor;
 }

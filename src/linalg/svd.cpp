@@ -26,6 +26,16 @@ at::Tensor float_product(const at::Tensor& a, const at::Tensor& b) {
   return result;
 }
 
+/// (A^T B + B^T A) / 2 in float64.
+at::Tensor symmetric_product(const at::Tensor& a, const at::Tensor& b) {
+  const OneBlasThread one;
+  const at::Tensor square = at::mm(a.t().to(at::kDouble), b.to(at::kDouble));
+  return (square + square.t()).div_(2);
+}
+
+/// Of the trace: above the rounding of float32 products.
+constexpr double kNystroemShift = 1e-6;
+
 }  // namespace
 
 LowRank thin_svd(const at::Tensor& a, int64_t k) {
@@ -52,15 +62,24 @@ LowRank randomized_svd(const at::Tensor& a, int64_t k, at::Generator generator, 
   return projected;
 }
 
-LeadingEigen leading_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations) {
+at::Tensor low_rank_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations) {
   const at::Tensor x_t = x.t();
   at::Tensor q =
       at::randn({x.size(1), k}, std::move(generator), at::TensorOptions(at::kFloat)).to(x.device());
-  for (int64_t i = 0; i < iterations; ++i) q = orthonormal(float_product(x_t, float_product(x, q)));
-  const at::Tensor images = float_product(x, q);
-  const OneBlasThread one;
-  const auto [values, turn] = at::linalg_eigh(at::mm(images.t(), images));
-  return {.values = values.clamp_min(0), .vectors = product(q, turn)};
+  const auto image = [&] { return float_product(x_t, float_product(x, q)); };
+  for (int64_t i = 0; i < iterations; ++i) q = orthonormal(image());
+  at::Tensor y = image();
+  const at::Tensor core = symmetric_product(q, y);
+  // So that the factor exists where X has a lower rank.
+  double shift = kNystroemShift * std::max(core.trace().item<double>(), 1e-30);
+  for (;; shift *= 10) {
+    const OneBlasThread one;
+    const auto [lower, info] = at::linalg_cholesky_ex(core + shift * at::eye(k, core.options()),
+                                                      /*upper=*/false, /*check_errors=*/false);
+    if (info.item<int>() != 0) continue;
+    y.add_(q, shift);
+    return product(y, at::linalg_inv(lower).t().to(at::kFloat)).t().contiguous();
+  }
 }
 
 }  // namespace ctq::linalg

@@ -30,17 +30,15 @@ LowRank thin_svd(const at::Tensor& a, int64_t k);
 LowRank randomized_svd(const at::Tensor& a, int64_t k, at::Generator generator, int64_t oversample = 10,
                        int64_t power_iterations = 4);
 
-/// Leading eigenvectors of X^T X.
-struct LeadingEigen {
-  at::Tensor values;   ///< [k], ascending
-  at::Tensor vectors;  ///< [N, k], orthonormal columns
-};
-
-/// By subspace iteration from random vectors (Halko et al., algorithm 4.4; Rayleigh-Ritz in the end): close
-/// to the leading ones where eigenvalues decay.
+/// L [k, N] with L^T L close to the best approximation of X^T X by rank k where eigenvalues decay, and never
+/// above X^T X but for rounding: Nystroem's, in a subspace found by iteration from random vectors. With
+/// k = min(n, N) it is X^T X. Tropp, Yurtsever, Udell, Cevher, "Fixed-rank approximation of a
+/// positive-semidefinite matrix from streaming data", NIPS 2017, algorithm 3, without its last truncation;
+/// Halko et al., algorithm 4.4.
 ///
-/// x          [n, N], any float type, rows or columns contiguous; 1 <= k <= min(n, N)
-/// returns    float32, x's device; on the CPU the same bits for any number of threads
-LeadingEigen leading_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations = 3);
+/// x           [n, N], any float type, rows or columns contiguous; 1 <= k <= min(n, N)
+/// iterations  2 (iterations + 1) products with X
+/// returns     float32, x's device; on the CPU the same bits for any number of threads
+at::Tensor low_rank_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations = 1);
 
 }  // namespace ctq::linalg

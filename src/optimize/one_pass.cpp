@@ -28,27 +28,25 @@ constexpr int64_t kColumnsPerVector = 16, kFewestVectors = 64, kMostVectors = 25
 /// Sums of squares by column, [in_features] float32. The same bits for any number of threads.
 at::Tensor column_squares(const at::Tensor& weight) {
   if (!weight.is_cpu()) return weight.to(at::kFloat).square().sum(0);
-  at::Tensor squares = at::empty({weight.size(1)}, at::kFloat);
-  linalg::for_panels(weight.size(1), [&](int64_t begin, int64_t columns) {
-    squares.narrow(0, begin, columns)
-        .copy_(weight.narrow(1, begin, columns).to(at::kFloat).square().sum(0, false, at::kDouble));
+  const int64_t panels = (weight.size(0) + linalg::kPanelRows - 1) / linalg::kPanelRows;
+  at::Tensor sums = at::empty({panels, weight.size(1)}, at::kFloat);
+  linalg::for_panels(weight.size(0), [&](int64_t row, int64_t rows) {
+    sums.select(0, row / linalg::kPanelRows)
+        .copy_(weight.narrow(0, row, rows).to(at::kFloat).square().sum(0));
   });
-  return squares;
+  return sums.sum(0, /*keepdim=*/false, at::kDouble).to(at::kFloat);
 }
 
-/// W^T W / mean(diag(W^T W)) + damping I by its leading eigenvectors, with the diagonal as it is.
+/// W^T W / mean(diag(W^T W)) + damping I, of W^T W a part of low rank and the diagonal as it is.
 linalg::Moment leading_second_moment(const at::Tensor& weight, const DirectSettings& settings) {
   const int64_t rank = direct_rank(weight.size(1));
   at::Tensor diagonal = column_squares(weight);
   const at::Tensor mean = diagonal.mean().clamp_min(1e-30);
-  at::Tensor rows;
-  if (weight.size(0) <= rank) {
-    rows = weight.to(at::kFloat) / mean.sqrt();
-  } else {
-    const auto leading = linalg::leading_of_gram(
-        weight, rank, at::make_generator<at::CPUGeneratorImpl>(settings.subspace.seed));
-    rows = (leading.vectors * (leading.values / mean).sqrt()).t().contiguous();
-  }
+  at::Tensor rows = weight.size(0) <= rank
+                        ? weight.to(at::kFloat)
+                        : linalg::low_rank_of_gram(
+                              weight, rank, at::make_generator<at::CPUGeneratorImpl>(settings.subspace.seed));
+  rows = rows / mean.sqrt();
   const at::Tensor rest = diagonal.div_(mean).sub_(rows.square().sum(0)).clamp_min_(0);
   return {rest.add(settings.damping), rows};
 }

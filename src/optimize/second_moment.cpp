@@ -5,6 +5,8 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
+#include "linalg/panels.h"
+
 namespace ctq::optimize {
 namespace {
 
@@ -100,6 +102,18 @@ SecondMoment moment_of_weight(const at::Tensor& weight, const Settings& settings
           .origin = Origin::kWeight};
 }
 
+/// The weight in the basis of its codes. BF16 stays BF16, whose rounding is nothing beside what a part of low
+/// rank leaves out.
+at::Tensor turned(const at::Tensor& weight, const format::Encoded& like) {
+  if (!weight.is_cpu() || like.codec->incoherent) return format::in_code_space(weight.to(at::kFloat), like);
+  const at::ScalarType type = weight.scalar_type() == at::kBFloat16 ? at::kBFloat16 : at::kFloat;
+  at::Tensor result = at::empty_like(weight, weight.options().dtype(type), at::MemoryFormat::Contiguous);
+  linalg::for_panels(weight.size(0), [&](int64_t row, int64_t rows) {
+    result.narrow(0, row, rows).copy_(format::in_code_space(weight.narrow(0, row, rows), like));
+  });
+  return result;
+}
+
 }  // namespace
 
 SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
@@ -119,7 +133,7 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
     return in_code_space(std::move(*moment), like);
   // One that is no matrix is made where it is used: turned, its diagonal would be none.
   if (format::is_turned(like) && weight.size(1) >= linalg::kSamplesFrom)
-    return moment_of_weight(format::in_code_space(weight.to(at::kFloat), like), settings);
+    return moment_of_weight(turned(weight, like), settings);
   return in_code_space(moment_of_weight(weight, settings), like);
 }
 

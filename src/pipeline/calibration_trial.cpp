@@ -88,11 +88,7 @@ double CalibrationTrial::sum_over_parts(const Of& of) const {
     sums[static_cast<size_t>(i)] = of({.nearest = format::rows_of(subject_.nearest, first, count),
                                        .weight = subject_.weight.narrow(0, first, count).to(at::kFloat)});
   };
-  const auto parts = static_cast<int64_t>(parts_.size());
-  if (subject_.weight.is_cpu())
-    linalg::for_each_on_one_thread(parts, sum);
-  else
-    for (int64_t i = 0; i < parts; ++i) sum(i);
+  linalg::for_each_part(subject_.weight.device(), static_cast<int64_t>(parts_.size()), sum);
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 

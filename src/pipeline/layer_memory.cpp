@@ -21,21 +21,24 @@ constexpr uint64_t kFloat = sizeof(float);
 constexpr int64_t kMostSegments = 32;
 constexpr double kPanelsPerThread = 4;  // of kPanelRows rows
 constexpr double kDecodedCopies = 2.5;  // of a layer while it is judged
+constexpr double kMeasuredCopies = 5;   // while its leading directions are measured too
 constexpr double kHeldBackCopy = 1.1;   // of recorded rows, with those to judge by
 
 double elements(int64_t rows, int64_t columns) {
   return static_cast<double>(rows) * static_cast<double>(columns);
 }
 
-/// D + X^T X with what is factored of it, as X once more, and with blocks on its diagonal.
+/// D + X^T X with what is factored of it, as X once more, and with blocks on its diagonal; while it is
+/// factored, two matrices [samples, samples] of each thread.
 double floats_of_samples(const LayerWork& work) {
-  return elements(4 * work.samples + 3 * linalg::kSampleRun, work.columns);
+  return elements(4 * work.samples + 3 * linalg::kSampleRun, work.columns) +
+         2 * at::get_num_threads() * elements(work.samples, work.samples);
 }
 
 /// While the second moment is made.
 double floats_to_find_moment(const LayerWork& work) {
   if (work.samples > 0) {
-    const double turned = work.rotation_group > 0 ? 2 * elements(work.rows, work.columns) : 0;  // the weight
+    const double turned = work.rotation_group > 0 ? elements(work.rows, work.columns) : 0;  // the weight
     return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows) + turned;
   }
   const double square = elements(work.columns, work.columns);
@@ -76,6 +79,7 @@ uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
                         : footprint.moments > 0 ? square
                                                 : 0;
   if (work.judged) phase = std::max(phase, kDecodedCopies * weight + moment);
+  if (work.measured) phase = std::max(phase, kMeasuredCopies * weight + moment);
   if (footprint.moments > 0) phase += floats_kept_beside_moment(work);
   return static_cast<uint64_t>(always + phase) * kFloat;
 }
@@ -93,20 +97,21 @@ LayerSteps sized(const LayerWork& work, LayerSteps steps) {
   return steps;
 }
 
-/// As many rows at once as fit, at least one unit.
+/// As many rows at once as fit, at least one unit, and no more than there are threads for.
 LayerSteps by_rows(const LayerWork& work, LayerSteps steps, uint64_t bytes) {
-  const int64_t unit = row_unit(work);
+  const int64_t unit = row_unit(work), units = (work.rows + unit - 1) / unit;
   const auto of_units = [&](int64_t count) {
-    steps.rows_at_once = count * unit;
-    return bytes_of(work, steps);
+    steps.rows_at_once = std::min(count * unit, work.rows);
+    steps.part_rows = work.by_threads ? std::min(unit, work.rows) : steps.rows_at_once;
+    return sized(work, steps);
   };
-  int64_t fits = 1, too_many = (work.rows + unit - 1) / unit + 1;
+  int64_t fits = 1;
+  int64_t too_many = (work.by_threads ? std::min<int64_t>(units, at::get_num_threads()) : units) + 1;
   while (too_many - fits > 1) {
     const int64_t middle = (fits + too_many) / 2;
-    (of_units(middle) <= bytes ? fits : too_many) = middle;
+    (of_units(middle).bytes <= bytes ? fits : too_many) = middle;
   }
-  steps.rows_at_once = std::min(fits * unit, work.rows);
-  return sized(work, steps);
+  return of_units(fits);
 }
 
 /// Calls take(steps) for what may be done, from the one that changes least, until it returns true.
@@ -114,14 +119,16 @@ template <typename Take>
 void for_each_way(const LayerWork& work, uint64_t bytes, const Take& take) {
   const optimize::Settings& settings = *work.settings;
   const int64_t fewest = work.samples > 0 ? 1 : optimize::segments_of(settings, work.columns);
-  if (take(sized(work, {.rows_at_once = work.rows, .segments = fewest}))) return;
   const bool by_row = optimize::takes_rows_apart(settings, *work.codec);
   const int64_t most =
       settings.optimizer->by_segments && work.samples == 0 ? std::min(kMostSegments, work.columns) : fewest;
   // Scales that rows share are searched over all rows, or not at all.
   const bool absmax = by_row && !optimize::same_by_rows(settings, *work.codec);
-  for (int64_t segments = fewest; segments <= std::max(most, fewest); segments *= 2) {
-    const LayerSteps steps{.rows_at_once = work.rows, .segments = segments, .absmax_scales = absmax};
+  LayerSteps steps{.rows_at_once = work.rows, .part_rows = work.rows, .segments = fewest};
+  const bool in_parts = by_row && !absmax && work.by_threads;
+  if (!in_parts && take(sized(work, steps))) return;
+  steps.absmax_scales = absmax;
+  for (; steps.segments <= std::max(most, fewest); steps.segments *= 2) {
     if (take(by_row ? by_rows(work, steps, bytes) : sized(work, steps))) return;
   }
 }
@@ -157,9 +164,11 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
           .columns = shape.in_features,
           .experts = std::max<int64_t>(shape.experts, 1),
           .settings = &choice.settings,
+          .by_threads = device.is_cpu(),
           .weight_in_memory = !mapped,
           .counted = run.measure_quality && run.count_values,
           .judged = run.measure_quality || run.bias_correction != BiasCorrection::kNone || choice.recorded,
+          .measured = run.measure_quality && choice.settings.optimizer != &optimize::kNearest,
           .implied = !choice.source.empty() && (!choice.recorded || tried),
           .recorded_rows = recorded_rows,
           .samples = samples_of(choice, tensor.target, shape),

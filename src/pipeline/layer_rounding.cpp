@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "layer_memory.h"
+#include "linalg/panels.h"
 #include "linalg/tiles.h"
 #include "metrics/error_sum.h"
 #include "model/weight_shape.h"
@@ -33,35 +34,57 @@ Optimized describe(const optimize::Rounding& rounding) {
           .output = std::nullopt};
 }
 
-SubspaceError measure_subspace(const optimize::Layer& layer, const optimize::Rounding& rounding,
-                               const optimize::SubspaceSettings& settings) {
+SubspaceError measure_subspace(const format::Encoded& nearest, const format::Encoded& stored,
+                               const at::Tensor& weight, const optimize::SubspaceSettings& settings) {
+  optimize::Layer layer = optimize::make_layer(nearest, weight);
   const linalg::LowRank leading = optimize::leading_vectors(layer.weight, settings);
-  return {.nearest = optimize::subspace_rel(leading, layer.weight, error_of(layer, layer.nearest)),
-          .stored = optimize::subspace_rel(leading, layer.weight,
-                                           error_of(layer, rounding.values, rounding.scale))};
+  const auto error = [&] {
+    return optimize::subspace_rel(leading, layer.weight, error_of(layer, layer.nearest));
+  };
+  SubspaceError measured{.nearest = error(), .stored = 0};
+  layer.nearest = layer.grid->values(stored.codes);
+  layer.scale = stored.scales.reshape(layer.scale.sizes());
+  measured.stored = error();
+  return measured;
 }
 
 /// Rounds some rows at a time, in place.
 Optimized round_rows(format::Encoded& encoded, const at::Tensor& weight, const optimize::Settings& settings,
-                     const optimize::SecondMoment& moment, int64_t rows_at_once) {
-  Optimized all;
+                     const optimize::SecondMoment& moment, const LayerSteps& steps) {
+  const auto count = [&](int64_t row) { return std::min(steps.part_rows, weight.size(0) - row); };
+  const auto layer_of = [&](const format::Encoded& part, int64_t row) {
+    return optimize::make_layer(part, weight.narrow(0, row, count(row)));
+  };
+  const optimize::SecondMomentRounding one_pass =
+      optimize::one_pass_by_rows(layer_of(format::rows_of(encoded, 0, count(0)), 0), settings, moment);
+  struct Done {
+    optimize::Rounding rounding;
+    double share = 0;
+  };
+  std::vector<Done> parts(static_cast<size_t>((weight.size(0) + steps.part_rows - 1) / steps.part_rows));
+  const auto round_part = [&](int64_t i) {
+    const int64_t row = i * steps.part_rows;
+    format::Encoded part = format::rows_of(encoded, row, count(row));
+    const optimize::Layer layer = layer_of(part, row);
+    Done& done = parts[static_cast<size_t>(i)];
+    done.rounding = one_pass.round_part(layer);
+    done.share = layer.weight.square().sum(at::kDouble).item<double>();
+    if (!done.rounding.guarded) {
+      const format::Encoded chosen = optimize::encode(part, done.rounding);
+      part.codes.copy_(chosen.codes);
+      part.scales.copy_(chosen.scales);
+    }
+    done.rounding.values = done.rounding.scale = at::Tensor();
+  };
+  linalg::for_each_part(weight.device(), static_cast<int64_t>(parts.size()), round_part,
+                        steps.rows_at_once / steps.part_rows);
+  Optimized all = describe(parts.back().rounding);
+  all.nearest_objective = all.objective = 0;
   double whole = 0;
-  std::optional<optimize::SecondMomentRounding> one_pass;
-  for (int64_t row = 0; row < weight.size(0); row += rows_at_once) {
-    const int64_t count = std::min(rows_at_once, weight.size(0) - row);
-    format::Encoded part = format::rows_of(encoded, row, count);
-    const optimize::Layer layer = optimize::make_layer(part, weight.narrow(0, row, count));
-    if (!one_pass) one_pass.emplace(optimize::one_pass_by_rows(layer, settings, moment));
-    const optimize::Rounding rounding = one_pass->round_part(layer);
-    const double share = layer.weight.square().sum(at::kDouble).item<double>();
-    const Optimized before = std::exchange(all, describe(rounding));
-    all.nearest_objective = before.nearest_objective + share * rounding.nearest_objective;
-    all.objective = before.objective + share * rounding.objective_value;
+  for (const auto& [rounding, share] : parts) {
+    all.nearest_objective += share * rounding.nearest_objective;
+    all.objective += share * rounding.objective_value;
     whole += share;
-    if (rounding.guarded) continue;
-    const format::Encoded chosen = optimize::encode(part, rounding);
-    part.codes.copy_(chosen.codes);
-    part.scales.copy_(chosen.scales);
   }
   if (whole > 0) all.nearest_objective /= whole, all.objective /= whole;
   all.guarded = !optimize::SecondMomentRounding::has_gained(all.objective, all.nearest_objective);
@@ -176,18 +199,15 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
   if (const std::string words = steps->words(); !words.empty()) add_source(words);
 
   MatrixOutcome outcome;
-  if (steps->rows_at_once < weight.size(0)) {
+  if (steps->part_rows < weight.size(0)) {
     outcome.encoded = *nearest;
     outcome.encoded.codes = nearest->codes.clone(), outcome.encoded.scales = nearest->scales.clone();
-    outcome.optimized =
-        round_rows(outcome.encoded, weight, choice.settings, moment.value(), steps->rows_at_once);
+    outcome.optimized = round_rows(outcome.encoded, weight, choice.settings, moment.value(), *steps);
   } else {
     const optimize::Layer layer = optimize::make_layer(*nearest, weight);
     const optimize::Rounding rounding =
         choice.settings.optimizer->round(layer, choice.settings, moment ? &*moment : nullptr);
     outcome.optimized = describe(rounding);
-    if (options_.measure_quality)
-      outcome.optimized->subspace = measure_subspace(layer, rounding, choice.settings.learned.subspace);
     if (!rounding.guarded) outcome.encoded = optimize::encode(*nearest, rounding);
   }
   outcome.optimized->source = source;
@@ -198,7 +218,10 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
   } else if (!outcome.optimized->guarded) {
     guard_output(tensor, weight, *nearest, outcome);
   }
-  if (outcome.optimized->guarded) outcome.encoded = std::move(*nearest);
+  if (outcome.optimized->guarded) outcome.encoded = *nearest;
+  if (options_.measure_quality)
+    outcome.optimized->subspace =
+        measure_subspace(*nearest, outcome.encoded, weight, choice.settings.learned.subspace);
   return outcome;
 }
 

@@ -1,6 +1,7 @@
 #include "linalg/sample_space.h"
 
 #include <array>
+#include <cmath>
 #include <vector>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -118,24 +119,36 @@ TEST_CASE("sample space: the same bits for any number of threads", "[linalg]") {
     return coordinate_descent(values, w, moment, tiling, Code::kInt8, scale, 1);
   });
   for (const at::Tensor& other : found) CHECK(test::same_bits(other, found.front()));
-  const auto vectors = test::with_threads(
-      [&] { return leading_of_gram(w, 20, at::make_generator<at::CPUGeneratorImpl>(1)).vectors; });
-  for (const at::Tensor& other : vectors) CHECK(test::same_bits(other, vectors.front()));
+  const auto rows = test::with_threads(
+      [&] { return low_rank_of_gram(w, 20, at::make_generator<at::CPUGeneratorImpl>(1)); });
+  for (const at::Tensor& other : rows) CHECK(test::same_bits(other, rows.front()));
 }
 
-TEST_CASE("svd: leading eigenvectors of X^T X", "[linalg]") {
+TEST_CASE("svd: a part of low rank of X^T X", "[linalg]") {
   const at::Tensor u = std::get<0>(at::linalg_qr(test::normal({90, 60}, 1)));
   const at::Tensor v = std::get<0>(at::linalg_qr(test::normal({60, 60}, 2)));
   const at::Tensor s = at::exp2(at::arange(60, at::kDouble).neg());
   const at::Tensor x = (u * s).mm(v.t()).to(at::kFloat);
   const auto type = GENERATE(at::kFloat, at::kBFloat16);
-  const auto found = leading_of_gram(x.to(type), 8, at::make_generator<at::CPUGeneratorImpl>(3));
-  const double tolerance = type == at::kFloat ? 1e-4 : 2e-2;
-  CHECK(at::allclose(found.values.flip(0).narrow(0, 0, 4).to(at::kDouble), s.square().narrow(0, 0, 4),
-                     tolerance));
-  const at::Tensor overlap = found.vectors.to(at::kDouble).t().mm(v.narrow(1, 0, 4)).square().sum(0);
-  CHECK(at::allclose(overlap, at::ones({4}, at::kDouble), tolerance));
-  CHECK(at::allclose(found.vectors.t().mm(found.vectors), at::eye(8), 1e-4, 1e-5));
+  const at::Tensor given = x.to(type);
+  const at::Tensor found = low_rank_of_gram(given, 8, at::make_generator<at::CPUGeneratorImpl>(3));
+  CHECK(found.sizes() == at::IntArrayRef({8, 60}));
+  const at::Tensor whole = given.to(at::kDouble).t().mm(given.to(at::kDouble));
+  const at::Tensor left = whole - found.to(at::kDouble).t().mm(found.to(at::kDouble));
+  // What the best of rank 8 leaves is 4^-8 of the largest eigenvalue, rounding to bfloat16 some 1e-5.
+  const at::Tensor eigenvalues = at::linalg_eigvalsh(left);
+  CHECK(eigenvalues.max().item<double>() < (type == at::kFloat ? 3 * std::exp2(-16) : 3e-5));
+  CHECK(eigenvalues.min().item<double>() > -1e-5);
+}
+
+TEST_CASE("svd: of an X of low rank, or none, the part is X^T X", "[linalg]") {
+  const int64_t rank = GENERATE(0, 1, 5, 16);
+  const at::Tensor x = test::normal({300, rank}, 1).mm(test::normal({rank, 64}, 2)).to(at::kFloat);
+  const at::Tensor found = low_rank_of_gram(x, 16, at::make_generator<at::CPUGeneratorImpl>(3));
+  const at::Tensor whole = x.t().mm(x);
+  REQUIRE(found.isfinite().all().item<bool>());
+  CHECK((found.t().mm(found) - whole).abs().max().item<double>() <=
+        1e-4 * whole.diagonal().max().item<double>() + 1e-20);
 }
 
 }  // namespace ctq::linalg

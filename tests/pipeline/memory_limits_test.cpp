@@ -1,5 +1,6 @@
 #include "pipeline/memory_limits.h"
 
+#include <ATen/Parallel.h>
 #include <ATen/ops/empty.h>
 #include <c10/util/Exception.h>
 #include <catch2/catch.hpp>
@@ -110,6 +111,36 @@ TEST_CASE("memory: the steps that change least come first", "[pipeline]") {
   CHECK(steps_within(layer.work, least));
   CHECK_FALSE(steps_within(layer.work, least - 1));
   CHECK(least < whole / 3);
+}
+
+TEST_CASE("memory: on a CPU every thread has a panel of rows, unless rows share searched scales",
+          "[pipeline]") {
+  const int threads = at::get_num_threads();
+  at::set_num_threads(4);
+  Work layer(&optimize::kDirect);
+  layer.work.by_threads = true;
+  const LayerSteps free = *steps_within(layer.work, MemoryLimits::kUnlimited);
+  CHECK(free.part_rows == 256);
+  CHECK(free.rows_at_once == 1024);
+  const LayerSteps bounded = *steps_within(layer.work, free.bytes - 1);
+  CHECK(bounded.part_rows == 256);
+  CHECK(bounded.rows_at_once == 768);
+  CHECK(bounded.bytes < free.bytes);
+  CHECK(smallest_steps(layer.work).rows_at_once == 256);
+
+  Work shared(&optimize::kDirect);
+  shared.work.codec = format::find_codec("float8_e4m3fn", Granularity::kTensor);
+  shared.work.by_threads = true;
+  CHECK(steps_within(shared.work, MemoryLimits::kUnlimited)->part_rows == 256);
+  shared.settings.scales = optimize::Scales::kSearch;
+  CHECK(steps_within(shared.work, MemoryLimits::kUnlimited)->part_rows == 4096);
+  CHECK(smallest_steps(shared.work).part_rows == 256);
+  CHECK(smallest_steps(shared.work).absmax_scales);
+
+  Work few(&optimize::kDirect, /*rows=*/100);
+  few.work.by_threads = true;
+  CHECK(steps_within(few.work, MemoryLimits::kUnlimited)->part_rows == 100);
+  at::set_num_threads(threads);
 }
 
 TEST_CASE("memory: what must see all rows at once is not split", "[pipeline]") {
