@@ -1,12 +1,15 @@
 #include "calibrate/closed_form.h"
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include "linalg/cholesky.h"
 #include "linalg/panels.h"
+#include "linalg/svd.h"
 
 namespace ctq::calibrate {
 namespace {
@@ -14,6 +17,12 @@ namespace {
 constexpr size_t kOrder = 8;      // smooth activations leave less than 1e-3 above it
 constexpr double kReach = 8;      // deviations; beyond it the normal density is 5e-15
 constexpr int64_t kPoints = 257;  // of the trapezoid rule, which converges geometrically on such integrands
+
+/// Units from which on a matrix of all pairs costs more than what it adds (docs/optimizers/implied.md).
+constexpr int64_t kManyUnits = 4096;
+constexpr int64_t kUnitsPerDirection = 8;  // of the order 1
+constexpr int64_t kPairedDirections = 13;  // whose products stand for the order 2
+constexpr uint64_t kSeed = 1;              // of the search for directions
 
 /// A random vector by mean and covariance.
 struct Normal {
@@ -34,23 +43,31 @@ NormedRows normed_rows(const Path& path) {
   return {.share = path.width > 1 ? width / (width - 1) : 0, .centred = 1 / width};
 }
 
+/// What weight (g z + b) + bias multiplies z with, [out, width].
+at::Tensor map_of_norm(const Path& path, const Linear& linear) {
+  return path.norm_scale.defined() ? linear.weight * path.norm_scale : linear.weight;
+}
+
+at::Tensor mean_of_linear(const Path& path, const Linear& linear) {
+  at::Tensor mean = at::zeros({linear.weight.size(0)}, linear.weight.options());
+  if (path.norm_bias.defined()) {
+    const linalg::OneBlasThread one_thread;
+    mean = at::mv(linear.weight, path.norm_bias);
+  }
+  return linear.bias.defined() ? mean + linear.bias : mean;
+}
+
 /// weight (g z + b) + bias over random rows z.
 Normal linear_of_norm(const Path& path, const Linear& linear) {
   const NormedRows z = normed_rows(path);
-  const at::Tensor scaled =
-      path.norm_scale.defined() ? linear.weight * path.norm_scale : linear.weight;  // [out, width]
+  const at::Tensor scaled = map_of_norm(path, linear);
   Normal y;
   y.covariance = linalg::gram(scaled.t().contiguous()).mul_(z.share);
   if (z.centred > 0) {
     const at::Tensor sums = scaled.sum(1).mul_(std::sqrt(z.share * z.centred));
     y.covariance.sub_(at::outer(sums, sums));
   }
-  y.mean = at::zeros({linear.weight.size(0)}, linear.weight.options());
-  if (path.norm_bias.defined()) {
-    const linalg::OneBlasThread one_thread;
-    y.mean = at::mv(linear.weight, path.norm_bias);
-  }
-  if (linear.bias.defined()) y.mean = y.mean + linear.bias;
+  y.mean = mean_of_linear(path, linear);
   return y;
 }
 
@@ -117,16 +134,16 @@ struct Expansion {
   at::Tensor square;                     ///< E act(y)^2, [units] float32
 };
 
-Expansion expand(const Normal& y, const at::Tensor& deviation, Activation activation) {
-  const Quadrature q = make_quadrature(y.mean.device());
-  const int64_t units = y.mean.size(0);
+Expansion expand(const at::Tensor& mean, const at::Tensor& deviation, Activation activation) {
+  const Quadrature q = make_quadrature(mean.device());
+  const int64_t units = mean.size(0);
   const at::Tensor coefficients = at::empty({units, q.weights.size(1)}, q.t.options());
   const at::Tensor square = at::empty({units}, q.t.options());
   linalg::for_panels(units, [&](int64_t begin, int64_t count) {
     const auto part = [&](const at::Tensor& of) {
       return of.narrow(0, begin, count).to(at::kDouble).unsqueeze(1);
     };
-    const at::Tensor value = activate(activation, part(y.mean) + part(deviation) * q.t);  // [count, points]
+    const at::Tensor value = activate(activation, part(mean) + part(deviation) * q.t);  // [count, points]
     coefficients.narrow(0, begin, count).copy_(value.mm(q.weights));
     square.narrow(0, begin, count).copy_(value.square().mv(q.density));
   });
@@ -137,10 +154,14 @@ Expansion expand(const Normal& y, const at::Tensor& deviation, Activation activa
   return expansion;
 }
 
+at::Tensor reciprocal_or_zero(const at::Tensor& x) {
+  return at::where(x > 0, x.reciprocal(), at::zeros_like(x));
+}
+
 Moments activated(Normal y, Activation activation) {
   const at::Tensor deviation = y.covariance.diagonal().clamp_min(0).sqrt();
-  const at::Tensor inverse = at::where(deviation > 0, deviation.reciprocal(), at::zeros_like(deviation));
-  const Expansion expansion = expand(y, deviation, activation);
+  const at::Tensor inverse = reciprocal_or_zero(deviation);
+  const Expansion expansion = expand(y.mean, deviation, activation);
   const std::vector<at::Tensor>& a = expansion.coefficients;
   const int64_t units = deviation.size(0);
   at::Tensor& second = y.covariance;  // overwritten panel by panel, on and above the diagonal
@@ -158,7 +179,48 @@ Moments activated(Normal y, Activation activation) {
   return {.second = second, .mean = a.front()};
 }
 
+int64_t directions(int64_t width, int64_t units) { return std::min(width, units / kUnitsPerDirection); }
+int64_t paired_directions(int64_t width) { return std::min(width, kPairedDirections); }
+int64_t pairs(int64_t count) { return count * (count + 1) / 2; }
+
+/// The same of many units.
+Moments widely_activated(const Path& path, const Linear& linear, Activation activation) {
+  const NormedRows z = normed_rows(path);
+  at::Tensor map = map_of_norm(path, linear);
+  if (z.centred > 0) map = map - map.mean(1, /*keepdim=*/true);
+  const at::Tensor deviation = at::linalg_vector_norm(map, 2, 1).mul_(std::sqrt(z.share));
+  const at::Tensor mean = mean_of_linear(path, linear);
+  const Expansion expansion = expand(mean, deviation, activation);
+  const at::Tensor& slope = expansion.coefficients.at(1);
+  const at::Tensor& bend = expansion.coefficients.at(2);
+  const at::Tensor unit = map.mul(reciprocal_or_zero(deviation).mul_(std::sqrt(z.share)).unsqueeze(1));
+
+  const at::Tensor first = unit * slope.unsqueeze(1), gram = linalg::gram(first);
+  const auto leading = [&](int64_t count, int64_t rounds) {
+    return linalg::leading_space(gram, count, at::make_generator<at::CPUGeneratorImpl>(kSeed), rounds);
+  };
+  const at::Tensor order1 = linalg::product(first, leading(directions(path.width, deviation.size(0)), 1));
+  // (u v)^2 of two units' places u and v among those directions is a sum over pairs of them.
+  const int64_t count = paired_directions(path.width);
+  const at::Tensor place = linalg::product(unit, leading(count, 4));
+  const at::Tensor index =
+      at::triu_indices(count, count, 0, at::TensorOptions(at::kLong).device(place.device()));
+  const at::Tensor twice = at::where(index[0] == index[1], 1.0, std::sqrt(2.0)).to(at::kFloat);
+  const at::Tensor order2 =
+      (place.index_select(1, index[0]) * place.index_select(1, index[1])).mul_(twice).mul_(bend.unsqueeze(1));
+
+  const at::Tensor rows =
+      at::cat({expansion.coefficients.front().unsqueeze(1), order1, order2}, 1).t().contiguous();
+  return {.second = {(expansion.square - rows.square().sum(0)).clamp_min_(0), rows},
+          .mean = expansion.coefficients.front()};
+}
+
 }  // namespace
+
+int64_t closed_form_rows(bool activated, int64_t width, int64_t outputs) {
+  if (!activated) return outputs >= linalg::kSamplesFrom ? 1 : 0;
+  return outputs >= kManyUnits ? 1 + directions(width, outputs) + pairs(paired_directions(width)) : 0;
+}
 
 Moments closed_form_moments(const Path& path) {
   if (path.values.weight.defined()) {
@@ -167,9 +229,13 @@ Moments closed_form_moments(const Path& path) {
     if (path.value_repeats > 1) values = repeat_heads(values, path.value_head, path.value_repeats);
     return moments_of(values);
   }
-  if (path.gate.weight.defined()) return activated(linear_of_norm(path, path.gate), path.activation);
+  if (path.gate.weight.defined())
+    return closed_form_rows(/*activated=*/true, path.width, path.gate.weight.size(0)) > 0
+               ? widely_activated(path, path.gate, path.activation)
+               : activated(linear_of_norm(path, path.gate), path.activation);
   TORCH_INTERNAL_ASSERT(path.norm_scale.defined(), "a norm without parameters feeds no layer by itself");
-  if (path.norm_scale.size(0) >= linalg::kSamplesFrom) return wide_norm_output(path);
+  if (closed_form_rows(/*activated=*/false, path.width, path.norm_scale.size(0)) > 0)
+    return wide_norm_output(path);
   return moments_of(norm_output(path));
 }
 

@@ -12,7 +12,18 @@ namespace ctq::calibrate {
 /// the coefficients a_n = E act(m + s t) h_n(t), and two units with correlation r
 ///   E act(y_i) act(y_j) = sum_n a_n(i) a_n(j) r^n     (Mehler's formula; n to 8, the diagonal whole).
 ///
-/// returns  on the path's device; on the CPU the same bits for any number of threads
+/// Of many units the last is too much: there, of the order n = 1, whose matrix has the rank of the norm's
+/// width, what lies in the leading directions, and of n = 2 what lies in products of a few of them. Each is
+/// below the whole, so that D, which keeps the diagonal as it is, is not negative.
+///
+/// returns  a matrix or, where closed_form_rows() says so, D + X^T X; on the path's device; on the CPU the same
+///          bits for any number of threads
 Moments closed_form_moments(const Path& path);
+
+/// Rows X of the moments; 0: they are a matrix.
+///
+/// activated  behind an activation, else behind a norm alone
+/// width      of the norm
+int64_t closed_form_rows(bool activated, int64_t width, int64_t outputs);
 
 }  // namespace ctq::calibrate

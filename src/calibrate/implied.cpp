@@ -53,12 +53,19 @@ uint64_t hash(std::string_view text) {
 
 }  // namespace
 
-Implied ImpliedInputs::kind(std::string_view layer) const {
+ImpliedInputs::Form ImpliedInputs::form(std::string_view layer) const {
   const auto source = resolve(checkpoint_, layer);
-  if (!source) return Implied::kNothing;
-  return source->values.weight ? Implied::kValues
-         : source->gate.weight ? Implied::kActivation
-                               : Implied::kNorm;
+  if (!source) return {};
+  Form form{.kind = Implied::kNorm, .rows = 0, .width = source->width};
+  if (source->values.weight)
+    form.kind = Implied::kValues;
+  else if (source->up.weight)
+    form.kind = Implied::kActivation;
+  else if (source->gate.weight)
+    form = {Implied::kActivation, closed_form_rows(true, form.width, source->gate.rows), form.width};
+  else
+    form.rows = closed_form_rows(/*activated=*/false, form.width, form.width);
+  return form;
 }
 
 std::string ImpliedInputs::source(std::string_view layer) const {

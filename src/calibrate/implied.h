@@ -48,8 +48,13 @@ class ImpliedInputs {
   /// names that a known family has, shapes that fit, float types from 16 bits on.
   std::string source(std::string_view layer) const;
 
-  /// The same in a word.
-  Implied kind(std::string_view layer) const;
+  struct Form {
+    Implied kind = Implied::kNothing;
+    int64_t rows = 0;   ///< of a second moment D + X^T X; 0: it is a matrix
+    int64_t width = 0;  ///< of the norm at the beginning
+  };
+  /// What moments() gives, from headers alone.
+  Form form(std::string_view layer) const;
 
   /// Layers with the same key read the same input: their moments can be computed once. Empty as source() is.
   std::string input_key(std::string_view layer) const { return source(layer); }

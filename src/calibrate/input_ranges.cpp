@@ -12,7 +12,7 @@ constexpr uint64_t kSeed = 0;
 }  // namespace
 
 bool InputRanges::knows(std::string_view layer) const {
-  return recording_ ? recording_->has_channel_max(layer) : implied_.kind(layer) != Implied::kNothing;
+  return recording_ ? recording_->has_channel_max(layer) : implied_.form(layer).kind != Implied::kNothing;
 }
 
 at::Tensor InputRanges::largest(std::string_view layer, at::Device device) const {

@@ -23,10 +23,10 @@ std::vector<at::Tensor> groups_of(const Moment& h) {
   return groups;
 }
 
-void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight, const Moment& h,
+/// pull: of h and error
+void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight, const Moment& h, Pull& pull,
                 const std::vector<at::Tensor>& groups, const at::Tensor& scale, Code code) {
   const int64_t cols = weight.size(1);
-  Pull pull(h, error);
   for (int64_t group = 0; group < cols; group += kGroupCols) {
     const int64_t group_end = std::min(group + kGroupCols, cols);
     const at::Tensor& within = groups[static_cast<size_t>(group / kGroupCols)];
@@ -53,16 +53,22 @@ void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight,
 
 }  // namespace
 
-at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const Moment& h,
-                              Tiling tiling, Code code, const at::Tensor& scale, int64_t sweeps) {
+CoordinateDescent::CoordinateDescent(const Moment& h) : h_(h), groups_(groups_of(h)) {}
+
+at::Tensor CoordinateDescent::swept(const at::Tensor& values, const at::Tensor& weight, Tiling tiling,
+                                    Code code, const at::Tensor& scale, int64_t sweeps,
+                                    at::Tensor* cost) const {
   at::Tensor result = values.clone(at::MemoryFormat::Contiguous);
+  if (cost)
+    *cost = h_.is_matrix() ? at::Tensor() : at::empty({weight.size(0)}, weight.options().dtype(at::kDouble));
   const at::Tensor scales = scale.to(weight.scalar_type());
-  const std::vector<at::Tensor> groups = sweeps > 0 ? groups_of(h) : std::vector<at::Tensor>();
   const auto refine_panel = [&](int64_t row, int64_t rows) {
     const at::Tensor panel = weight.narrow(0, row, rows);
     const at::Tensor panel_scale = scale_of_rows(scales, tiling, row, rows, weight.size(1));
     at::Tensor out = result.narrow(0, row, rows), error = out * panel_scale - panel;
-    for (int64_t i = 0; i < sweeps; ++i) sweep_rows(out, error, panel, h, groups, panel_scale, code);
+    Pull pull(h_, error);
+    for (int64_t i = 0; i < sweeps; ++i) sweep_rows(out, error, panel, h_, pull, groups_, panel_scale, code);
+    if (cost && cost->defined()) cost->narrow(0, row, rows).copy_(pull.costs());
   };
   if (weight.is_cpu()) {
     for_panels(weight.size(0), refine_panel);
@@ -70,6 +76,12 @@ at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight
     refine_panel(0, weight.size(0));
   }
   return result;
+}
+
+at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const Moment& h,
+                              Tiling tiling, Code code, const at::Tensor& scale, int64_t sweeps,
+                              at::Tensor* cost) {
+  return CoordinateDescent(h).swept(values, weight, tiling, code, scale, sweeps, cost);
 }
 
 }  // namespace ctq::linalg

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include <ATen/core/Tensor.h>
 
@@ -21,8 +22,23 @@ namespace ctq::linalg {
 /// h        [N, N] symmetric, same type and device, damped or not: the objective as it shall be; values
 ///          with H_jj == 0 stay
 /// scale    [count_down, count_across] float32, decode scales of the tiles
+/// cost     where not null, e h e^T of every row of the error, [M] float64; undefined where h is a matrix,
+///          since nothing then tells it by the way
 /// returns  [M, N] values on the grid. On the CPU the same bits for any number of threads
 at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight, const Moment& h,
-                              Tiling tiling, Code code, const at::Tensor& scale, int64_t sweeps);
+                              Tiling tiling, Code code, const at::Tensor& scale, int64_t sweeps,
+                              at::Tensor* cost = nullptr);
+
+/// The same for several weights, or parts of one, under one H. Safe to use from several threads.
+class CoordinateDescent {
+ public:
+  explicit CoordinateDescent(const Moment& h);
+  at::Tensor swept(const at::Tensor& values, const at::Tensor& weight, Tiling tiling, Code code,
+                   const at::Tensor& scale, int64_t sweeps, at::Tensor* cost = nullptr) const;
+
+ private:
+  Moment h_;
+  std::vector<at::Tensor> groups_;  // blocks on its diagonal
+};
 
 }  // namespace ctq::linalg

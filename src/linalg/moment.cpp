@@ -68,4 +68,10 @@ void Pull::moved(int64_t begin, int64_t width, const at::Tensor& before) {
       product_of_panel(error_.narrow(1, begin, width) - before, h_.rows().narrow(1, begin, width).t()));
 }
 
+at::Tensor Pull::costs() const {
+  TORCH_INTERNAL_ASSERT(!h_.is_matrix());
+  return mapped_.square().sum(1, /*keepdim=*/false, at::kDouble) +
+         (error_.square() * h_.rest()).sum(1, /*keepdim=*/false, at::kDouble);
+}
+
 }  // namespace ctq::linalg

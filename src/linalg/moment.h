@@ -55,6 +55,8 @@ class Pull {
   at::Tensor columns(int64_t begin, int64_t width) const;
   /// To be called after those columns of E became what they are. before: what they were, [M, width]
   void moved(int64_t begin, int64_t width, const at::Tensor& before);
+  /// e H e^T of every row of E as it is, [M] float64. h: no matrix
+  at::Tensor costs() const;
 
  private:
   const Moment& h_;

@@ -62,6 +62,13 @@ LowRank randomized_svd(const at::Tensor& a, int64_t k, at::Generator generator, 
   return projected;
 }
 
+at::Tensor leading_space(const at::Tensor& matrix, int64_t k, at::Generator generator, int64_t rounds) {
+  at::Tensor q =
+      at::randn({matrix.size(0), k}, std::move(generator), at::TensorOptions(at::kFloat)).to(matrix.device());
+  for (int64_t i = 0; i < rounds; ++i) q = orthonormal(product(matrix, product(matrix, q)));
+  return q;
+}
+
 at::Tensor low_rank_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations) {
   const at::Tensor x_t = x.t();
   at::Tensor q =

@@ -30,6 +30,14 @@ LowRank thin_svd(const at::Tensor& a, int64_t k);
 LowRank randomized_svd(const at::Tensor& a, int64_t k, at::Generator generator, int64_t oversample = 10,
                        int64_t power_iterations = 4);
 
+/// An orthonormal basis [N, k] near the leading eigenvectors of a positive semi-definite matrix, by iteration
+/// from random vectors: Halko et al., algorithm 4.4.
+///
+/// matrix   [N, N] float32, any device; 1 <= k <= N
+/// rounds   of two products with the matrix
+/// returns  on the CPU the same bits for any number of threads
+at::Tensor leading_space(const at::Tensor& matrix, int64_t k, at::Generator generator, int64_t rounds);
+
 /// L [k, N] with L^T L close to the best approximation of X^T X by rank k where eigenvalues decay, and never
 /// above X^T X but for rounding: Nystroem's, in a subspace found by iteration from random vectors. With
 /// k = min(n, N) it is X^T X. Tropp, Yurtsever, Udell, Cevher, "Fixed-rank approximation of a

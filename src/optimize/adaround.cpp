@@ -86,9 +86,10 @@ class AdaRound final : public Minimizer {
     if (cost) *cost = at::Tensor();
     return at::where(positions.h > 0.5, neighbours.above, neighbours.below);
   }
-  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps) const override {
+  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps,
+                   at::Tensor* cost) const override {
     return linalg::coordinate_descent(values, layer.weight, h_, layer.tiling, layer.grid->code(), layer.scale,
-                                      sweeps);
+                                      sweeps, cost);
   }
   at::Tensor costs(const at::Tensor& error) const override { return linalg::objective_rows(error, h_); }
   const linalg::Moment& h() const override { return moment_; }

@@ -1,6 +1,7 @@
 #include "optimize/minimizer.h"
 
 #include <algorithm>
+#include <optional>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -21,16 +22,20 @@ namespace {
 template <typename Factor>
 class OneFactor final : public Minimizer {
  public:
-  OneFactor(Factor factor, linalg::Moment damped, linalg::Recursion recursion)
-      : factor_(std::move(factor)), h_(std::move(damped)), recursion_(recursion) {}
+  /// damped: undefined where neither sweep() nor h() will be called
+  OneFactor(Factor factor, linalg::Moment damped, const OnePassSettings& settings)
+      : factor_(std::move(factor)), h_(std::move(damped)), recursion_(settings.recursion) {
+    if (settings.sweeps > 0) descent_.emplace(h_);
+  }
 
   at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const override {
     return linalg::ldlq_round(weight, factor_, layer.tiling, layer.grid->code(), layer.scale, cost,
                               recursion_);
   }
-  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps) const override {
-    return linalg::coordinate_descent(values, layer.weight, h_, layer.tiling, layer.grid->code(), layer.scale,
-                                      sweeps);
+  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps,
+                   at::Tensor* cost) const override {
+    return descent_.value().swept(values, layer.weight, layer.tiling, layer.grid->code(), layer.scale, sweeps,
+                                  cost);
   }
   at::Tensor costs(const at::Tensor& error) const override {
     if constexpr (std::is_same_v<Factor, linalg::FeedbackFactor>)
@@ -44,6 +49,7 @@ class OneFactor final : public Minimizer {
  private:
   Factor factor_;
   linalg::Moment h_;  // damped
+  std::optional<linalg::CoordinateDescent> descent_;
   linalg::Recursion recursion_;
 };
 
@@ -84,7 +90,9 @@ class Segments final : public Minimizer {
     return values;
   }
 
-  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps) const override {
+  at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps,
+                   at::Tensor* cost) const override {
+    *cost = at::Tensor();
     at::Tensor swept = values.clone(), error = values * expanded_scale(layer, layer.scale) - layer.weight;
     for (int64_t i = 0; i < sweeps; ++i) {
       for (const Segment& segment : segments_) {
@@ -148,8 +156,7 @@ std::unique_ptr<Minimizer> minimize_at_once(const linalg::Moment& h, const OnePa
   if (!factor.ok) return nullptr;
   linalg::Moment damped;
   if (with_h) damped = h.shifted(h.diagonal().mean().mul(factor.lambda));
-  return std::make_unique<OneFactor<linalg::FeedbackFactor>>(std::move(factor), std::move(damped),
-                                                             settings.recursion);
+  return std::make_unique<OneFactor<linalg::FeedbackFactor>>(std::move(factor), std::move(damped), settings);
 }
 
 std::unique_ptr<Minimizer> minimize_in_sample_space(const linalg::Moment& h,
@@ -157,8 +164,7 @@ std::unique_ptr<Minimizer> minimize_in_sample_space(const linalg::Moment& h,
   linalg::SampleFactor factor = linalg::sample_factor(h, settings.lambda, settings.order);
   if (!factor.ok) return nullptr;
   linalg::Moment damped = h.shifted(h.diagonal().mean().mul(factor.lambda));
-  return std::make_unique<OneFactor<linalg::SampleFactor>>(std::move(factor), std::move(damped),
-                                                           settings.recursion);
+  return std::make_unique<OneFactor<linalg::SampleFactor>>(std::move(factor), std::move(damped), settings);
 }
 
 std::unique_ptr<Minimizer> minimize_in_segments(const Layer& layer, const at::Tensor& h,

@@ -19,8 +19,9 @@ class Minimizer {
   /// Values of the layer's grid for `weight`, a matrix of the layer's shape. cost: where not null, e H' e^T
   /// of every row of the error against `weight`, [out_features] float64, or undefined where it is not known.
   virtual at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const = 0;
-  /// Those values after sweeps of coordinate descent.
-  virtual at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps) const = 0;
+  /// Those values after sweeps of coordinate descent. cost: as above, never null
+  virtual at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps,
+                           at::Tensor* cost) const = 0;
   /// e H' e^T of every row, [out_features] float64.
   virtual at::Tensor costs(const at::Tensor& error) const = 0;
   /// What scales are judged by. [in_features, in_features]

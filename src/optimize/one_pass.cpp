@@ -94,12 +94,14 @@ class Search {
 Choice solve(const Layer& layer, const Search& search, const Minimizer& minimizer,
              const OnePassSettings& settings) {
   const auto swept = [&](Choice choice) {
+    choice.cost = at::Tensor();
     if (settings.sweeps > 0) {
       Layer scaled = layer;
       scaled.scale = choice.scale;
-      choice.values = minimizer.sweep(scaled, choice.values, settings.sweeps);
+      choice.values = minimizer.sweep(scaled, choice.values, settings.sweeps, &choice.cost);
     }
-    return search.measured(std::move(choice));
+    const bool known = choice.cost.defined() && is_linear(layer);
+    return known ? choice : search.measured(std::move(choice));
   };
   Choice fed_back;
   fed_back.scale = layer.scale;
@@ -117,7 +119,10 @@ Choice solve(const Layer& layer, const Search& search, const Minimizer& minimize
 
 SecondMomentRounding::SecondMomentRounding(linalg::Moment h, OnePassSettings settings, const Layer& like,
                                            std::string method)
-    : h_(std::move(h)), settings_(std::move(settings)), method_(std::move(method)) {
+    : h_(std::move(h)),
+      mean_(h_.diagonal().mean().item<double>()),
+      settings_(std::move(settings)),
+      method_(std::move(method)) {
   const bool with_h = settings_.sweeps > 0 || settings_.scales != Scales::kAbsmax;
   minimizer_ = settings_.adaround       ? minimize_by_adaround(h_.matrix(), settings_)
                : !h_.is_matrix()        ? minimize_in_sample_space(h_, settings_)
@@ -163,7 +168,7 @@ Rounding SecondMomentRounding::round_part(const Layer& layer) const {
 
   const Minimizer::Ending ending = minimizer_->ending();
   rounding.stopped_by = ending.by;
-  const double mean = h_.diagonal().mean().item<double>() * (1 + minimizer_->lambda());
+  const double mean = mean_ * (1 + minimizer_->lambda());
   const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
   const double unit = whole > 0 ? whole : 1;
   rounding.nearest_objective = search.nearest() / unit;

@@ -38,6 +38,8 @@ double floats_of_samples(const LayerWork& work) {
 /// While the second moment is made.
 double floats_to_find_moment(const LayerWork& work) {
   if (work.samples > 0) {
+    if (work.implied && work.samples > 1)
+      return 3 * elements(work.implied_width, work.columns) + 3 * elements(work.samples, work.columns);
     const double turned = work.rotation_group > 0 ? elements(work.rows, work.columns) : 0;  // the weight
     return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows) + turned;
   }
@@ -142,8 +144,8 @@ int64_t samples_of(const LayerMethods::Choice& choice, const plan::Target& targe
                           !target.codec->incoherent && shape.in_features >= linalg::kSamplesFrom;
   if (!in_samples || choice.recorded || choice.lora || (settings.drawn_rows > 0 && optimizer.needs.drawn))
     return 0;
-  if (choice.implied != calibrate::Implied::kNothing)
-    return choice.implied == calibrate::Implied::kNorm && target.rotation_group == 0 ? 1 : 0;
+  if (choice.implied.kind != calibrate::Implied::kNothing)
+    return target.rotation_group == 0 ? choice.implied.rows : 0;
   return settings.direct.objective == optimize::DirectObjective::kMixed
              ? std::min(optimize::direct_rank(shape.in_features), shape.out_features)
              : 0;
@@ -170,6 +172,7 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
           .judged = run.measure_quality || run.bias_correction != BiasCorrection::kNone || choice.recorded,
           .measured = run.measure_quality && choice.settings.optimizer != &optimize::kNearest,
           .implied = !choice.source.empty() && (!choice.recorded || tried),
+          .implied_width = choice.implied.width,
           .recorded_rows = recorded_rows,
           .samples = samples_of(choice, tensor.target, shape),
           .trial_sets = tried ? most_trial_sets(shape.in_features) : 0};

@@ -51,7 +51,7 @@ LayerMethods::Choice LayerMethods::choice(const plan::TensorPlan& tensor) const 
   choice.recorded = optimizer.needs.recorded && recording_ && recording_->has_second_moment(layer);
   if (choice.recorded || optimizer.needs.implied) {
     choice.source = implied_.source(layer);
-    choice.implied = implied_.kind(layer);
+    choice.implied = implied_.form(layer);
   }
   choice.lora = !choice.recorded && lora_ && optimizer.needs.moment &&
                 lora_->has(layer, model::weight_shape(*tensor.source).in_features);
@@ -73,7 +73,7 @@ std::string LayerMethods::summary(const plan::Plan& plan) const {
               : !implied   ? found.label()
               : found.lora ? "implied and LoRA"
                            : "implied"];
-    if (implied && !found.lora) ++kinds[words_of(found.implied)];
+    if (implied && !found.lora) ++kinds[words_of(found.implied.kind)];
   }
   if (methods.empty() || (methods.size() == 1 && methods.contains("rtn"))) return "";
   std::vector<std::string> words;

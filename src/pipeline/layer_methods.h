@@ -22,10 +22,10 @@ class LayerMethods {
       : implied_(checkpoint), recording_(recording), lora_(lora), run_(run) {}
 
   struct Choice {
-    optimize::Settings settings;  ///< the run's, with what the layer's target says
-    bool recorded = false;        ///< the second moment of the input is recorded
-    bool lora = false;            ///< it is not, and a LoRA says which inputs matter most
-    calibrate::Implied implied = calibrate::Implied::kNothing;  ///< what `source` is
+    optimize::Settings settings;                  ///< the run's, with what the layer's target says
+    bool recorded = false;                        ///< the second moment of the input is recorded
+    bool lora = false;                            ///< it is not, and a LoRA says which inputs matter most
+    calibrate::ImpliedInputs::Form implied = {};  ///< what `source` is
     std::string source;  ///< whence the checkpoint implies it, in words, which is used where it is not
                          ///< recorded; empty: it does not, or it is not asked for
 

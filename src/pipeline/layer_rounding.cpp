@@ -307,7 +307,7 @@ at::Tensor LayerRounding::input_mean(const plan::TensorPlan& tensor) {
   input_.turn_to(layer, device_);
   if (const auto* input = input_.recorded(); input && input->mean.defined()) return input->mean;
   if (options_.bias_correction != BiasCorrection::kNorm) return {};
-  if (methods_.implied().kind(layer) != calibrate::Implied::kNorm) return {};
+  if (methods_.implied().form(layer).kind != calibrate::Implied::kNorm) return {};
   const auto& moments = input_.implied();
   return moments ? moments->mean : at::Tensor();
 }

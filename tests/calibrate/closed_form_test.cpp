@@ -86,5 +86,48 @@ TEST_CASE("closed form: positive semidefinite and symmetric, the same bits for a
   CHECK(roots.min().item<double>() > -1e-5 * roots.max().item<double>());
 }
 
+TEST_CASE("closed form: of many units D + X^T X, with the diagonal and the mean of the whole",
+          "[calibrate]") {
+  Path path = make_path(64, 4096, GENERATE(Norm::kLayer, Norm::kRms));
+  path.activation = GENERATE(Activation::kGelu, Activation::kRelu);
+  path.gate.weight[7].zero_();
+  path.gate.weight[8].copy_(path.gate.weight[9]);
+  const Moments wide = closed_form_moments(path);
+  REQUIRE_FALSE(wide.second.is_matrix());
+  CHECK(wide.second.rows().size(0) == closed_form_rows(/*activated=*/true, 64, 4096));
+  CHECK(wide.second.rest().min().item<double>() >= 0);
+
+  Path some = path;
+  some.gate = {.weight = path.gate.weight.narrow(0, 0, 300), .bias = path.gate.bias.narrow(0, 0, 300)};
+  const Moments whole = closed_form_moments(some);
+  REQUIRE(whole.second.is_matrix());
+  const at::Tensor h = whole.second.matrix(), part = wide.second.block(0, 300, 0, 300);
+  CHECK(at::allclose(part.diagonal(), h.diagonal(), 1e-3, 1e-5));
+  CHECK(at::allclose(wide.mean.narrow(0, 0, 300), whole.mean, 1e-4, 1e-5));
+  CHECK(distance(part, h) < 0.05);
+  // Its rows are a part of the whole: what they leave is positive semidefinite.
+  const at::Tensor rows = wide.second.rows().narrow(1, 0, 300).to(at::kDouble);
+  const at::Tensor left = at::linalg_eigvalsh(h.to(at::kDouble) - rows.t().mm(rows));
+  CHECK(left.min().item<double>() > -1e-3 * h.diagonal().mean().item<double>());
+  // And nearly all of what lies off the diagonal.
+  const at::Tensor off = h - at::diag(h.diagonal()), found = part - at::diag(part.diagonal());
+  CHECK(distance(found, off) < 0.1);
+}
+
+TEST_CASE("closed form: of many units the same bits for any number of threads", "[calibrate]") {
+  Path path = make_path(600, 4100, Norm::kLayer);
+  path.activation = Activation::kSilu;
+  linalg::set_threads(1);
+  const Moments one = closed_form_moments(path);
+  CHECK(one.second.rows().size(0) == 1 + 512 + 91);
+  for (const int threads : {2, 7}) {
+    linalg::set_threads(threads);
+    const Moments several = closed_form_moments(path);
+    CHECK(at::equal(one.second.rows(), several.second.rows()));
+    CHECK(at::equal(one.second.rest(), several.second.rest()));
+  }
+  linalg::set_threads(linalg::available_cores());
+}
+
 }  // namespace
 }  // namespace ctq::calibrate

@@ -11,6 +11,7 @@
 #include "linalg/golden.h"
 #include "linalg/objective.h"
 #include "linalg/reference.h"
+#include "linalg/rounding_block.h"
 #include "linalg/solver_inputs.h"
 #include "linalg/svd.h"
 
@@ -84,6 +85,10 @@ TEST_CASE("sample space: the codes and costs of the plain recursion", "[linalg]"
     CHECK(at::equal(found, ldlq_round(w, factor, tiling, Code::kInt8, scale)));
     CHECK(
         at::equal(ldlq_round(w, factor, tiling, Code::kInt8, scale, nullptr, Recursion::kColumns), expected));
+    at::Tensor swept_cost;
+    const at::Tensor swept = coordinate_descent(found, w, moment, tiling, Code::kInt8, scale, 2, &swept_cost);
+    const at::Tensor error = swept * scale_of_rows(scale, tiling, 0, w.size(0), columns) - w;
+    CHECK(at::allclose(swept_cost, objective_rows(error, moment), 1e-9));
     CHECK(at::equal(coordinate_descent(found, w, moment, tiling, Code::kInt8, scale, 2),
                     coordinate_descent(found, w, moment.matrix(), tiling, Code::kInt8, scale, 2)));
   }
