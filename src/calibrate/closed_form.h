@@ -16,8 +16,8 @@ namespace ctq::calibrate {
 /// width, what lies in the leading directions, and of n = 2 what lies in products of a few of them. Each is
 /// below the whole, so that D, which keeps the diagonal as it is, is not negative.
 ///
-/// returns  a matrix or, where closed_form_rows() says so, D + X^T X; on the path's device; on the CPU the same
-///          bits for any number of threads
+/// returns  a matrix or, where closed_form_rows() says so, D + X^T X; on the path's device; on the CPU the
+///          same bits for any number of threads
 Moments closed_form_moments(const Path& path);
 
 /// Rows X of the moments; 0: they are a matrix.
