@@ -186,20 +186,21 @@ int64_t pairs(int64_t count) { return count * (count + 1) / 2; }
 /// The same of many units.
 Moments widely_activated(const Path& path, const Linear& linear, Activation activation) {
   const NormedRows z = normed_rows(path);
-  at::Tensor map = map_of_norm(path, linear);
-  if (z.centred > 0) map = map - map.mean(1, /*keepdim=*/true);
-  const at::Tensor deviation = at::linalg_vector_norm(map, 2, 1).mul_(std::sqrt(z.share));
+  at::Tensor unit = map_of_norm(path, linear);
+  if (z.centred > 0) unit = unit - unit.mean(1, /*keepdim=*/true);
+  const at::Tensor deviation = at::linalg_vector_norm(unit, 2, 1).mul_(std::sqrt(z.share));
   const at::Tensor mean = mean_of_linear(path, linear);
   const Expansion expansion = expand(mean, deviation, activation);
   const at::Tensor& slope = expansion.coefficients.at(1);
   const at::Tensor& bend = expansion.coefficients.at(2);
-  const at::Tensor unit = map.mul(reciprocal_or_zero(deviation).mul_(std::sqrt(z.share)).unsqueeze(1));
+  unit = unit * reciprocal_or_zero(deviation).mul_(std::sqrt(z.share)).unsqueeze(1);
 
-  const at::Tensor first = unit * slope.unsqueeze(1), gram = linalg::gram(first);
+  const at::Tensor gram = linalg::gram(unit * slope.unsqueeze(1));
   const auto leading = [&](int64_t count, int64_t rounds) {
     return linalg::leading_space(gram, count, at::make_generator<at::CPUGeneratorImpl>(kSeed), rounds);
   };
-  const at::Tensor order1 = linalg::product(first, leading(directions(path.width, deviation.size(0)), 1));
+  const at::Tensor order1 =
+      linalg::product(unit, leading(directions(path.width, deviation.size(0)), 1)).mul_(slope.unsqueeze(1));
   // (u v)^2 of two units' places u and v among those directions is a sum over pairs of them.
   const int64_t count = paired_directions(path.width);
   const at::Tensor place = linalg::product(unit, leading(count, 4));

@@ -13,6 +13,7 @@
 #include <xxhash.h>
 
 #include "calibrate/statistics.h"
+#include "linalg/cholesky.h"
 #include "linalg/panels.h"
 
 namespace ctq::calibrate {
@@ -204,8 +205,8 @@ at::Tensor mean_of(const InputRows& rows) {
 }
 
 double effective_rank(const at::Tensor& second) {
-  const double trace = second.diagonal().sum(at::kDouble).item<double>();
-  const double squares = second.square().sum(at::kDouble).item<double>();
+  const auto sum = [](const at::Tensor& x) { return linalg::mean_of(x) * static_cast<double>(x.numel()); };
+  const double trace = sum(second.diagonal()), squares = sum(second.square().sum(1, false, at::kDouble));
   return squares > 0 ? trace * trace / squares : 0;
 }
 
@@ -214,7 +215,7 @@ double effective_rank(const InputRows& rows) {
   const int64_t count = rows.rows.size(0), step = (count + kMost - 1) / kMost;
   const at::Tensor weighted = rows.rows * rows.counts.sqrt().unsqueeze(1);
   const at::Tensor some = weighted.slice(0, 0, count, std::max<int64_t>(step, 1));
-  return effective_rank(some.mm(some.t()));  // its eigenvalues are those of the second moment
+  return effective_rank(linalg::product(some, some.t()));  // its eigenvalues are those of the second moment
 }
 
 }  // namespace ctq::calibrate

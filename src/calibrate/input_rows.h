@@ -61,7 +61,7 @@ at::Tensor second_moment(const InputRows& rows, const at::Tensor& index = {});
 at::Tensor mean_of(const InputRows& rows);
 
 /// Participation ratio of the spectrum, (sum of eigenvalues)^2 / sum of their squares: how many directions
-/// the input has, 1 to in_features. second: symmetric
+/// the input has, 1 to in_features; on the CPU the same bits for any number of threads. second: symmetric
 double effective_rank(const at::Tensor& second);
 /// The same of rows by their counts, of at most 512 of them.
 double effective_rank(const InputRows& rows);

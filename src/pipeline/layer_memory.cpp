@@ -39,7 +39,8 @@ double floats_of_samples(const LayerWork& work) {
 double floats_to_find_moment(const LayerWork& work) {
   if (work.samples > 0) {
     if (work.implied && work.samples > 1)
-      return 3 * elements(work.implied_width, work.columns) + 3 * elements(work.samples, work.columns);
+      return elements(work.implied_width, 3 * work.columns + work.implied_width) +
+             3 * elements(work.samples, work.columns);
     const double turned = work.rotation_group > 0 ? elements(work.rows, work.columns) : 0;  // the weight
     return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows) + turned;
   }

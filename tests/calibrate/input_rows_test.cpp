@@ -4,6 +4,8 @@
 
 #include <ATen/ATen.h>
 
+#include "linalg/device.h"
+
 namespace ctq::calibrate {
 namespace {
 
@@ -105,6 +107,18 @@ TEST_CASE("input rows: the effective rank counts directions", "[calibrate]") {
   uneven[0][0] = 3;
   CHECK(effective_rank(uneven) == Approx(36.0 / 12));
   CHECK(effective_rank(at::zeros({4, 4})) == 0);
+  InputRows many;
+  many.rows = at::randn({700, 300});
+  many.counts = at::ones({700});
+  linalg::set_threads(1);
+  const at::Tensor moment = many.rows.t().mm(many.rows);
+  const double one = effective_rank(many), of_moment = effective_rank(moment);
+  for (const int threads : {2, 3}) {
+    linalg::set_threads(threads);
+    CHECK(effective_rank(many) == one);
+    CHECK(effective_rank(moment) == of_moment);
+  }
+  linalg::set_threads(linalg::available_cores());
 }
 
 }  // namespace ctq::calibrate
