@@ -70,8 +70,8 @@ Rounding round_with_second_moment(const Layer& layer, const linalg::Moment& h,
 
 /// What `direct` minimises for want of data.
 enum class DirectObjective : uint8_t {
-  kMixed,     ///< H = W^T W / mean(diag(W^T W)) + damping I; of many columns the leading eigenvectors of
-              ///< W^T W and its diagonal
+  kMixed,     ///< H = W^T W / mean(diag(W^T W)) + damping I; of many columns a part of low rank of W^T W
+              ///< and its diagonal
   kSubspace,  ///< H = V_k V_k^T + 0.02 I, V_k the leading right singular vectors
 };
 
@@ -84,7 +84,7 @@ struct DirectSettings {
 /// Rows of a weight that direct_second_moment() has in float32 at a time.
 inline constexpr int64_t kGramRows = 1 << 15;
 
-/// Eigenvectors that kMixed takes of so many columns, and that many rows of a weight are taken as they are.
+/// The rank that kMixed takes of so many columns; that many rows of a weight are taken as they are.
 int64_t direct_rank(int64_t in_features);
 
 /// The second moment that stands in for the layer's input. [in_features, in_features] float32.
