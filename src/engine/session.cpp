@@ -73,6 +73,7 @@ ConversionResult merge(const Conversion& conversion) {
 
 struct Session::State {
   std::mutex busy;
+  bool has_free_cores = true;  ///< for the first run: as many threads as the session found when it began
   std::shared_ptr<spdlog::logger> logger_before = spdlog::default_logger();
 
   /// One call of a session's.
@@ -117,7 +118,11 @@ void Session::cancel() { request_cancel(); }
 
 void Session::set_up(const Process& process) {
   process.bounded_memory ? linalg::return_freed_memory() : linalg::keep_freed_memory();
-  linalg::set_threads(process.threads > 0 ? process.threads : linalg::free_cores());
+  const bool has_free_cores = std::exchange(state_->has_free_cores, false);
+  if (process.threads > 0)
+    linalg::set_threads(process.threads);
+  else if (!has_free_cores)
+    linalg::set_threads(linalg::free_cores());
   linalg::set_bf16_compute(process.bf16);
 }
 

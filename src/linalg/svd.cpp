@@ -1,6 +1,8 @@
 #include "linalg/svd.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <utility>
 
 #include <ATen/ATen.h>
@@ -24,6 +26,15 @@ at::Tensor float_product(const at::Tensor& a, const at::Tensor& b) {
     at::mm_out(panel, a.narrow(0, row, rows).to(at::kFloat), b);
   });
   return result;
+}
+
+/// A basis [n, k] of what a symmetric map turns random vectors to: `rounds` times image(q), orthonormalized.
+template <typename Image>
+at::Tensor iterated(const Image& image, int64_t n, int64_t k, at::Generator generator, at::Device device,
+                    int64_t rounds) {
+  at::Tensor q = at::randn({n, k}, std::move(generator), at::TensorOptions(at::kFloat)).to(device);
+  for (int64_t i = 0; i < rounds; ++i) q = orthonormal(image(q));
+  return q;
 }
 
 /// (A^T B + B^T A) / 2 in float64.
@@ -63,23 +74,19 @@ LowRank randomized_svd(const at::Tensor& a, int64_t k, at::Generator generator, 
 }
 
 at::Tensor leading_space(const at::Tensor& matrix, int64_t k, at::Generator generator, int64_t rounds) {
-  at::Tensor q =
-      at::randn({matrix.size(0), k}, std::move(generator), at::TensorOptions(at::kFloat)).to(matrix.device());
-  for (int64_t i = 0; i < rounds; ++i) q = orthonormal(product(matrix, product(matrix, q)));
-  return q;
+  const auto image = [&](const at::Tensor& q) { return product(matrix, product(matrix, q)); };
+  return iterated(image, matrix.size(0), k, std::move(generator), matrix.device(), rounds);
 }
 
 at::Tensor low_rank_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations) {
   const at::Tensor x_t = x.t();
-  at::Tensor q =
-      at::randn({x.size(1), k}, std::move(generator), at::TensorOptions(at::kFloat)).to(x.device());
-  const auto image = [&] { return float_product(x_t, float_product(x, q)); };
-  for (int64_t i = 0; i < iterations; ++i) q = orthonormal(image());
-  at::Tensor y = image();
+  const auto image = [&](const at::Tensor& q) { return float_product(x_t, float_product(x, q)); };
+  const at::Tensor q = iterated(image, x.size(1), k, std::move(generator), x.device(), iterations);
+  at::Tensor y = image(q);
   const at::Tensor core = symmetric_product(q, y);
   // So that the factor exists where X has a lower rank.
   double shift = kNystroemShift * std::max(core.trace().item<double>(), 1e-30);
-  for (;; shift *= 10) {
+  for (; std::isfinite(shift); shift *= 10) {
     const OneBlasThread one;
     const auto [lower, info] = at::linalg_cholesky_ex(core + shift * at::eye(k, core.options()),
                                                       /*upper=*/false, /*check_errors=*/false);
@@ -87,6 +94,7 @@ at::Tensor low_rank_of_gram(const at::Tensor& x, int64_t k, at::Generator genera
     y.add_(q, shift);
     return product(y, at::linalg_inv(lower).t().to(at::kFloat)).t().contiguous();
   }
+  return at::full_like(y.t(), std::numeric_limits<double>::quiet_NaN(), at::MemoryFormat::Contiguous);
 }
 
 }  // namespace ctq::linalg

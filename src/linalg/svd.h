@@ -46,7 +46,8 @@ at::Tensor leading_space(const at::Tensor& matrix, int64_t k, at::Generator gene
 ///
 /// x           [n, N], any float type, rows or columns contiguous; 1 <= k <= min(n, N)
 /// iterations  2 (iterations + 1) products with X
-/// returns     float32, x's device; on the CPU the same bits for any number of threads
+/// returns     float32, x's device; NaN where float32 cannot hold X^T X; on the CPU the same bits for any
+///             number of threads
 at::Tensor low_rank_of_gram(const at::Tensor& x, int64_t k, at::Generator generator, int64_t iterations = 1);
 
 }  // namespace ctq::linalg

@@ -2,6 +2,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <vector>
 
 #include <ATen/CPUGeneratorImpl.h>
@@ -144,6 +145,15 @@ TEST_CASE("svd: a part of low rank of X^T X", "[linalg]") {
   const at::Tensor eigenvalues = at::linalg_eigvalsh(left);
   CHECK(eigenvalues.max().item<double>() < (type == at::kFloat ? 3 * std::exp2(-16) : 3e-5));
   CHECK(eigenvalues.min().item<double>() > -1e-5);
+}
+
+TEST_CASE("svd: of an X beyond float32 there is no part", "[linalg]") {
+  const double largest = GENERATE(1e20, std::numeric_limits<double>::infinity());
+  at::Tensor x = test::normal({300, 64}, 1).to(at::kFloat);
+  x[7][9] = largest;
+  const at::Tensor found = low_rank_of_gram(x, 16, at::make_generator<at::CPUGeneratorImpl>(3));
+  CHECK(found.sizes() == at::IntArrayRef({16, 64}));
+  CHECK_FALSE(found.isfinite().all().item<bool>());
 }
 
 TEST_CASE("svd: of an X of low rank, or none, the part is X^T X", "[linalg]") {
