@@ -1,11 +1,13 @@
-// Time of rounding one layer in one pass, beside the matrix arithmetic that nothing can do without:
-//   one_pass_bench [--rows 4096] [--columns 4096] [--runs 5] [--threads 2]
-// W^T W, a Cholesky factorization of it and one product W H by LibTorch are the floor. Prints medians in
-// seconds.
+// Time of rounding one layer in one pass under recorded rows, as a matrix X^T X and in the space of the rows:
+//   one_pass_bench [--rows 3072] [--columns 12288] [--samples 4096] [--sweeps 2] [--runs 3] [--threads 2]
+// The rows have a spectrum that falls as 1/i, as inputs have. Prints medians in seconds and the objective
+// tr(E H E^T) over that of round to nearest.
 #include <algorithm>
 #include <chrono>
+#include <cmath>
 #include <cstdlib>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -14,13 +16,19 @@
 
 #include "format/codec.h"
 #include "linalg/cholesky.h"
+#include "linalg/coordinate_descent.h"
 #include "linalg/device.h"
 #include "linalg/ldlq.h"
-#include "optimize/optimizer.h"
+#include "linalg/objective.h"
+#include "linalg/panels.h"
+#include "linalg/sample_space.h"
+#include "optimize/rounding.h"
 
 namespace {
 
 using namespace ctq;
+
+constexpr double kDamping = 0.03;
 
 double seconds(const std::function<void()>& work) {
   const auto start = std::chrono::steady_clock::now();
@@ -33,49 +41,97 @@ double median(std::vector<double> values) {
   return values.at(values.size() / 2);
 }
 
+/// [samples, columns] with singular values that fall as 1 / i.
+at::Tensor made_rows(int64_t samples, int64_t columns) {
+  const int64_t rank = std::min(samples, columns);
+  const at::Tensor falling = at::arange(1, rank + 1, at::kFloat).reciprocal();
+  const at::Tensor x = linalg::product(at::randn({samples, rank}) * falling, at::randn({rank, columns}));
+  return (x + 0.02 * x.std() * at::randn({samples, columns})) / std::sqrt(static_cast<double>(samples));
+}
+
+struct Times {
+  std::vector<double> moment, factor, recursion, sweeps;
+  double objective = 0;
+};
+
+void print(const char* form, const Times& times) {
+  const double all =
+      median(times.moment) + median(times.factor) + median(times.recursion) + median(times.sweeps);
+  fmt::print(
+      "{:8} moment {:.2f}, factor {:.2f}, recursion {:.2f}, sweeps {:.2f}, together {:.2f} s; objective "
+      "{:.5f}\n",
+      form, median(times.moment), median(times.factor), median(times.recursion), median(times.sweeps), all,
+      times.objective);
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
-  int64_t rows = 4096, columns = 4096, runs = 5, threads = linalg::available_cores();
+  int64_t rows = 3072, columns = 12288, samples = 4096, sweeps = 2, runs = 3;
+  int64_t threads = linalg::available_cores();
   for (int i = 1; i + 1 < argc; i += 2) {
     const std::string name = argv[i];
     int64_t& value = name == "--rows"      ? rows
                      : name == "--columns" ? columns
+                     : name == "--samples" ? samples
+                     : name == "--sweeps"  ? sweeps
                      : name == "--runs"    ? runs
                                            : threads;
     value = std::atoll(argv[i + 1]);
   }
-  linalg::use_huge_pages();
+  linalg::keep_freed_memory();
   linalg::set_threads(static_cast<int>(threads));
   at::manual_seed(0);
-  const at::Tensor weight = at::randn({rows, columns}).mul_(0.02);
+  const at::Tensor weight = at::randn({rows, columns}).mul_(0.02), x = made_rows(samples, columns);
   const format::Codec& codec = *format::find_codec("float8_e4m3fn", format::Granularity::kTensor);
+  const optimize::Layer layer = optimize::make_layer(codec, weight, 0);
+  const linalg::Code code = layer.grid->code();
+  const linalg::Moment in_samples(at::zeros({columns}), x);
+  const auto error_of = [&](const at::Tensor& values) {
+    return linalg::objective_rows(values * layer.scale - weight, in_samples).sum().item<double>();
+  };
+  const double nearest = error_of(layer.nearest);
 
-  std::vector<double> syrk, cholesky, gemm, floors, factor, recursion, direct, swept;
+  Times plain, sampled;
+  at::Tensor cost;
   for (int64_t run = 0; run < runs; ++run) {
-    at::Tensor h;
-    syrk.push_back(seconds([&] { h = at::mm(weight.t(), weight); }));
-    h.diagonal().add_(h.diagonal().mean() * 4);
-    cholesky.push_back(seconds([&] { at::linalg_cholesky(h); }));
-    gemm.push_back(seconds([&] { at::mm(weight, h); }));
-    // A symmetric product is half a product; LibTorch has none.
-    floors.push_back(syrk.back() / 2 + cholesky.back() + gemm.back());
-    linalg::FeedbackFactor found;
-    factor.push_back(seconds([&] { found = linalg::damped_factor(h, 0, linalg::ColumnOrder::kActOrder); }));
-    const optimize::Layer layer = optimize::make_layer(codec, weight, 0);
-    recursion.push_back(seconds(
-        [&] { linalg::ldlq_round(layer.weight, found, layer.tiling, layer.grid->code(), layer.scale); }));
-    optimize::Settings settings;
-    settings.method = optimize::Method::kDirect;
-    direct.push_back(seconds([&] { optimize::round_layer(layer, settings, std::nullopt); }));
-    settings.direct_sweeps = 2;
-    swept.push_back(seconds([&] { optimize::round_layer(layer, settings, std::nullopt); }));
+    {
+      linalg::Moment h, damped;
+      plain.moment.push_back(seconds([&] { h = in_samples.matrix(); }));
+      linalg::FeedbackFactor factor;
+      plain.factor.push_back(seconds([&] {
+        factor = linalg::damped_factor(h.matrix(), kDamping, linalg::ColumnOrder::kActOrder);
+        damped = h.shifted(h.diagonal().mean() * kDamping);
+      }));
+      at::Tensor values;
+      plain.recursion.push_back(
+          seconds([&] { values = linalg::ldlq_round(weight, factor, layer.tiling, code, layer.scale); }));
+      plain.sweeps.push_back(seconds([&] {
+        values = linalg::coordinate_descent(values, weight, damped, layer.tiling, code, layer.scale, sweeps);
+        linalg::objective_rows(values * layer.scale - weight, factor);
+      }));
+      plain.objective = error_of(values) / nearest;
+    }
+    linalg::SampleFactor factor;
+    linalg::Moment damped;
+    sampled.moment.push_back(0);
+    sampled.factor.push_back(seconds([&] {
+      factor = linalg::sample_factor(in_samples, kDamping, linalg::ColumnOrder::kActOrder);
+      damped = in_samples.shifted(in_samples.diagonal().mean() * kDamping);
+    }));
+    at::Tensor values, mapped;
+    sampled.recursion.push_back(seconds([&] {
+      values = linalg::ldlq_round(weight, factor, layer.tiling, code, layer.scale, nullptr,
+                                  linalg::Recursion::kBlocks, &mapped);
+    }));
+    sampled.sweeps.push_back(seconds([&] {
+      values = linalg::CoordinateDescent(damped).swept(values, weight, layer.tiling, code, layer.scale,
+                                                       sweeps, &cost, mapped);
+    }));
+    sampled.objective = error_of(values) / nearest;
   }
-  fmt::print("{} x {}, {} threads, medians of {} in seconds\n", rows, columns, threads, runs);
-  fmt::print("floor: half of W^T W {:.3f}, Cholesky {:.3f}, W H {:.3f}, together {:.3f}\n", median(syrk) / 2,
-             median(cholesky), median(gemm), median(floors));
-  fmt::print(
-      "ours: factor {:.3f}, recursion {:.3f}; direct {:.3f} ({:.2f} floors), with 2 sweeps {:.3f} ({:.2f})\n",
-      median(factor), median(recursion), median(direct), median(direct) / median(floors), median(swept),
-      median(swept) / median(floors));
+  fmt::print("{} x {}, {} recorded rows, {} sweeps, {} threads, medians of {}\n", rows, columns, samples,
+             sweeps, threads, runs);
+  print("matrix", plain);
+  print("samples", sampled);
 }

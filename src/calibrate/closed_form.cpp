@@ -128,29 +128,31 @@ Quadrature make_quadrature(at::Device device) {
   return q;
 }
 
-/// act(y) of every unit in Hermite polynomials.
+/// act(y) of every unit in Hermite polynomials, y = mean + deviation t.
 struct Expansion {
   std::vector<at::Tensor> coefficients;  ///< a_n, [units] float32 each
-  at::Tensor square;                     ///< E act(y)^2, [units] float32
+  std::vector<at::Tensor> squares;       ///< E act(y)^2 t^k for k = 0, 1, 2, [units] float32 each
 };
 
 Expansion expand(const at::Tensor& mean, const at::Tensor& deviation, Activation activation) {
   const Quadrature q = make_quadrature(mean.device());
   const int64_t units = mean.size(0);
   const at::Tensor coefficients = at::empty({units, q.weights.size(1)}, q.t.options());
-  const at::Tensor square = at::empty({units}, q.t.options());
+  const at::Tensor squares = at::empty({3, units}, q.t.options());
+  const at::Tensor moments[] = {q.density, q.density * q.t, q.density * q.t.square()};
   linalg::for_panels(units, [&](int64_t begin, int64_t count) {
     const auto part = [&](const at::Tensor& of) {
       return of.narrow(0, begin, count).to(at::kDouble).unsqueeze(1);
     };
     const at::Tensor value = activate(activation, part(mean) + part(deviation) * q.t);  // [count, points]
     coefficients.narrow(0, begin, count).copy_(value.mm(q.weights));
-    square.narrow(0, begin, count).copy_(value.square().mv(q.density));
+    const at::Tensor square = value.square();
+    for (int64_t k = 0; k < 3; ++k) squares[k].narrow(0, begin, count).copy_(square.mv(moments[k]));
   });
   Expansion expansion;
   for (const at::Tensor& order : coefficients.unbind(1))
     expansion.coefficients.push_back(order.to(at::kFloat).contiguous());
-  expansion.square = square.to(at::kFloat);
+  for (const at::Tensor& square : squares.unbind(0)) expansion.squares.push_back(square.to(at::kFloat));
   return expansion;
 }
 
@@ -174,7 +176,7 @@ Moments activated(Normal y, Activation activation) {
     for (size_t n = kOrder; n-- > 0;) sum.mul_(correlation).addr_(rows(a.at(n)), columns(a.at(n)));
     block.copy_(sum);
   });
-  second.diagonal().copy_(expansion.square);
+  second.diagonal().copy_(expansion.squares.front());
   linalg::mirror_upper(second);
   return {.second = second, .mean = a.front()};
 }
@@ -183,44 +185,95 @@ int64_t directions(int64_t width, int64_t units) { return std::min(width, units 
 int64_t paired_directions(int64_t width) { return std::min(width, kPairedDirections); }
 int64_t pairs(int64_t count) { return count * (count + 1) / 2; }
 
-/// The same of many units.
-Moments widely_activated(const Path& path, const Linear& linear, Activation activation) {
-  const NormedRows z = normed_rows(path);
-  at::Tensor unit = map_of_norm(path, linear);
-  if (z.centred > 0) unit = unit - unit.mean(1, /*keepdim=*/true);
-  const at::Tensor deviation = at::linalg_vector_norm(unit, 2, 1).mul_(std::sqrt(z.share));
-  const at::Tensor mean = mean_of_linear(path, linear);
-  const Expansion expansion = expand(mean, deviation, activation);
-  const at::Tensor& slope = expansion.coefficients.at(1);
-  const at::Tensor& bend = expansion.coefficients.at(2);
-  unit = unit * reciprocal_or_zero(deviation).mul_(std::sqrt(z.share)).unsqueeze(1);
+/// weight (g z + b) + bias, unit by unit: mean + deviation times a direction's product with normal numbers.
+struct Units {
+  at::Tensor mean, deviation;  ///< [units]
+  at::Tensor directions;       ///< [units, width], of length 1, or 0 where the unit is constant
+};
 
-  const at::Tensor gram = linalg::gram(unit * slope.unsqueeze(1));
+Units units_of(const Path& path, const Linear& linear) {
+  const NormedRows z = normed_rows(path);
+  at::Tensor map = map_of_norm(path, linear);
+  if (z.centred > 0) map = map - map.mean(1, /*keepdim=*/true);
+  const at::Tensor deviation = at::linalg_vector_norm(map, 2, 1).mul_(std::sqrt(z.share));
+  return {.mean = mean_of_linear(path, linear),
+          .deviation = deviation,
+          .directions = map * reciprocal_or_zero(deviation).mul_(std::sqrt(z.share)).unsqueeze(1)};
+}
+
+/// What x = act(u) v of a unit is by orders, u along the direction a and v along b; without a gate v = 1.
+struct Orders {
+  at::Tensor mean, square;   ///< E x, E x^2, [units]
+  at::Tensor along, beside;  ///< [units]: the expected gradient is along a + beside b
+  /// [units]: the expected second derivatives over the root of two are bend a a^T + twist (a b^T + b a^T)
+  at::Tensor bend, twist;
+};
+
+/// By Stein's lemma, E f'(t) = E f(t) t, from the coefficients of act(u) alone: E (v | u) is linear in u.
+Orders orders_of(const Units& gate, const Units& up, Activation activation) {
+  const Expansion act = expand(gate.mean, gate.deviation, activation);
+  const std::vector<at::Tensor>& a = act.coefficients;
+  if (!up.mean.defined())
+    return {.mean = a.at(0),
+            .square = act.squares.at(0),
+            .along = a.at(1),
+            .beside = {},
+            .bend = a.at(2),
+            .twist = {}};
+  const at::Tensor shared = (gate.directions * up.directions).sum(1).mul_(up.deviation);  // v's slope in t
+  const at::Tensor own = (up.deviation.square() - shared.square()).clamp_min_(0);  // v's variance given t
+  const at::Tensor& m = up.mean;
+  return {.mean = m * a.at(0) + shared * a.at(1),
+          .square = act.squares.at(0) * (m.square() + own) + 2 * m * shared * act.squares.at(1) +
+                    shared.square() * act.squares.at(2),
+          .along = m * a.at(1) + std::sqrt(2.0) * shared * a.at(2),
+          .beside = up.deviation * a.at(0),
+          .bend = m * a.at(2) + std::sqrt(3.0) * shared * a.at(3),
+          .twist = std::sqrt(0.5) * up.deviation * a.at(1)};
+}
+
+/// The same of many units, gated or not.
+Moments widely_activated(const Path& path) {
+  const Units gate = units_of(path, path.gate);
+  const bool gated = path.up.weight.defined();
+  const Units up = gated ? units_of(path, path.up) : Units();
+  const Orders x = orders_of(gate, up, path.activation);
+
+  at::Tensor gradients = gate.directions * x.along.unsqueeze(1);
+  if (gated) gradients.addcmul_(up.directions, x.beside.unsqueeze(1));
+  const at::Tensor gram = linalg::gram(gradients);
+  gradients = at::Tensor();
   const auto leading = [&](int64_t count, int64_t rounds) {
     return linalg::leading_space(gram, count, at::make_generator<at::CPUGeneratorImpl>(kSeed), rounds);
   };
-  const at::Tensor order1 =
-      linalg::product(unit, leading(directions(path.width, deviation.size(0)), 1)).mul_(slope.unsqueeze(1));
-  // (u v)^2 of two units' places u and v among those directions is a sum over pairs of them.
+  const at::Tensor first = leading(directions(path.width, x.mean.size(0)), 1);
+  at::Tensor order1 = linalg::product(gate.directions, first).mul_(x.along.unsqueeze(1));
+  if (gated) order1.addcmul_(linalg::product(up.directions, first), x.beside.unsqueeze(1));
+  // A quadratic form in two places among those directions is a sum over pairs of them.
   const int64_t count = paired_directions(path.width);
-  const at::Tensor place = linalg::product(unit, leading(count, 4));
+  const at::Tensor second = leading(count, 4), place = linalg::product(gate.directions, second);
   const at::Tensor index =
       at::triu_indices(count, count, 0, at::TensorOptions(at::kLong).device(place.device()));
   const at::Tensor twice = at::where(index[0] == index[1], 1.0, std::sqrt(2.0)).to(at::kFloat);
-  const at::Tensor order2 =
-      (place.index_select(1, index[0]) * place.index_select(1, index[1])).mul_(twice).mul_(bend.unsqueeze(1));
+  const auto pairs_of = [&](const at::Tensor& p, const at::Tensor& q) {
+    return p.index_select(1, index[0]) * q.index_select(1, index[1]);
+  };
+  at::Tensor order2 = pairs_of(place, place).mul_(twice).mul_(x.bend.unsqueeze(1));
+  if (gated) {
+    const at::Tensor other = linalg::product(up.directions, second);
+    order2.add_((pairs_of(place, other) + pairs_of(other, place)).mul_(twice).mul_(x.twist.unsqueeze(1)));
+  }
 
-  const at::Tensor rows =
-      at::cat({expansion.coefficients.front().unsqueeze(1), order1, order2}, 1).t().contiguous();
-  return {.second = {(expansion.square - rows.square().sum(0)).clamp_min_(0), rows},
-          .mean = expansion.coefficients.front()};
+  const at::Tensor rows = at::cat({x.mean.unsqueeze(1), order1, order2}, 1).t().contiguous();
+  return {.second = linalg::Moment::with_diagonal(x.square, rows), .mean = x.mean};
 }
 
 }  // namespace
 
-int64_t closed_form_rows(bool activated, int64_t width, int64_t outputs) {
-  if (!activated) return outputs >= linalg::kSamplesFrom ? 1 : 0;
-  return outputs >= kManyUnits ? 1 + directions(width, outputs) + pairs(paired_directions(width)) : 0;
+int64_t closed_form_rows(Behind behind, int64_t width, int64_t outputs) {
+  if (behind == Behind::kNorm) return outputs >= linalg::kSamplesFrom ? 1 : 0;
+  const int64_t from = behind == Behind::kActivation ? kManyUnits : linalg::kSamplesFrom;
+  return outputs >= from ? 1 + directions(width, outputs) + pairs(paired_directions(width)) : 0;
 }
 
 Moments closed_form_moments(const Path& path) {
@@ -230,13 +283,14 @@ Moments closed_form_moments(const Path& path) {
     if (path.value_repeats > 1) values = repeat_heads(values, path.value_head, path.value_repeats);
     return moments_of(values);
   }
-  if (path.gate.weight.defined())
-    return closed_form_rows(/*activated=*/true, path.width, path.gate.weight.size(0)) > 0
-               ? widely_activated(path, path.gate, path.activation)
-               : activated(linear_of_norm(path, path.gate), path.activation);
+  if (path.gate.weight.defined()) {
+    const Behind behind = path.up.weight.defined() ? Behind::kGatedActivation : Behind::kActivation;
+    if (closed_form_rows(behind, path.width, path.outputs()) > 0) return widely_activated(path);
+    TORCH_INTERNAL_ASSERT(behind == Behind::kActivation);
+    return activated(linear_of_norm(path, path.gate), path.activation);
+  }
   TORCH_INTERNAL_ASSERT(path.norm_scale.defined(), "a norm without parameters feeds no layer by itself");
-  if (closed_form_rows(/*activated=*/false, path.width, path.norm_scale.size(0)) > 0)
-    return wide_norm_output(path);
+  if (closed_form_rows(Behind::kNorm, path.width, path.norm_scale.size(0)) > 0) return wide_norm_output(path);
   return moments_of(norm_output(path));
 }
 

@@ -41,7 +41,7 @@ class Loader {
 bool is_finite(const linalg::Moment& second) {
   return second.is_matrix()
              ? linalg::extent(second.matrix()).finite()
-             : linalg::extent(second.rest()).finite() && linalg::extent(second.rows()).finite();
+             : linalg::extent(second.rest().values()).finite() && linalg::extent(second.rows()).finite();
 }
 
 /// FNV-1a. Layers draw different rows, whatever the order they are asked for in.
@@ -59,12 +59,13 @@ ImpliedInputs::Form ImpliedInputs::form(std::string_view layer) const {
   Form form{.kind = Implied::kNorm, .rows = 0, .width = source->width};
   if (source->values.weight)
     form.kind = Implied::kValues;
-  else if (source->up.weight)
-    form.kind = Implied::kActivation;
   else if (source->gate.weight)
-    form = {Implied::kActivation, closed_form_rows(true, form.width, source->gate.rows), form.width};
+    form = {Implied::kActivation,
+            closed_form_rows(source->up.weight ? Behind::kGatedActivation : Behind::kActivation, form.width,
+                             source->gate.rows),
+            form.width};
   else
-    form.rows = closed_form_rows(/*activated=*/false, form.width, form.width);
+    form.rows = closed_form_rows(Behind::kNorm, form.width, form.width);
   return form;
 }
 
@@ -92,13 +93,14 @@ std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint6
   if (path.norm == Norm::kRmsOnePlus) path.norm_scale = path.norm_scale + 1;
   InputMoments result;
   result.source = words(*source);
-  const bool gated = path.up.weight.defined();
+  const bool drawn =
+      path.up.weight.defined() && closed_form_rows(Behind::kGatedActivation, path.width, path.outputs()) == 0;
   const Moments found =
-      gated ? draw_moments(path, hash(result.source) ^ seed, rows, device) : closed_form_moments(path);
+      drawn ? draw_moments(path, hash(result.source) ^ seed, rows, device) : closed_form_moments(path);
   if (!is_finite(found.second)) return std::nullopt;
   result.second = found.second;
   result.mean = found.mean;
-  result.rows = gated ? rows : 0;
+  result.rows = drawn ? rows : 0;
   return result;
 }
 

@@ -59,9 +59,9 @@ class ImpliedInputs {
   /// Layers with the same key read the same input: their moments can be computed once. Empty as source() is.
   std::string input_key(std::string_view layer) const { return source(layer); }
 
-  /// In closed form; for gated MLPs, which have none, from `rows` rows (seeded, from 1 on) that are pushed
-  /// through what source() names. Nothing when nothing is known, or when a weight on the way or the result is
-  /// not finite.
+  /// In closed form; for gated MLPs of few units, which have none, from `rows` rows (seeded, from 1 on) that
+  /// are pushed through what source() names. Nothing when nothing is known, or when a weight on the way or
+  /// the result is not finite.
   ///
   /// device   where the arithmetic runs and the result lies; the rows drawn are the same on all devices
   /// returns  on the CPU the same bits for any number of threads

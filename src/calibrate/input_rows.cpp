@@ -148,6 +148,18 @@ void group(InputRows& rows, const RowOrigins& origins, const std::vector<int64_t
   rows.groups = at::tensor(groups, at::kLong);
 }
 
+/// The rows of that index, each times the root of `scale` and of its count over the mean count.
+at::Tensor weighted(const InputRows& rows, const at::Tensor& index, double scale) {
+  const auto chosen = [&](const at::Tensor& of) {
+    return index.defined() ? of.index_select(0, index.to(of.device())) : of;
+  };
+  at::Tensor x = chosen(rows.rows);
+  const at::Tensor counts = chosen(rows.counts);
+  if (scale == 1 && counts.eq(1).all().item<bool>()) return x;
+  if (!index.defined()) x = x.clone();
+  return x.mul_((counts / counts.sum() * counts.size(0)).mul_(scale).sqrt_().unsqueeze(1));
+}
+
 }  // namespace
 
 InputRows distinct_rows(const at::Tensor& stored, const RowOrigins& origins, at::Device device) {
@@ -190,13 +202,14 @@ at::Tensor all_but(const InputRows& rows, const at::Tensor& held_back) {
 }
 
 at::Tensor second_moment(const InputRows& rows, const at::Tensor& index) {
-  const auto chosen = [&](const at::Tensor& of) {
-    return index.defined() ? of.index_select(0, index.to(of.device())) : of;
-  };
-  const at::Tensor counts = chosen(rows.counts);
-  if (counts.eq(1).all().item<bool>()) return second_moment(chosen(rows.rows));
-  const at::Tensor shares = counts / counts.sum() * counts.size(0);
-  return second_moment(chosen(rows.rows) * shares.sqrt().unsqueeze(1));
+  return second_moment(weighted(rows, index, /*scale=*/1));
+}
+
+linalg::Moment input_moment(const InputRows& rows, const at::Tensor& index) {
+  if (!linalg::worth_samples(rows.rows.size(0), rows.rows.size(1))) return second_moment(rows, index);
+  const int64_t count = index.defined() ? index.size(0) : rows.rows.size(0);
+  const at::Tensor x = weighted(rows, index, 1 / static_cast<double>(std::max<int64_t>(count, 1)));
+  return {at::zeros({x.size(1)}, x.options()), x};
 }
 
 at::Tensor mean_of(const InputRows& rows) {
@@ -204,9 +217,12 @@ at::Tensor mean_of(const InputRows& rows) {
   return (rows.rows * (counts / counts.sum()).unsqueeze(1)).sum(0).to(at::kFloat);
 }
 
-double effective_rank(const at::Tensor& second) {
+double effective_rank(const linalg::Moment& second) {
   const auto sum = [](const at::Tensor& x) { return linalg::mean_of(x) * static_cast<double>(x.numel()); };
-  const double trace = sum(second.diagonal()), squares = sum(second.square().sum(1, false, at::kDouble));
+  // X^T X and X X^T have the same eigenvalues.
+  const at::Tensor square =
+      second.is_matrix() ? second.matrix() : linalg::product(second.rows(), second.rows().t());
+  const double trace = sum(square.diagonal()), squares = sum(square.square().sum(1, false, at::kDouble));
   return squares > 0 ? trace * trace / squares : 0;
 }
 
@@ -215,7 +231,7 @@ double effective_rank(const InputRows& rows) {
   const int64_t count = rows.rows.size(0), step = (count + kMost - 1) / kMost;
   const at::Tensor weighted = rows.rows * rows.counts.sqrt().unsqueeze(1);
   const at::Tensor some = weighted.slice(0, 0, count, std::max<int64_t>(step, 1));
-  return effective_rank(linalg::product(some, some.t()));  // its eigenvalues are those of the second moment
+  return effective_rank(linalg::Moment(at::zeros({some.size(1)}, some.options()), some));
 }
 
 }  // namespace ctq::calibrate

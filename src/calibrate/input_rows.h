@@ -8,6 +8,8 @@
 #include <ATen/core/Tensor.h>
 #include <c10/core/Device.h>
 
+#include "linalg/moment.h"
+
 namespace ctq::calibrate {
 
 /// What a recorder knows of each row, [n] of any integer type, on the CPU. Undefined: not recorded.
@@ -57,12 +59,16 @@ at::Tensor all_but(const InputRows& rows, const at::Tensor& held_back);
 ///          threads
 at::Tensor second_moment(const InputRows& rows, const at::Tensor& index = {});
 
+/// The same as D + X^T X with D = 0, where that costs less for all of the rows.
+linalg::Moment input_moment(const InputRows& rows, const at::Tensor& index = {});
+
 /// The mean of the rows by their counts, [in_features] float32.
 at::Tensor mean_of(const InputRows& rows);
 
 /// Participation ratio of the spectrum, (sum of eigenvalues)^2 / sum of their squares: how many directions
-/// the input has, 1 to in_features; on the CPU the same bits for any number of threads. second: symmetric
-double effective_rank(const at::Tensor& second);
+/// the input has, 1 to in_features; on the CPU the same bits for any number of threads. second: of D + X^T X
+/// what is not D
+double effective_rank(const linalg::Moment& second);
 /// The same of rows by their counts, of at most 512 of them.
 double effective_rank(const InputRows& rows);
 

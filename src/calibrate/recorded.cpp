@@ -84,6 +84,11 @@ int64_t Recording::stored_rows(std::string_view layer) const {
   return entry ? entry->stored_rows() : 0;
 }
 
+bool Recording::is_of_rows(std::string_view layer) const {
+  const CalibrationFile::Entry* entry = find(layer);
+  return entry && !entry->hessian && entry->stored_rows() > 0;
+}
+
 std::string Recording::key(std::string_view layer) const {
   const auto found = layers_.owners.find(layer);
   return found == layers_.owners.end() ? std::string() : found->second;
@@ -122,7 +127,7 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
     if (!largest.defined()) continue;
     input.channel_max = input.channel_max.defined() ? at::maximum(input.channel_max, largest) : largest;
   }
-  input.second = load_float(entry->hessian, device);
+  at::Tensor second = load_float(entry->hessian, device);
   if (entry->stored_rows() > 0) {
     input.rows = distinct_rows(calibrate::stored_rows(*entry->rows), row_origins(*entry), device);
     if (input.rows.left_out > 0)
@@ -133,13 +138,17 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
       if (!input.channel_max.defined()) input.channel_max = input.rows.rows.abs().amax(0);
     }
   }
-  if (!input.second.defined() && !input.rows.any() && entry->second_moment)
-    input.second = at::diag(load_float(entry->second_moment, device));
-  for (at::Tensor* statistic : {&input.second, &input.mean, &input.channel_max}) {
+  const bool diagonal = !second.defined() && !input.rows.any() && entry->second_moment;
+  if (diagonal) second = load_float(entry->second_moment, device);
+  for (at::Tensor* statistic : {&second, &input.mean, &input.channel_max}) {
     if (!statistic->defined() || linalg::extent(*statistic).finite()) continue;
     warn("calibration data of '{}' hold values that are not finite and are not used", printable(layer));
     return std::nullopt;
   }
+  if (diagonal)
+    input.second = {second, at::empty({0, second.size(0)}, second.options())};
+  else if (second.defined())
+    input.second = second;
   return input;
 }
 

@@ -19,7 +19,7 @@ namespace ctq::calibrate {
 /// Statistics of one input. Undefined tensors: not recorded.
 struct RecordedInput {
   InputRows rows;
-  at::Tensor second;       ///< H as the file has it, [in_features, in_features] float32
+  linalg::Moment second;   ///< H as the file has it, [in_features, in_features] float32
   at::Tensor mean;         ///< of x, [in_features] float32
   at::Tensor channel_max;  ///< largest |x| of each column, [in_features] float32
 
@@ -56,6 +56,8 @@ class Recording {
   bool has_channel_max(std::string_view layer) const;
   /// Rows of the layer's input; 0: none.
   int64_t stored_rows(std::string_view layer) const;
+  /// Whether H is made of them, and not in the file.
+  bool is_of_rows(std::string_view layer) const;
   /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
   std::string key(std::string_view layer) const;
   std::optional<double> input_scale(std::string_view layer) const;

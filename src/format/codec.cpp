@@ -131,11 +131,10 @@ at::Tensor in_code_space(const at::Tensor& weight, const Encoded& like) {
 
 linalg::Moment moment_in_code_space(const linalg::Moment& h, const Encoded& like) {
   if (like.sign_col.defined())
-    return linalg::conjugate(
-        h.matrix(), [&](const at::Tensor& x) { return linalg::walsh_hadamard(x * like.sign_col, 1); });
+    return h.turned([&](const at::Tensor& x) { return linalg::walsh_hadamard(x * like.sign_col, 1); });
   if (like.rotation_group == 0) return h;
-  return linalg::conjugate(
-      h.matrix(), [&](const at::Tensor& x) { return linalg::rotate_columns(x, like.rotation_group); });
+  return h.turned([&](const at::Tensor& x) { return linalg::rotate_columns(x, like.rotation_group); },
+                  like.rotation_group);
 }
 
 std::optional<Encoded> encode_nearest(const Codec& codec, const at::Tensor& original, int64_t block_size,

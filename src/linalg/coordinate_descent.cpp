@@ -53,11 +53,11 @@ void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight,
 
 }  // namespace
 
-CoordinateDescent::CoordinateDescent(const Moment& h) : h_(h), groups_(groups_of(h)) {}
+CoordinateDescent::CoordinateDescent(const Moment& h) : h_(h.by_columns()), groups_(groups_of(h_)) {}
 
 at::Tensor CoordinateDescent::swept(const at::Tensor& values, const at::Tensor& weight, Tiling tiling,
-                                    Code code, const at::Tensor& scale, int64_t sweeps,
-                                    at::Tensor* cost) const {
+                                    Code code, const at::Tensor& scale, int64_t sweeps, at::Tensor* cost,
+                                    const at::Tensor& mapped) const {
   at::Tensor result = values.clone(at::MemoryFormat::Contiguous);
   if (cost)
     *cost = h_.is_matrix() ? at::Tensor() : at::empty({weight.size(0)}, weight.options().dtype(at::kDouble));
@@ -66,7 +66,7 @@ at::Tensor CoordinateDescent::swept(const at::Tensor& values, const at::Tensor& 
     const at::Tensor panel = weight.narrow(0, row, rows);
     const at::Tensor panel_scale = scale_of_rows(scales, tiling, row, rows, weight.size(1));
     at::Tensor out = result.narrow(0, row, rows), error = out * panel_scale - panel;
-    Pull pull(h_, error);
+    Pull pull(h_, error, mapped.defined() ? mapped.narrow(0, row, rows) : mapped);
     for (int64_t i = 0; i < sweeps; ++i) sweep_rows(out, error, panel, h_, pull, groups_, panel_scale, code);
     if (cost && cost->defined()) cost->narrow(0, row, rows).copy_(pull.costs());
   };

@@ -33,8 +33,10 @@ at::Tensor coordinate_descent(const at::Tensor& values, const at::Tensor& weight
 class CoordinateDescent {
  public:
   explicit CoordinateDescent(const Moment& h);
+  /// mapped: E X^T [M, r] of the values where it is known and h is no matrix; changed
   at::Tensor swept(const at::Tensor& values, const at::Tensor& weight, Tiling tiling, Code code,
-                   const at::Tensor& scale, int64_t sweeps, at::Tensor* cost = nullptr) const;
+                   const at::Tensor& scale, int64_t sweeps, at::Tensor* cost = nullptr,
+                   const at::Tensor& mapped = {}) const;
 
  private:
   Moment h_;

@@ -56,24 +56,25 @@ at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, co
   return values;
 }
 
-/// The same, run by run.
+/// The same, run by run. mapped: E X^T [rows, r], zeros at first; without the last run's errors unless `all`
 at::Tensor round_rows(const at::Tensor& weight, const SampleFactor& factor, const at::Tensor& scale,
-                      Code code, const at::Tensor& cost, Recursion recursion) {
+                      Code code, const at::Tensor& cost, Recursion recursion, at::Tensor mapped, bool all) {
   at::Tensor values = at::empty_like(weight, at::MemoryFormat::Contiguous);
-  at::Tensor mapped = at::zeros({weight.size(0), factor.rows.size(0)}, weight.options());  // R
   for (const SampleFactor::Run& run : factor.runs) {
     const auto columns = [&](const at::Tensor& matrix) { return matrix.narrow(1, run.begin, run.width); };
     const at::Tensor target = at::addmm(columns(weight), mapped, run.pull, /*beta=*/1, /*alpha=*/-1);
     columns(values).copy_(round_rows(target, run.factor, columns(scale), code, cost, recursion));
+    if (run.begin + run.width == weight.size(1) && !all) break;
     const at::Tensor error = at::addcmul(-columns(weight), columns(values), columns(scale));
-    if (run.begin + run.width < weight.size(1)) mapped.addmm_(error, columns(factor.rows).t());
+    mapped.addmm_(error, columns(factor.rows).t());
   }
   return values;
 }
 
-template <typename Factor>
-at::Tensor round_panels(const at::Tensor& weight, const Factor& factor, Tiling tiling, Code code,
-                        const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
+/// In panels; round(row, panel of weight and scale in the factor's order, cost) gives the values of one.
+template <typename Factor, typename Round>
+at::Tensor round_panels(const at::Tensor& weight, const Factor& factor, Tiling tiling,
+                        const at::Tensor& scale, at::Tensor* cost, const Round& round) {
   TORCH_INTERNAL_ASSERT(factor.ok);
   if (cost) *cost = at::zeros({weight.size(0)}, weight.options().dtype(at::kDouble));
   at::Tensor result = at::empty_like(weight, at::MemoryFormat::Contiguous);
@@ -82,8 +83,8 @@ at::Tensor round_panels(const at::Tensor& weight, const Factor& factor, Tiling t
     const at::Tensor panel = weight.narrow(0, row, rows), &order = factor.order;
     const at::Tensor panel_scale = scale_of_rows(scales, tiling, row, rows, weight.size(1), order);
     const at::Tensor ordered = order.defined() ? panel.index_select(1, order) : panel;
-    const at::Tensor values = round_rows(ordered, factor, panel_scale, code,
-                                         cost ? cost->narrow(0, row, rows) : at::Tensor(), recursion);
+    const at::Tensor values =
+        round(row, ordered, panel_scale, cost ? cost->narrow(0, row, rows) : at::Tensor());
     at::Tensor out = result.narrow(0, row, rows);
     order.defined() ? out.index_copy_(1, order, values) : out.copy_(values);
   };
@@ -99,12 +100,25 @@ at::Tensor round_panels(const at::Tensor& weight, const Factor& factor, Tiling t
 
 at::Tensor ldlq_round(const at::Tensor& weight, const FeedbackFactor& factor, Tiling tiling, Code code,
                       const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
-  return round_panels(weight, factor, tiling, code, scale, cost, recursion);
+  return round_panels(
+      weight, factor, tiling, scale, cost,
+      [&](int64_t, const at::Tensor& panel, const at::Tensor& of_panel, const at::Tensor& panel_cost) {
+        return round_rows(panel, factor, of_panel, code, panel_cost, recursion);
+      });
 }
 
 at::Tensor ldlq_round(const at::Tensor& weight, const SampleFactor& factor, Tiling tiling, Code code,
-                      const at::Tensor& scale, at::Tensor* cost, Recursion recursion) {
-  return round_panels(weight, factor, tiling, code, scale, cost, recursion);
+                      const at::Tensor& scale, at::Tensor* cost, Recursion recursion, at::Tensor* mapped) {
+  const int64_t samples = factor.rows.size(0);
+  if (mapped) *mapped = at::zeros({weight.size(0), samples}, weight.options());
+  return round_panels(
+      weight, factor, tiling, scale, cost,
+      [&](int64_t row, const at::Tensor& panel, const at::Tensor& of_panel, const at::Tensor& panel_cost) {
+        at::Tensor r = mapped ? mapped->narrow(0, row, panel.size(0))
+                              : at::zeros({panel.size(0), samples}, weight.options());
+        return round_rows(panel, factor, of_panel, code, panel_cost, recursion, r,
+                          /*all=*/mapped != nullptr);
+      });
 }
 
 }  // namespace ctq::linalg

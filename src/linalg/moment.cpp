@@ -3,12 +3,19 @@
 #include <algorithm>
 
 #include <ATen/ATen.h>
+#include <ATen/CPUGeneratorImpl.h>
 
 #include "linalg/cholesky.h"
+#include "linalg/conjugate.h"
 #include "linalg/panels.h"
+#include "linalg/sparse_product.h"
+#include "linalg/svd.h"
 
 namespace ctq::linalg {
 namespace {
+
+constexpr uint64_t kLeadingSeed = 1;
+constexpr double kWorthwhile = 0.4;  // of the columns
 
 /// A panel's work happens on the thread that has it.
 at::Tensor product_of_panel(const at::Tensor& a, const at::Tensor& b) {
@@ -17,61 +24,88 @@ at::Tensor product_of_panel(const at::Tensor& a, const at::Tensor& b) {
 
 }  // namespace
 
+bool worth_samples(int64_t rows, int64_t columns) {
+  return columns >= kSamplesFrom && static_cast<double>(rows) <= kWorthwhile * static_cast<double>(columns);
+}
+
+Moment Moment::with_diagonal(const at::Tensor& diagonal, const at::Tensor& rows) {
+  return {(diagonal - rows.square().sum(0)).clamp_min_(0), rows};
+}
+
 at::Tensor Moment::diagonal() const {
-  return is_matrix() ? matrix_.diagonal() : rows_.square().sum(0).add_(rest_);
+  return is_matrix() ? matrix_.diagonal() : rows_.square().sum(0).add_(rest_.diagonal());
 }
 
 at::Tensor Moment::matrix() const {
   if (is_matrix()) return matrix_;
-  at::Tensor matrix = gram(rows_);
-  matrix.diagonal().add_(rest_);
+  const at::Tensor matrix = gram(rows_);
+  rest_.add_to(matrix, 0, 0);
   return matrix;
 }
 
 at::Tensor Moment::block(int64_t row, int64_t height, int64_t column, int64_t width) const {
   if (is_matrix()) return matrix_.narrow(0, row, height).narrow(1, column, width);
-  at::Tensor block = at::mm(rows_.narrow(1, row, height).t(), rows_.narrow(1, column, width));
-  const int64_t begin = std::max(row, column), shared = std::min(row + height, column + width) - begin;
-  if (shared > 0)
-    block.narrow(0, begin - row, shared)
-        .narrow(1, begin - column, shared)
-        .diagonal()
-        .add_(rest_.narrow(0, begin, shared));
+  const at::Tensor block = at::mm(rows_.narrow(1, row, height).t(), rows_.narrow(1, column, width));
+  rest_.add_to(block, row, column);
   return block;
 }
 
+Moment Moment::turned(const std::function<at::Tensor(const at::Tensor& x)>& turn, int64_t block) const {
+  if (is_matrix() || rest_.width() > 1) return conjugate(matrix(), turn);
+  const at::Tensor& rest = rest_.values();
+  if (rest.eq(rest.select(0, 0)).all().item<bool>()) return {rest_, turn(rows_)};
+  if (!stays_in_samples(block)) return conjugate(matrix(), turn);
+  return {rest_.turned(turn, block), turn(rows_)};
+}
+
+Moment Moment::leading(int64_t most_rows) const {
+  if (is_matrix() || rows_.size(0) <= most_rows) return *this;
+  const at::Tensor rows =
+      low_rank_of_gram(rows_, most_rows, at::make_generator<at::CPUGeneratorImpl>(kLeadingSeed));
+  const at::Tensor left = rows_.square().sum(0).sub_(rows.square().sum(0)).clamp_min_(0);
+  return {rest_.shifted(left), rows};
+}
+
+Moment Moment::by_columns() const { return is_matrix() ? *this : Moment(rest_, with_columns_apart(rows_)); }
+
 Moment Moment::divided(const at::Tensor& factors) const {
-  if (!is_matrix()) return {rest_ / factors.square(), rows_ / factors};
+  if (!is_matrix()) return {rest_.divided(factors), rows_ / factors};
   return (matrix_ / factors).div_(factors.unsqueeze(1));
 }
 
 Moment Moment::shifted(const at::Tensor& shift) const {
-  if (!is_matrix()) return {rest_ + shift, rows_};
+  if (!is_matrix()) return {rest_.shifted(shift), rows_};
   at::Tensor matrix = matrix_.clone();
   matrix.diagonal().add_(shift);
   return matrix;
 }
 
-Pull::Pull(const Moment& h, const at::Tensor& error) : h_(h), error_(error) {
-  if (!h.is_matrix()) mapped_ = product_of_panel(error, h.rows().t());
+Pull::Pull(const Moment& h, const at::Tensor& error, const at::Tensor& mapped)
+    : h_(h), error_(error), mapped_(mapped) {
+  if (!h.is_matrix() && !mapped_.defined()) mapped_ = product_of_panel(error, h.rows().t());
 }
 
 at::Tensor Pull::columns(int64_t begin, int64_t width) const {
   if (h_.is_matrix()) return product_of_panel(error_, h_.block(0, h_.size(), begin, width));
   return product_of_panel(mapped_, h_.rows().narrow(1, begin, width))
-      .add_(error_.narrow(1, begin, width) * h_.rest().narrow(0, begin, width));
+      .add_(h_.rest().product(error_, begin, width));
 }
 
 void Pull::moved(int64_t begin, int64_t width, const at::Tensor& before) {
   if (h_.is_matrix()) return;
-  mapped_.add_(
-      product_of_panel(error_.narrow(1, begin, width) - before, h_.rows().narrow(1, begin, width).t()));
+  const at::Tensor change = error_.narrow(1, begin, width) - before,
+                   columns = h_.rows().narrow(1, begin, width).t();
+  if (h_.device().is_cpu() && change.size(0) > kPanelRows) {
+    mapped_.add_(product(change, columns));
+  } else {
+    add_product(mapped_, change, columns);
+  }
 }
 
 at::Tensor Pull::costs() const {
   TORCH_INTERNAL_ASSERT(!h_.is_matrix());
   return mapped_.square().sum(1, /*keepdim=*/false, at::kDouble) +
-         (error_.square() * h_.rest()).sum(1, /*keepdim=*/false, at::kDouble);
+         (error_ * h_.rest().product(error_, 0, h_.size())).sum(1, /*keepdim=*/false, at::kDouble);
 }
 
 }  // namespace ctq::linalg

@@ -11,14 +11,14 @@ namespace {
 
 constexpr int64_t kCols = 1024;  // of H held in float64 at a time, or of U in a product
 
-/// sum_i (e x_i)^2 + sum_j D_j e_j^2
+/// sum_i (e x_i)^2 + e D e^T
 at::Tensor objective_of_samples(const at::Tensor& error, const Moment& h) {
   at::Tensor result = at::empty({error.size(0)}, error.options().dtype(at::kDouble));
   const auto set_panel = [&](int64_t row, int64_t rows) {
     const at::Tensor panel = error.narrow(0, row, rows);
     result.narrow(0, row, rows)
         .copy_(at::mm(panel, h.rows().t()).square_().sum(1, false, at::kDouble))
-        .add_((panel.square() * h.rest()).sum(1, false, at::kDouble));
+        .add_((panel * h.rest().product(panel, 0, h.size())).sum(1, false, at::kDouble));
   };
   if (error.is_cpu()) {
     for_panels(error.size(0), set_panel);

@@ -1,7 +1,6 @@
 #include "linalg/sample_space.h"
 
 #include <algorithm>
-#include <atomic>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -13,54 +12,60 @@
 namespace ctq::linalg {
 namespace {
 
-/// The lower Cholesky factor; undefined where there is none.
-at::Tensor lower_factor(const at::Tensor& a) {
-  const auto [lower, info] = at::linalg_cholesky_ex(a, /*upper=*/false, /*check_errors=*/false);
-  return info.item<int>() == 0 && lower.diagonal().isfinite().all().item<bool>() ? lower : at::Tensor();
-}
+/// P^-1, symmetric: what lies below the diagonal of its panels is neither kept nor read.
+class Inverse {
+ public:
+  Inverse(int64_t size, const at::TensorOptions& options) : upper_(at::eye(size, options)) {}
 
-/// Sets what a run has besides its place. later: P of the columns after it; undefined where there are none.
-/// False where something is not positive definite.
-bool factor_run(SampleFactor::Run& run, const at::Tensor& x, const at::Tensor& rest,
-                const at::Tensor& later) {
-  at::Tensor half = x, whole = x;
-  if (later.defined()) {
-    const at::Tensor lower = lower_factor(later);
-    if (!lower.defined()) return false;
-    half = at::linalg_solve_triangular(lower, x, /*upper=*/false);
-    whole = at::linalg_solve_triangular(lower.t(), half, /*upper=*/true);
-  }
-  run.factor = damped_factor(Moment(rest, half).matrix(), /*lambda=*/0);
-  if (!run.factor.ok || run.factor.lambda > 0) return false;
-  run.pull = solve(run.factor, whole);
-  return true;
-}
-
-/// Nothing where one of them cannot be factored. Some runs at a time, of which each needs a P of its own.
-std::optional<std::vector<SampleFactor::Run>> factored_runs(const at::Tensor& rows, const at::Tensor& rest) {
-  const int64_t columns = rest.size(0), count = (columns + kSampleRun - 1) / kSampleRun;
-  std::vector<SampleFactor::Run> runs(static_cast<size_t>(count));
-  at::Tensor p;
-  for (int64_t end = count; end > 0;) {
-    const int64_t begin = std::max<int64_t>(0, end - at::get_num_threads());
-    std::vector<at::Tensor> later;  // from the last run to the first
-    for (int64_t i = end - 1; i >= begin; --i) {
-      SampleFactor::Run& run = runs[static_cast<size_t>(i)];
-      run.begin = i * kSampleRun, run.width = std::min(kSampleRun, columns - run.begin);
-      later.push_back(p);
-      const at::Tensor x = rows.narrow(1, run.begin, run.width);
-      const at::Tensor before = p.defined() ? p : at::eye(rows.size(0), rest.options());
-      if (i > 0) p = before + product(x / rest.narrow(0, run.begin, run.width), x.t());
-    }
-    std::atomic<bool> ok = true;
-    for_each_part(rest.device(), end - begin, [&](int64_t i) {
-      SampleFactor::Run& run = runs[static_cast<size_t>(end - 1 - i)];
-      if (!factor_run(run, rows.narrow(1, run.begin, run.width), rest.narrow(0, run.begin, run.width),
-                      later[static_cast<size_t>(i)]))
-        ok = false;
+  /// P^-1 x.
+  at::Tensor times(const at::Tensor& x) const {
+    at::Tensor result = at::empty_like(x, at::MemoryFormat::Contiguous);
+    for_rows([&](int64_t row, int64_t rows) {
+      at::Tensor out = result.narrow(0, row, rows);
+      at::mm_out(out, right_of(row, rows), x.narrow(0, row, x.size(0) - row));
+      if (row > 0) out.addmm_(upper_.narrow(0, 0, row).narrow(1, row, rows).t(), x.narrow(0, 0, row));
     });
-    if (!ok) return std::nullopt;
-    end = begin;
+    return result;
+  }
+  /// P^-1 - a b^T, which is symmetric.
+  void subtract(const at::Tensor& a, const at::Tensor& b) {
+    for_rows([&](int64_t row, int64_t rows) {
+      right_of(row, rows).addmm_(a.narrow(0, row, rows), b.narrow(0, row, b.size(0) - row).t(), /*beta=*/1,
+                                 /*alpha=*/-1);
+    });
+  }
+
+ private:
+  at::Tensor right_of(int64_t row, int64_t rows) const {
+    return upper_.narrow(0, row, rows).narrow(1, row, upper_.size(1) - row);
+  }
+  template <typename Run>
+  void for_rows(const Run& run) const {
+    if (upper_.is_cpu()) return for_panels(upper_.size(0), run);
+    for (int64_t row = 0; row < upper_.size(0); row += kPanelRows)
+      run(row, std::min(kPanelRows, upper_.size(0) - row));
+  }
+
+  at::Tensor upper_;
+};
+
+/// Nothing where one of them cannot be factored.
+std::optional<std::vector<SampleFactor::Run>> factored_runs(const at::Tensor& rows,
+                                                            const BlockDiagonal& rest) {
+  const int64_t columns = rest.size(), count = (columns + kSampleRun - 1) / kSampleRun;
+  std::vector<SampleFactor::Run> runs(static_cast<size_t>(count));
+  Inverse inverse(rows.size(0), rows.options());
+  for (int64_t i = count - 1; i >= 0; --i) {
+    throw_if_cancelled();
+    SampleFactor::Run& run = runs[static_cast<size_t>(i)];
+    run.begin = i * kSampleRun, run.width = std::min(kSampleRun, columns - run.begin);
+    const at::Tensor x = rows.narrow(1, run.begin, run.width), whole = inverse.times(x);
+    const at::Tensor m = product(x.t(), whole);
+    rest.add_to(m, run.begin, run.begin);
+    run.factor = damped_factor(m, /*lambda=*/0);
+    if (!run.factor.ok || run.factor.lambda > 0) return std::nullopt;
+    run.pull = solve(run.factor, whole);
+    if (i > 0) inverse.subtract(run.pull, whole);
   }
   return runs;
 }
@@ -71,15 +76,20 @@ SampleFactor sample_factor(const Moment& h, double lambda, ColumnOrder order) {
   SampleFactor factor;
   const at::Tensor diagonal = h.diagonal();
   const double mean = mean_of(diagonal);
-  if (order == ColumnOrder::kActOrder) factor.order = columns_by(diagonal);
-  const auto ordered = [&](const at::Tensor& of, int64_t dim) {
-    return factor.order.defined() ? of.index_select(dim, factor.order) : of;
-  };
-  factor.rows = ordered(h.rows(), 1);
-  const at::Tensor rest = ordered(h.rest() + (diagonal == 0).to(diagonal.scalar_type()), 0);
+  const int64_t block = h.rest().width();
+  TORCH_INTERNAL_ASSERT(block == 1 || stays_in_samples(block));
+  BlockDiagonal rest = h.rest().shifted((diagonal == 0).to(diagonal.scalar_type()));
+  factor.rows = h.rows();
+  if (order == ColumnOrder::kActOrder) {
+    const at::Tensor blocks = columns_by(diagonal.reshape({-1, block}).mean(1));
+    factor.order = (blocks.unsqueeze(1) * block + at::arange(block, blocks.options())).reshape({-1});
+    factor.rows = factor.rows.index_select(1, factor.order);
+    rest = rest.ordered(factor.order);
+  }
   DampingLadder damping(lambda);
   do {
-    auto runs = factored_runs(factor.rows, rest + mean * damping.lambda());
+    const at::Tensor shift = at::scalar_tensor(mean * damping.lambda(), diagonal.options());
+    auto runs = factored_runs(factor.rows, rest.shifted(shift));
     factor.lambda = damping.lambda();
     factor.ok = runs.has_value();
     if (factor.ok) factor.runs = std::move(*runs);

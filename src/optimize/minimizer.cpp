@@ -32,6 +32,17 @@ class OneFactor final : public Minimizer {
     return linalg::ldlq_round(weight, factor_, layer.tiling, layer.grid->code(), layer.scale, cost,
                               recursion_);
   }
+  at::Tensor round_and_sweep(const Layer& layer, int64_t sweeps, at::Tensor* cost) const override {
+    if constexpr (std::is_same_v<Factor, linalg::FeedbackFactor>) {
+      return Minimizer::round_and_sweep(layer, sweeps, cost);
+    } else {
+      at::Tensor mapped;
+      const at::Tensor values = linalg::ldlq_round(layer.weight, factor_, layer.tiling, layer.grid->code(),
+                                                   layer.scale, nullptr, recursion_, &mapped);
+      return descent_.value().swept(values, layer.weight, layer.tiling, layer.grid->code(), layer.scale,
+                                    sweeps, cost, mapped);
+    }
+  }
   at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps,
                    at::Tensor* cost) const override {
     return descent_.value().swept(values, layer.weight, layer.tiling, layer.grid->code(), layer.scale, sweeps,

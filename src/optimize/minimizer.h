@@ -19,6 +19,10 @@ class Minimizer {
   /// Values of the layer's grid for `weight`, a matrix of the layer's shape. cost: where not null, e H' e^T
   /// of every row of the error against `weight`, [out_features] float64, or undefined where it is not known.
   virtual at::Tensor round(const Layer& layer, const at::Tensor& weight, at::Tensor* cost) const = 0;
+  /// The same of the layer's own weight, and sweeps of coordinate descent over them. cost: never null
+  virtual at::Tensor round_and_sweep(const Layer& layer, int64_t sweeps, at::Tensor* cost) const {
+    return sweep(layer, round(layer, layer.weight, nullptr), sweeps, cost);
+  }
   /// Those values after sweeps of coordinate descent. cost: as above, never null
   virtual at::Tensor sweep(const Layer& layer, const at::Tensor& values, int64_t sweeps,
                            at::Tensor* cost) const = 0;

@@ -47,8 +47,8 @@ linalg::Moment leading_second_moment(const at::Tensor& weight, const DirectSetti
                         : linalg::low_rank_of_gram(
                               weight, rank, at::make_generator<at::CPUGeneratorImpl>(settings.subspace.seed));
   rows = rows / mean.sqrt();
-  const at::Tensor rest = diagonal.div_(mean).sub_(rows.square().sum(0)).clamp_min_(0);
-  return {rest.add(settings.damping), rows};
+  return linalg::Moment::with_diagonal(diagonal.div_(mean), rows)
+      .shifted(at::scalar_tensor(settings.damping, rows.options()));
 }
 
 /// A choice of codes with its scales.
@@ -93,25 +93,23 @@ class Search {
 /// layer: with the scales to use.
 Choice solve(const Layer& layer, const Search& search, const Minimizer& minimizer,
              const OnePassSettings& settings) {
-  const auto swept = [&](Choice choice) {
-    choice.cost = at::Tensor();
-    if (settings.sweeps > 0) {
-      Layer scaled = layer;
-      scaled.scale = choice.scale;
-      choice.values = minimizer.sweep(scaled, choice.values, settings.sweeps, &choice.cost);
-    }
+  const auto with_cost = [&](Choice choice) {
     const bool known = choice.cost.defined() && is_linear(layer);
     return known ? choice : search.measured(std::move(choice));
   };
   Choice fed_back;
   fed_back.scale = layer.scale;
-  fed_back.values = minimizer.round(layer, layer.weight, &fed_back.cost);
-  if (settings.sweeps > 0 || !is_linear(layer) || !fed_back.cost.defined())
-    fed_back = swept(std::move(fed_back));
+  fed_back.values = settings.sweeps > 0 ? minimizer.round_and_sweep(layer, settings.sweeps, &fed_back.cost)
+                                        : minimizer.round(layer, layer.weight, &fed_back.cost);
+  fed_back = with_cost(std::move(fed_back));
   if (settings.scales != Scales::kRefit) return fed_back;
   // Other codes are best for other scales.
-  const Choice refitted =
-      swept({fed_back.values, refit_scales(layer, fed_back.values, layer.scale, minimizer.h()), {}});
+  Layer scaled = layer;
+  scaled.scale = refit_scales(layer, fed_back.values, layer.scale, minimizer.h());
+  Choice refitted{fed_back.values, scaled.scale, {}};
+  if (settings.sweeps > 0)
+    refitted.values = minimizer.sweep(scaled, refitted.values, settings.sweeps, &refitted.cost);
+  refitted = with_cost(std::move(refitted));
   return search.better(fed_back, refitted, /*same_scales=*/false);
 }
 
@@ -125,9 +123,9 @@ SecondMomentRounding::SecondMomentRounding(linalg::Moment h, OnePassSettings set
       method_(std::move(method)) {
   const bool with_h = settings_.sweeps > 0 || settings_.scales != Scales::kAbsmax;
   minimizer_ = settings_.adaround       ? minimize_by_adaround(h_.matrix(), settings_)
-               : !h_.is_matrix()        ? minimize_in_sample_space(h_, settings_)
                : settings_.segments > 1 ? minimize_in_segments(like, h_.matrix(), settings_)
-                                        : minimize_at_once(h_, settings_, with_h);
+               : h_.is_matrix()         ? minimize_at_once(h_, settings_, with_h)
+                                        : minimize_in_sample_space(h_, settings_);
 }
 
 bool SecondMomentRounding::has_gained(double objective, double nearest_objective) {

@@ -5,7 +5,6 @@
 #include <ATen/ATen.h>
 #include <ATen/CPUGeneratorImpl.h>
 
-#include "linalg/conjugate.h"
 #include "linalg/hadamard.h"
 #include "linalg/panels.h"
 #include "optimize/second_moment.h"
@@ -66,9 +65,7 @@ at::Tensor Incoherence::backward(const at::Tensor& y) const {
   return x.reshape({-1, size}) * signs_;
 }
 
-Rounding round_with_incoherence(const Layer& layer, const linalg::Moment& moment,
-                                const QuipSettings& settings) {
-  const at::Tensor h = moment.matrix();
+Rounding round_with_incoherence(const Layer& layer, const linalg::Moment& h, const QuipSettings& settings) {
   if (layer.weight.numel() == 0) return round_with_second_moment(layer, h, settings.one_pass, "quip");
   const at::Device device = layer.weight.device();
   const Incoherence out(layer.weight.size(0), settings.seed, settings.hadamard, device);
@@ -76,8 +73,8 @@ Rounding round_with_incoherence(const Layer& layer, const linalg::Moment& moment
   OnePassSettings inside = settings.one_pass;
   inside.scales = Scales::kAbsmax;
   const Rounding rotated = round_with_second_moment(
-      rotated_layer(layer, out, in), linalg::conjugate(h, [&](const at::Tensor& x) { return in.forward(x); }),
-      inside, "quip");
+      rotated_layer(layer, out, in), h.turned([&](const at::Tensor& x) { return in.forward(x); }), inside,
+      "quip");
   const at::Tensor decoded = rotated.values * rotated.scale;
 
   OnePassSettings stored = settings.one_pass;

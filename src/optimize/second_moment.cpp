@@ -131,7 +131,7 @@ SecondMoment second_moment(const at::Tensor& weight, const Settings& settings,
                            const std::optional<KnownMoment>& known, const format::Encoded& like) {
   if (auto moment = moment_besides_weight(weight, settings, known))
     return in_code_space(std::move(*moment), like);
-  // One that is no matrix is made where it is used: turned, its diagonal would be none.
+  // One that is no matrix is made where it is used, with the diagonal that it has there.
   if (format::is_turned(like) && weight.size(1) >= linalg::kSamplesFrom)
     return moment_of_weight(turned(weight, like), settings);
   return in_code_space(moment_of_weight(weight, settings), like);

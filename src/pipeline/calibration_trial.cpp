@@ -44,12 +44,15 @@ HeldBack rows_at(const calibrate::InputRows& rows, const at::Tensor& index) {
   return {.rows = rows.rows.index_select(0, chosen) * roots, .roots = roots, .second = {}};
 }
 
-at::Tensor blended(const at::Tensor& second, const linalg::Moment& implied, double share) {
+linalg::Moment blended(const linalg::Moment& second, const linalg::Moment& implied, double share) {
   if (share == 0 || !implied.defined()) return second;
   const double mean = second.diagonal().mean().item<double>();
   const double of_implied = implied.diagonal().mean().item<double>();
   if (!(of_implied > 0)) return second;
-  return second * (1 - share) + implied.matrix() * (share * mean / of_implied);
+  const double rest = 1 - share, of = share * mean / of_implied;
+  if (second.is_matrix() || implied.is_matrix()) return second.matrix() * rest + implied.matrix() * of;
+  return {second.rest().values() * rest + implied.rest().values() * of,
+          at::cat({second.rows() * std::sqrt(rest), implied.rows() * std::sqrt(of)})};
 }
 
 /// Parts spread over a weight, each of whole tiles.

@@ -18,9 +18,9 @@ namespace ctq::pipeline {
 
 /// Recorded inputs that are held back, and what the others say.
 struct HeldBack {
-  at::Tensor rows;    ///< [h, in_features] float32, each times the root of its count
-  at::Tensor roots;   ///< these, [h, 1]
-  at::Tensor second;  ///< of the others, [in_features, in_features] float32
+  at::Tensor rows;        ///< [h, in_features] float32, each times the root of its count
+  at::Tensor roots;       ///< these, [h, 1]
+  linalg::Moment second;  ///< of the others, [in_features, in_features] float32
 };
 
 /// The rows of that index, int64 on any device; `second` is left undefined.
@@ -41,8 +41,9 @@ struct Damping {
   double share = 0;  ///< of what the checkpoint implies
 };
 
-/// A second moment with shares of P. second, implied: [N, N] float32; implied undefined or share 0: second
-at::Tensor blended(const at::Tensor& second, const linalg::Moment& implied, double share);
+/// A second moment with shares of P; a matrix, unless both are D + X^T X. second, implied: [N, N] float32;
+/// implied undefined or share 0: second
+linalg::Moment blended(const linalg::Moment& second, const linalg::Moment& implied, double share);
 
 class CalibrationTrial {
  public:

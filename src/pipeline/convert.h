@@ -93,13 +93,15 @@ struct Optimized {
   std::string method;  ///< "direct", "implied"
   std::string source;  ///< where the second moment of the input comes from, in words; empty where the weight
                        ///< itself is it
-  std::string objective_name;             ///< "trace", "subspace", "mse"; what a layer that was left over is
-                                          ///< ranked by, "weight_rel", "output_rel"
-  double nearest_objective = 0;           ///< relative, of round to nearest
-  double objective = 0;                   ///< relative, of what is stored
-  int64_t iterations = 0;                 ///< of learned rounding, and sweeps
-  std::string stopped_by;                 ///< why learned rounding ended; "time" also of a layer left over
-  bool guarded = false;                   ///< round to nearest was kept
+  std::string objective_name;    ///< "trace", "subspace", "mse"; what a layer that was left over is
+                                 ///< ranked by, "weight_rel", "output_rel"
+  double nearest_objective = 0;  ///< relative, of round to nearest
+  double objective = 0;          ///< relative, of what is stored
+  int64_t iterations = 0;        ///< of learned rounding, and sweeps
+  int64_t samples = 0;           ///< rows X of the second moment D + X^T X that it was rounded under;
+                                 ///< 0: a matrix, or none
+  std::string stopped_by;        ///< why learned rounding ended; "time" also of a layer left over
+  bool guarded = false;          ///< round to nearest was kept
   std::optional<SubspaceError> subspace;  ///< when measured
   std::optional<OutputError> output;      ///< where rows of the input were held back
   /// With a time budget what the layer is ranked by: of round to nearest output_rel on rows that were held

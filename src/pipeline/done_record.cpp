@@ -53,6 +53,7 @@ json optimized_json(const Optimized& optimized) {
                  {"nearest_objective", bits_text(optimized.nearest_objective)},
                  {"objective", bits_text(optimized.objective)},
                  {"iterations", optimized.iterations},
+                 {"samples", optimized.samples},
                  {"stopped_by", optimized.stopped_by},
                  {"guarded", optimized.guarded}};
   if (const auto& subspace = optimized.subspace)
@@ -76,6 +77,7 @@ Optimized optimized_of(const json& object) {
                       .nearest_objective = number_of(object.at("nearest_objective")),
                       .objective = number_of(object.at("objective")),
                       .iterations = object.at("iterations"),
+                      .samples = object.value("samples", int64_t{0}),
                       .stopped_by = object.at("stopped_by"),
                       .guarded = object.at("guarded"),
                       .subspace = std::nullopt,

@@ -45,7 +45,7 @@ std::optional<Curve> curve_of(const model::Checkpoint::Entry& entry, const calib
   Curve curve;
   for (const int64_t count : counts_up_to(others)) {
     throw_if_cancelled();
-    set.second = calibrate::second_moment(rows, rows.groups.lt(count).nonzero().squeeze(1));
+    set.second = calibrate::input_moment(rows, rows.groups.lt(count).nonzero().squeeze(1));
     const CalibrationTrial trial({.nearest = *nearest, .weight = weight, .settings = settings},
                                  {.held_back = {&set, 1}, .mean = input->mean, .implied = {}}, kTriedRows);
     if (!(trial.nearest() > 0)) return std::nullopt;

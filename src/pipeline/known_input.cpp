@@ -50,7 +50,8 @@ void KnownInput::turn_to(const std::string& layer, at::Device device) {
     recorded_key_ = recorded;
     has_recorded_ = false;
     recorded_.reset(), sets_.reset(), damping_.reset();
-    second_ = learned_second_ = held_back_ = at::Tensor();
+    second_ = learned_second_ = linalg::Moment();
+    held_back_ = at::Tensor();
   }
   if (moved || implied != implied_key_) {
     implied_key_ = implied;
@@ -70,8 +71,7 @@ const calibrate::RecordedInput* KnownInput::recorded() {
     if (const at::Tensor by = factors(); recorded_ && by.defined()) {
       for (at::Tensor* vectors : {&recorded_->mean, &recorded_->channel_max, &recorded_->rows.rows})
         if (vectors->defined()) *vectors = *vectors / by;
-      if (recorded_->second.defined())
-        recorded_->second = linalg::Moment(recorded_->second).divided(by).matrix();
+      if (recorded_->second.defined()) recorded_->second = recorded_->second.divided(by);
     }
   }
   return recorded_ ? &*recorded_ : nullptr;
@@ -87,36 +87,36 @@ const std::optional<calibrate::InputMoments>& KnownInput::implied() {
   return implied_;
 }
 
-at::Tensor KnownInput::second() {
+const linalg::Moment& KnownInput::second() {
   const calibrate::RecordedInput* input = recorded();
   if (!input || second_.defined()) return second_;
   if (input->second.defined()) {
     second_ = input->second;
   } else if (input->rows.any()) {
     // Of pictures, rows that were fitted are among those that are judged by.
-    const bool joins =
-        sets_ && sets_->size() == 1 && input->rows.grouped_by != calibrate::GroupedBy::kPicture;
-    second_ = joins ? joined(sets_->front()) : calibrate::second_moment(input->rows);
+    const bool joins = sets_ && sets_->size() == 1 && sets_->front().second.is_matrix() &&
+                       input->rows.grouped_by != calibrate::GroupedBy::kPicture;
+    second_ = joins ? joined(sets_->front()) : calibrate::input_moment(input->rows);
   }
   return second_;
 }
 
 /// Of the rows that are held back and the others, which costs a tenth of making it anew.
-at::Tensor KnownInput::joined(const HeldBack& set) const {
+linalg::Moment KnownInput::joined(const HeldBack& set) const {
   const double all = recorded_->rows.counts.sum(at::kDouble).item<double>();
   const double held_back = set.roots.square().sum(at::kDouble).item<double>();
   const auto rows = static_cast<double>(set.rows.size(0));
-  return (set.second * (1 - held_back / all)).add_(calibrate::second_moment(set.rows), rows / all);
+  return (set.second.matrix() * (1 - held_back / all)).add_(calibrate::second_moment(set.rows), rows / all);
 }
 
-at::Tensor KnownInput::learned_second() {
+const linalg::Moment& KnownInput::learned_second() {
   const calibrate::RecordedInput* input = recorded();
   if (!input || learned_second_.defined()) return learned_second_;
   if (input->second.defined()) {
     learned_second_ = input->second;
   } else if (input->rows.any()) {
     learned_second_ =
-        calibrate::second_moment(input->rows, calibrate::all_but(input->rows, input->held_back()));
+        calibrate::input_moment(input->rows, calibrate::all_but(input->rows, input->held_back()));
   }
   return learned_second_;
 }
@@ -151,7 +151,7 @@ std::span<const HeldBack> KnownInput::trial_sets() {
   for (const at::Tensor& index : held_back_sets(rows, is_plentiful())) {
     const at::Tensor others = calibrate::all_but(rows, index);
     HeldBack& set = sets_->emplace_back(rows_at(rows, index));
-    set.second = calibrate::second_moment(rows, others);
+    set.second = calibrate::input_moment(rows, others);
     if (fresh >= kAllFresh) continue;
     // What recurs is fitted, and a part of what is judged by.
     const HeldBack seen =

@@ -38,8 +38,8 @@ class KnownInput {
   const std::optional<calibrate::InputMoments>& implied();
 
   /// H as it was recorded, else of all recorded rows; of all but those that are held back; undefined: none.
-  at::Tensor second();
-  at::Tensor learned_second();
+  const linalg::Moment& second();
+  const linalg::Moment& learned_second();
   /// Rows that learned_second() has not seen, each times the root of its count; undefined: none.
   at::Tensor held_back();
   /// Whether so many rows of so many pictures are recorded that a trial of today's damping is enough.
@@ -54,7 +54,7 @@ class KnownInput {
   std::optional<Damping>& damping_for(const std::string& format);
 
  private:
-  at::Tensor joined(const HeldBack& set) const;
+  linalg::Moment joined(const HeldBack& set) const;
   at::Tensor factors() const;
 
   const RunOptions& options_;
@@ -70,7 +70,8 @@ class KnownInput {
   std::string recorded_key_;
   bool has_recorded_ = false;
   std::optional<calibrate::RecordedInput> recorded_;
-  at::Tensor second_, learned_second_, held_back_;
+  linalg::Moment second_, learned_second_;
+  at::Tensor held_back_;
   std::optional<std::vector<HeldBack>> sets_;
   std::string damping_format_;
   std::optional<Damping> damping_;

@@ -3,9 +3,11 @@
 #include <algorithm>
 #include <bit>
 #include <numeric>
+#include <vector>
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "known_input.h"
 #include "linalg/moment.h"
@@ -19,6 +21,7 @@ namespace {
 
 constexpr uint64_t kFloat = sizeof(float);
 constexpr int64_t kMostSegments = 32;
+constexpr int64_t kFewestSamples = 64;
 constexpr double kPanelsPerThread = 4;  // of kPanelRows rows
 constexpr double kDecodedCopies = 2.5;  // of a layer while it is judged
 constexpr double kMeasuredCopies = 5;   // while its leading directions are measured too
@@ -28,19 +31,32 @@ double elements(int64_t rows, int64_t columns) {
   return static_cast<double>(rows) * static_cast<double>(columns);
 }
 
+/// Whether H stays D + X^T X.
+bool in_samples(const LayerWork& work, const LayerSteps& steps) {
+  return work.samples > 0 && steps.segments == 1;
+}
+
 /// D + X^T X with what is factored of it, as X once more, and with blocks on its diagonal; while it is
-/// factored, two matrices [samples, samples] of each thread.
-double floats_of_samples(const LayerWork& work) {
-  return elements(4 * work.samples + 3 * linalg::kSampleRun, work.columns) +
-         2 * at::get_num_threads() * elements(work.samples, work.samples);
+/// factored, a matrix [samples, samples] and what a run multiplies with it.
+double floats_of_samples(const LayerWork& work, int64_t samples) {
+  return elements(4 * samples + 3 * linalg::kSampleRun + 4 * work.rotation_group, work.columns) +
+         elements(samples, samples + 2 * linalg::kSampleRun);
+}
+
+/// Rows of X that are left.
+int64_t samples_left(const LayerWork& work, const LayerSteps& steps) {
+  return steps.samples > 0 ? std::min(steps.samples, work.samples) : work.samples;
 }
 
 /// While the second moment is made.
-double floats_to_find_moment(const LayerWork& work) {
-  if (work.samples > 0) {
-    if (work.implied && work.samples > 1)
-      return elements(work.implied_width, 3 * work.columns + work.implied_width) +
-             3 * elements(work.samples, work.columns);
+double floats_to_find_moment(const LayerWork& work, const LayerSteps& steps) {
+  if (in_samples(work, steps)) {
+    const double implied = work.implied && work.implied_width > 0
+                               ? elements(work.implied_width, 3 * work.columns + work.implied_width)
+                               : 0;
+    if (work.recorded_rows > 0)  // weighted and, where codes are, rotated; then made fewer
+      return implied + elements(2 * work.samples + 4 * steps.samples, work.columns);
+    if (work.implied && work.samples > 1) return implied + 3 * elements(work.samples, work.columns);
     const double turned = work.rotation_group > 0 ? elements(work.rows, work.columns) : 0;  // the weight
     return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows) + turned;
   }
@@ -53,11 +69,13 @@ double floats_to_find_moment(const LayerWork& work) {
 /// What is kept beside H for the next layer that reads the same: recorded rows and those that are held back,
 /// what the others say, and what is known without them.
 double floats_kept_beside_moment(const LayerWork& work) {
-  const double square = elements(work.columns, work.columns);
   const double rows = elements(work.recorded_rows, work.columns);
-  if (work.trial_sets == 0) return kHeldBackCopy * rows;
+  const double moment =
+      work.samples > 0 ? elements(work.samples, work.columns) : elements(work.columns, work.columns);
+  // Rows as they are and with their weights.
+  if (work.trial_sets == 0) return (work.samples > 0 ? 1 : 0) * rows + kHeldBackCopy * rows;
   const auto sets = static_cast<double>(work.trial_sets);
-  return (2 + sets) * square + 2 * rows + sets * elements(kMostSeenRows, work.columns);
+  return (2 + sets) * moment + 2 * rows + sets * elements(kMostSeenRows, work.columns);
 }
 
 uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
@@ -76,9 +94,11 @@ uint64_t bytes_of(const LayerWork& work, const LayerSteps& steps) {
   double phase = 0;
   if (footprint.rows > 0)
     phase = footprint.rows * elements(std::min(steps.rows_at_once, work.rows), work.columns) +
-            (work.samples > 0 ? floats_of_samples(work) : footprint.moments * square) + panels;
-  if (footprint.moments > 0) phase = std::max(phase, floats_to_find_moment(work));
-  const double moment = work.samples > 0        ? elements(work.samples, work.columns)
+            (in_samples(work, steps) ? floats_of_samples(work, samples_left(work, steps))
+                                     : footprint.moments * square) +
+            panels;
+  if (footprint.moments > 0) phase = std::max(phase, floats_to_find_moment(work, steps));
+  const double moment = in_samples(work, steps) ? elements(work.samples, work.columns)
                         : footprint.moments > 0 ? square
                                                 : 0;
   if (work.judged) phase = std::max(phase, kDecodedCopies * weight + moment);
@@ -121,32 +141,49 @@ LayerSteps by_rows(const LayerWork& work, LayerSteps steps, uint64_t bytes) {
 template <typename Take>
 void for_each_way(const LayerWork& work, uint64_t bytes, const Take& take) {
   const optimize::Settings& settings = *work.settings;
-  const int64_t fewest = work.samples > 0 ? 1 : optimize::segments_of(settings, work.columns);
+  const int64_t fewest = optimize::segments_of(settings, work.columns);
   const bool by_row = optimize::takes_rows_apart(settings, *work.codec);
-  const int64_t most =
-      settings.optimizer->by_segments && work.samples == 0 ? std::min(kMostSegments, work.columns) : fewest;
+  // Recorded rows can be many.
+  const bool by_segments = settings.optimizer->by_segments && (work.samples == 0 || work.recorded_rows > 0);
+  const int64_t most = by_segments ? std::min(kMostSegments, work.columns) : fewest;
   // Scales that rows share are searched over all rows, or not at all.
   const bool absmax = by_row && !optimize::same_by_rows(settings, *work.codec);
   LayerSteps steps{.rows_at_once = work.rows, .part_rows = work.rows, .segments = fewest};
   const bool in_parts = by_row && !absmax && work.by_threads;
   if (!in_parts && take(sized(work, steps))) return;
   steps.absmax_scales = absmax;
+  const auto apart = [&] { return take(by_row ? by_rows(work, steps, bytes) : sized(work, steps)); };
+  if (work.recorded_rows > 0 && work.samples > 0 && fewest == 1) {
+    if (apart()) return;
+    for (steps.samples = work.samples / 2; steps.samples >= kFewestSamples; steps.samples /= 2)
+      if (apart()) return;
+    steps.samples = 0;
+    steps.segments = 2;
+  }
   for (; steps.segments <= std::max(most, fewest); steps.segments *= 2) {
-    if (take(by_row ? by_rows(work, steps, bytes) : sized(work, steps))) return;
+    if (apart()) return;
   }
 }
 
-/// What second_moment() and implied moments make of so many columns, by headers.
+/// What second_moment() and implied moments make of so many columns, by headers. sampled_rows: recorded ones
+/// of which H is made
 int64_t samples_of(const LayerMethods::Choice& choice, const plan::Target& target,
-                   const model::WeightShape& shape) {
+                   const model::WeightShape& shape, int64_t sampled_rows, bool tried) {
   const optimize::Settings& settings = choice.settings;
   const optimize::Optimizer& optimizer = *settings.optimizer;
   const bool in_samples = optimizer.needs.moment && !optimizer.incoherent && !optimizer.by_gradients &&
                           !target.codec->incoherent && shape.in_features >= linalg::kSamplesFrom;
-  if (!in_samples || choice.recorded || choice.lora || (settings.drawn_rows > 0 && optimizer.needs.drawn))
-    return 0;
-  if (choice.implied.kind != calibrate::Implied::kNothing)
-    return target.rotation_group == 0 ? choice.implied.rows : 0;
+  if (!in_samples || choice.lora) return 0;
+  const bool stays = target.rotation_group == 0 || linalg::stays_in_samples(target.rotation_group);
+  if (choice.recorded) {
+    if (sampled_rows == 0 || !linalg::worth_samples(sampled_rows, shape.in_features)) return 0;
+    if (!tried || choice.implied.kind == calibrate::Implied::kNothing) return sampled_rows;
+    // With a share of what is implied.
+    const bool blends = choice.implied.rows > 0 && stays;
+    return blends ? sampled_rows + choice.implied.rows : 0;
+  }
+  if (settings.drawn_rows > 0 && optimizer.needs.drawn) return 0;
+  if (choice.implied.kind != calibrate::Implied::kNothing) return stays ? choice.implied.rows : 0;
   return settings.direct.objective == optimize::DirectObjective::kMixed
              ? std::min(optimize::direct_rank(shape.in_features), shape.out_features)
              : 0;
@@ -159,6 +196,8 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
   const model::WeightShape shape = model::weight_shape(*tensor.source);
   const bool mapped = device.is_cpu() && !tensor.source->computed && !run.smoothquant_alpha;
   const int64_t recorded_rows = choice.recorded ? run.recording->stored_rows(tensor.source->layer()) : 0;
+  const bool of_rows = recorded_rows > 0 && run.recording->is_of_rows(tensor.source->layer());
+  const int64_t sampled_rows = of_rows ? recorded_rows : 0;
   const bool tried = recorded_rows > 0 && is_tried(choice.settings, *tensor.target.codec, shape.in_features);
   return {.codec = tensor.target.codec,
           .block_size = tensor.target.block_size,
@@ -175,7 +214,7 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
           .implied = !choice.source.empty() && (!choice.recorded || tried),
           .implied_width = choice.implied.width,
           .recorded_rows = recorded_rows,
-          .samples = samples_of(choice, tensor.target, shape),
+          .samples = samples_of(choice, tensor.target, shape, sampled_rows, tried),
           .trial_sets = tried ? most_trial_sets(shape.in_features) : 0};
 }
 
@@ -187,9 +226,11 @@ optimize::Settings with_steps(optimize::Settings settings, const LayerSteps& ste
 }
 
 std::string LayerSteps::words() const {
-  std::string words = segments > 1 ? fmt::format("{} segments", segments) : "";
-  if (absmax_scales) words += words.empty() ? "absmax scales" : ", absmax scales";
-  return words;
+  std::vector<std::string> words;
+  if (samples > 0) words.push_back(fmt::format("{} samples", samples));
+  if (segments > 1) words.push_back(fmt::format("{} segments", segments));
+  if (absmax_scales) words.emplace_back("absmax scales");
+  return fmt::format("{}", fmt::join(words, ", "));
 }
 
 std::optional<LayerSteps> steps_within(const LayerWork& work, uint64_t bytes) {

@@ -40,16 +40,18 @@ struct LayerSteps {
   int64_t rows_at_once = 0;    ///< of all threads together
   int64_t part_rows = 0;       ///< that are rounded as one
   int64_t segments = 1;        ///< of columns
+  int64_t samples = 0;         ///< rows X that are left of a second moment D + X^T X; 0: all
   bool absmax_scales = false;  ///< because scales shared by rows cannot be searched by rows
   uint64_t bytes = 0;          ///< that this takes at most, besides the process itself
 
-  /// What may change the codes: "4 segments", "absmax scales"; empty: nothing does.
+  /// What may change the codes: "512 samples", "4 segments", "absmax scales"; empty: nothing does.
   std::string words() const;
 };
 
 /// The steps within that many bytes that change least: all at once, on a CPU in parts of its threads where
 /// that gives the same codes, which is as fast; some rows at a time, with absmax in place of searched scales
-/// where rows share them; also columns in segments. Nothing where none of them fits. The choice follows from
+/// where rows share them; also with fewer
+/// samples, or columns in segments. Nothing where none of them fits. The choice follows from
 /// the arguments and the number of threads alone.
 std::optional<LayerSteps> steps_within(const LayerWork& work, uint64_t bytes);
 

@@ -193,6 +193,7 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
   std::optional<optimize::SecondMoment> moment;
   if (choice.settings.optimizer->needs.moment)
     moment = moment_of(name, weight, choice, *nearest, verdict ? &*verdict : nullptr);
+  if (moment && steps->samples > 0) moment->h = moment->h.leading(steps->samples);
   std::string source = moment && moment->origin == optimize::Origin::kCheckpoint ? choice.source : "";
   const auto add_source = [&](const std::string& what) { source += source.empty() ? what : ", " + what; };
   if (choice.lora) add_source("LoRA");
@@ -211,6 +212,7 @@ std::optional<LayerRounding::MatrixOutcome> LayerRounding::round_matrix(const pl
     if (!rounding.guarded) outcome.encoded = optimize::encode(*nearest, rounding);
   }
   outcome.optimized->source = source;
+  if (moment && !moment->h.is_matrix()) outcome.optimized->samples = moment->h.rows().size(0);
   moment.reset();
   if (verdict) {
     outcome.optimized->output = verdict->output;
@@ -322,7 +324,7 @@ std::optional<optimize::KnownMoment> LayerRounding::known_moment(const std::stri
     return optimize::KnownMoment{
         .h = blended(input_.second(), implied, damping.share), .recorded = true, .lambda = damping.lambda};
   }
-  const at::Tensor second = input_.learned_second();
+  const linalg::Moment& second = input_.learned_second();
   if (!second.defined()) return implied_moment(choice);
   const calibrate::RecordedInput& input = *input_.recorded();
   const at::Tensor held_back = input_.held_back();

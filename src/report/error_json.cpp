@@ -42,6 +42,7 @@ ordered_json layer_json(const pipeline::LayerError& layer) {
                                                  {"stopped_by", optimized.stopped_by},
                                                  {"guarded", optimized.guarded},
                                                  {"seconds", layer.seconds}};
+  if (optimized.samples > 0) optimizer["samples"] = optimized.samples;
   if (optimized.nearest_error) optimizer["nearest_error"] = number(*optimized.nearest_error);
   if (optimized.subspace) {
     optimizer["subspace_rel_nearest"] = number(optimized.subspace->nearest);

@@ -42,6 +42,23 @@ TEST_CASE("input rows: the whole standing sixteen times says no more than once",
   CHECK(at::allclose(second_moment(often), second_moment(once), 1e-6, 1e-7));
 }
 
+TEST_CASE("input rows: few of wide inputs stay rows", "[calibrate]") {
+  const at::Tensor rows = normal(30, 1100);
+  const at::Tensor order = at::tensor({0, 1, 0, 2, 0}, at::kLong);
+  const InputRows few = distinct_rows(rows, {}, at::kCPU),
+                  repeated = distinct_rows(at::cat({rows, rows.index_select(0, order)}), {}, at::kCPU),
+                  many = distinct_rows(normal(600, 1100), {}, at::kCPU);
+  CHECK_FALSE(input_moment(few).is_matrix());
+  CHECK(input_moment(many).is_matrix());
+  CHECK(input_moment(many, at::arange(20)).is_matrix());  // the form is that of all
+  for (const InputRows* of : {&few, &repeated, &many}) {
+    const at::Tensor index = at::arange(7);
+    CHECK(at::allclose(input_moment(*of).matrix(), second_moment(*of), 1e-4, 1e-5));
+    CHECK(at::allclose(input_moment(*of, index).matrix(), second_moment(*of, index), 1e-4, 1e-5));
+    CHECK(effective_rank(input_moment(*of)) == Approx(effective_rank(second_moment(*of))).epsilon(1e-3));
+  }
+}
+
 TEST_CASE("input rows: groups are pictures, else steps, else near-equal rows", "[calibrate]") {
   const at::Tensor rows = normal(24, 32);
   const auto groups_of = [&](const at::Tensor& pictures, const at::Tensor& steps) {

@@ -39,7 +39,7 @@ struct Case {
 
 TEST_CASE("moment: D + X^T X is the matrix it stands for", "[linalg]") {
   const Moment moment = made(40, 7);
-  const at::Tensor h = moment.rows().t().mm(moment.rows()) + at::diag(moment.rest());
+  const at::Tensor h = moment.rows().t().mm(moment.rows()) + at::diag(moment.rest().values());
   CHECK(at::allclose(moment.matrix(), h, 1e-12));
   CHECK(at::allclose(moment.diagonal(), h.diagonal(), 1e-12));
   for (const auto& [row, height, column, width] : std::vector<std::array<int64_t, 4>>{
@@ -51,6 +51,14 @@ TEST_CASE("moment: D + X^T X is the matrix it stands for", "[linalg]") {
   CHECK(at::allclose(Moment(h).shifted(shift).matrix(), moment.shifted(shift).matrix(), 1e-12));
   CHECK(at::allclose(moment.divided(by).matrix(), h / by / by.unsqueeze(1), 1e-12));
   CHECK(at::allclose(Moment(h).divided(by).matrix(), moment.divided(by).matrix(), 1e-12));
+  CHECK(at::equal(moment.by_columns().matrix(), moment.matrix()));
+  const at::Tensor q = std::get<0>(at::linalg_qr(test::normal({40, 40}, 8)));
+  const auto turn = [&](const at::Tensor& x) { return x.mm(q.t()); };
+  CHECK(moment.turned(turn).is_matrix());
+  CHECK(at::allclose(moment.turned(turn).matrix(), q.mm(h).mm(q.t()), 1e-12));
+  const Moment uniform(at::full({40}, 0.3, at::kDouble), moment.rows());
+  CHECK(!uniform.turned(turn).is_matrix());
+  CHECK(at::allclose(uniform.turned(turn).matrix(), q.mm(uniform.matrix()).mm(q.t()), 1e-12));
 
   const at::Tensor error = test::normal({5, 40}, 5);
   CHECK(at::allclose(objective_rows(error, moment), objective_rows(error, h), 1e-10));
@@ -84,21 +92,104 @@ TEST_CASE("sample space: the codes and costs of the plain recursion", "[linalg]"
     CHECK(at::equal(found, expected));
     CHECK(at::allclose(cost, plain_cost, 1e-7));
     CHECK(at::equal(found, ldlq_round(w, factor, tiling, Code::kInt8, scale)));
+    at::Tensor mapped;
+    CHECK(at::equal(found,
+                    ldlq_round(w, factor, tiling, Code::kInt8, scale, nullptr, Recursion::kBlocks, &mapped)));
+    const at::Tensor rounded_error = found * scale_of_rows(scale, tiling, 0, w.size(0), columns) - w;
+    CHECK(at::allclose(mapped, rounded_error.mm(moment.rows().t()), 1e-9, 1e-10));
     CHECK(
         at::equal(ldlq_round(w, factor, tiling, Code::kInt8, scale, nullptr, Recursion::kColumns), expected));
     at::Tensor swept_cost;
     const at::Tensor swept = coordinate_descent(found, w, moment, tiling, Code::kInt8, scale, 2, &swept_cost);
     const at::Tensor error = swept * scale_of_rows(scale, tiling, 0, w.size(0), columns) - w;
     CHECK(at::allclose(swept_cost, objective_rows(error, moment), 1e-9));
+    CHECK(at::equal(swept, CoordinateDescent(moment).swept(found, w, tiling, Code::kInt8, scale, 2,
+                                                           &swept_cost, mapped)));
+    CHECK(at::allclose(swept_cost, objective_rows(error, moment), 1e-9));
     CHECK(at::equal(coordinate_descent(found, w, moment, tiling, Code::kInt8, scale, 2),
                     coordinate_descent(found, w, moment.matrix(), tiling, Code::kInt8, scale, 2)));
   }
 }
 
+TEST_CASE("block diagonal: does what the matrix does that it stands for", "[linalg]") {
+  const int64_t width = GENERATE(1, 4, 8);
+  at::Tensor values = width == 1 ? test::normal({24}, 1) : test::normal({24 / width, width, width}, 1);
+  if (width > 1) values = values + values.transpose(1, 2);
+  const BlockDiagonal d(values);
+  at::Tensor whole = at::zeros({24, 24}, at::kDouble);
+  for (int64_t i = 0; i < 24; ++i) {
+    for (int64_t j = i / width * width; j < (i / width + 1) * width; ++j)
+      whole[i][j] = width == 1 ? values[i] : values[i / width][i % width][j % width];
+  }
+  CHECK(d.size() == 24);
+  CHECK(d.width() == width);
+  CHECK(at::equal(d.diagonal(), whole.diagonal()));
+  const at::Tensor x = test::normal({5, 24}, 2), shift = test::normal({24}, 3);
+  for (const auto& [row, height, column, across] : std::vector<std::array<int64_t, 4>>{
+           {0, 24, 0, 24}, {3, 7, 3, 7}, {5, 9, 2, 20}, {0, 4, 8, 8}, {9, 1, 8, 3}}) {
+    CAPTURE(row, height, column, across);
+    at::Tensor part = at::ones({height, across}, at::kDouble);
+    d.add_to(part, row, column);
+    CHECK(at::equal(part, whole.narrow(0, row, height).narrow(1, column, across) + 1));
+    CHECK(at::allclose(d.product(x, column, across), x.mm(whole).narrow(1, column, across), 1e-12));
+  }
+  const auto matrix = [](const BlockDiagonal& of) {
+    at::Tensor made = at::zeros({24, 24}, at::kDouble);
+    of.add_to(made, 0, 0);
+    return made;
+  };
+  CHECK(at::allclose(matrix(d.shifted(shift)), whole + at::diag(shift), 1e-12));
+  CHECK(at::allclose(matrix(d.shifted(shift[0])), whole + at::diag(shift[0].expand({24})), 1e-12));
+  CHECK(at::allclose(matrix(d.divided(shift)), whole / shift / shift.unsqueeze(1), 1e-12));
+  const at::Tensor order = (at::arange(24).reshape({-1, width}).flip(0)).reshape({-1});
+  CHECK(at::equal(matrix(d.ordered(order)), whole.index_select(0, order).index_select(1, order)));
+}
+
+/// D of blocks, as one that runs of columns were turned of.
+Moment turned_by_blocks(const Moment& moment, int64_t block) {
+  const at::Tensor q = std::get<0>(at::linalg_qr(test::normal({block, block}, 6)));
+  return moment.turned(
+      [&](const at::Tensor& x) {
+        return x.reshape({-1, block}).mm(q.t()).reshape(x.sizes());
+      },
+      block);
+}
+
+TEST_CASE("sample space: blocks of D", "[linalg]") {
+  const auto [columns, samples] = GENERATE(Case{16, 3}, Case{512, 1}, Case{1040, 40});
+  const int64_t block = GENERATE(4, 16);
+  const auto order = GENERATE(ColumnOrder::kNatural, ColumnOrder::kActOrder);
+  CAPTURE(columns, samples, block, static_cast<int>(order));
+  const Moment straight = made(columns, samples), moment = turned_by_blocks(straight, block);
+  REQUIRE(!moment.is_matrix());
+  CHECK(moment.rest().width() == block);
+  // What turns blocks turns the matrix.
+  CHECK(at::allclose(moment.matrix(), turned_by_blocks(straight.matrix(), block).matrix(), 1e-10, 1e-12));
+  const SampleFactor factor = sample_factor(moment, 0.03, order);
+  REQUIRE(factor.ok);
+  const at::Tensor index = order == ColumnOrder::kActOrder ? factor.order : at::arange(columns);
+  const at::Tensor w = test::normal({7, columns}, 1), h = moment.matrix();
+  const FeedbackFactor plain = damped_factor(h.index_select(0, index).index_select(1, index), 0.03);
+  const Tiling tiling{.rows = 1, .cols = columns};
+  const at::Tensor scale = test::absmax_scale(w, tiling, Code::kInt8) * 9;
+  at::Tensor cost, mapped;
+  const at::Tensor found =
+      ldlq_round(w, factor, tiling, Code::kInt8, scale, &cost, Recursion::kBlocks, &mapped);
+  CHECK(at::equal(found.index_select(1, index),
+                  ldlq_round(w.index_select(1, index), plain, tiling, Code::kInt8, scale)));
+  const at::Tensor error = found * scale - w;
+  CHECK(at::allclose(objective_rows(error, moment), objective_rows(error, h), 1e-9));
+  at::Tensor swept_cost;
+  const at::Tensor swept =
+      CoordinateDescent(moment).swept(found, w, tiling, Code::kInt8, scale, 2, &swept_cost, mapped);
+  CHECK(at::equal(swept, coordinate_descent(found, w, h, tiling, Code::kInt8, scale, 2)));
+  CHECK(at::allclose(swept_cost, objective_rows(swept * scale - w, moment), 1e-9));
+}
+
 TEST_CASE("sample space: in float32 as good as the plain recursion", "[linalg]") {
   const int64_t samples = GENERATE(3, 200, 900);
   const Moment exact = made(1300, samples);
-  const Moment moment(exact.rest().to(at::kFloat), exact.rows().to(at::kFloat));
+  const Moment moment(exact.rest().values().to(at::kFloat), exact.rows().to(at::kFloat));
   const at::Tensor w = test::normal({64, 1300}, 1).to(at::kFloat);
   const Tiling tiling{.rows = 1, .cols = 1300};
   const at::Tensor scale = test::absmax_scale(w, tiling, Code::kInt8) * 9;
@@ -113,9 +204,32 @@ TEST_CASE("sample space: in float32 as good as the plain recursion", "[linalg]")
   CHECK(objective(found) < 0.9 * objective(nearest));
 }
 
+TEST_CASE("moment: of its rows the leading part, and the diagonal as it is", "[linalg]") {
+  const at::Tensor falling = at::exp2(at::arange(40, at::kFloat).neg());
+  const at::Tensor rows =
+      (test::normal({40, 200}, 3, at::kFloat) * falling.unsqueeze(1)).index_select(0, at::randperm(40));
+  const bool blocks = GENERATE(false, true);
+  Moment moment(test::normal({200}, 4, at::kFloat).abs(), rows);
+  if (blocks) {
+    const at::Tensor q = std::get<0>(at::linalg_qr(test::normal({4, 4}, 6, at::kFloat)));
+    moment = moment.turned(
+        [&](const at::Tensor& x) {
+          return x.reshape({-1, 4}).mm(q.t()).reshape(x.sizes());
+        },
+        4);
+  }
+  const Moment part = moment.leading(12);
+  CHECK(part.rows().size(0) == 12);
+  CHECK(part.rest().width() == moment.rest().width());
+  CHECK(at::allclose(part.diagonal(), moment.diagonal(), 1e-3, 1e-3));
+  CHECK(((part.matrix() - moment.matrix()).norm() / moment.matrix().norm()).item<double>() < 1e-3);
+  CHECK(at::equal(moment.leading(40).matrix(), moment.matrix()));
+  CHECK(Moment(moment.matrix()).leading(3).is_matrix());
+}
+
 TEST_CASE("sample space: the same bits for any number of threads", "[linalg]") {
   const Moment exact = made(1300, 150);
-  const Moment moment(exact.rest().to(at::kFloat), exact.rows().to(at::kFloat));
+  const Moment moment(exact.rest().values().to(at::kFloat), exact.rows().to(at::kFloat));
   const at::Tensor w = test::normal({700, 1300}, 1).to(at::kFloat);
   const Tiling tiling{.rows = 1, .cols = 1300};
   const at::Tensor scale = test::absmax_scale(w, tiling, Code::kInt8) * 9;

@@ -66,6 +66,7 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
                                .nearest_objective = 0.3,
                                .objective = 0.1,
                                .iterations = 12,
+                               .samples = 345,
                                .stopped_by = "stall",
                                .guarded = true,
                                .subspace = SubspaceError{.nearest = 0.7, .stored = 0.6},
@@ -94,6 +95,7 @@ TEST_CASE("done_record: every number comes back to the last bit", "[pipeline]") 
   CHECK(read->squares.weight == kInfinity);
   CHECK(read->optimized->objective == 0.1);
   CHECK(read->optimized->guarded);
+  CHECK(read->optimized->samples == 345);
   CHECK(read->optimized->subspace->stored == 0.6);
   CHECK(read->optimized->output->nearest == 0.5);
   CHECK(read->histograms == record.histograms);

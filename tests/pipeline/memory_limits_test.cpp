@@ -179,6 +179,32 @@ TEST_CASE("memory: what is kept of recorded rows, and of those that are held bac
   CHECK(least(nearest) == of_nearest);
 }
 
+TEST_CASE("memory: recorded rows are made fewer before columns are cut", "[pipeline]") {
+  Work layer(&optimize::kAuto, 3072, 12288);
+  layer.work.recorded_rows = layer.work.samples = 4096;
+  layer.work.by_threads = true;
+  const uint64_t whole = steps_within(layer.work, MemoryLimits::kUnlimited)->bytes;
+  CHECK(steps_within(layer.work, whole)->words().empty());
+  int64_t samples = 4096;
+  bool cut = false;
+  for (uint64_t bytes = whole; const auto steps = steps_within(layer.work, bytes); bytes -= bytes / 100) {
+    CAPTURE(bytes, steps->samples, steps->segments);
+    CHECK(steps->bytes <= bytes);
+    CHECK_FALSE((steps->samples > 0 && steps->segments > 1));
+    if (steps->samples > 0) {
+      CHECK_FALSE(cut);
+      CHECK(steps->samples <= samples);
+      CHECK(steps->words() == std::to_string(steps->samples) + " samples");
+      samples = steps->samples;
+    }
+    cut = steps->segments > 1;
+  }
+  CHECK(samples < 1024);
+  Work matrix(&optimize::kAuto, 3072, 12288);
+  matrix.work.recorded_rows = 4096;
+  CHECK(smallest_steps(layer.work).bytes < smallest_steps(matrix.work).bytes);
+}
+
 TEST_CASE("memory: out of memory on a GPU means smaller steps, then the CPU", "[pipeline]") {
   const plan::TensorPlan tensor = [] {
     static const test::TempDir dir;

@@ -1,5 +1,5 @@
-// The CPU kernels behind ctq/linalg/ldlq.h, coordinate_descent.h and scale_search.h: the part that goes
-// column by column. One table of functions per instruction set, all with the same bits.
+// The CPU kernels behind ldlq.h, coordinate_descent.h, scale_search.h and sparse_product.h. One table of
+// functions per instruction set, all with the same bits.
 #pragma once
 
 #include <cstdint>
@@ -42,6 +42,16 @@ struct SearchBlock {
   View<float> values;        // [rows, cols]
 };
 
+/// A matrix of which few elements are not zero: of row i columns[k] with amounts[k], begins[i] <= k <
+/// begins[i + 1].
+struct SparseRows {
+  int64_t rows;
+  int64_t cols;
+  const int64_t* begins;
+  const int32_t* columns;
+  const float* amounts;
+};
+
 struct LdlqKernels {
   /// Rounds column after column; target: [rows, cols], what each column would ideally be if its neighbours in
   /// the block had no error. Writes error and values.
@@ -50,6 +60,8 @@ struct LdlqKernels {
   void (*refine)(Code code, const RoundingBlock& block, View<const float> gradient);
   /// Writes the first scale of least e M e^T and its values.
   void (*search)(Code code, const SearchBlock& block);
+  /// sum [a.rows, width] += a b; elements of a row of b, and of sum, lie together.
+  void (*add_sparse)(const SparseRows& a, View<const float> b, int64_t width, View<float> sum);
 };
 
 namespace baseline {
