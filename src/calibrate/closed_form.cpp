@@ -22,7 +22,9 @@ constexpr int64_t kPoints = 257;  // of the trapezoid rule, which converges geom
 constexpr int64_t kManyUnits = 4096;
 constexpr int64_t kUnitsPerDirection = 8;  // of the order 1
 constexpr int64_t kPairedDirections = 13;  // whose products stand for the order 2
-constexpr uint64_t kSeed = 1;              // of the search for directions
+constexpr int64_t kGatedPairedDirections = 27;
+constexpr int64_t kUnitsApart = 4;  // of those that are asked for the latter
+constexpr uint64_t kSeed = 1;       // of the search for directions
 
 /// A random vector by mean and covariance.
 struct Normal {
@@ -182,7 +184,9 @@ Moments activated(Normal y, Activation activation) {
 }
 
 int64_t directions(int64_t width, int64_t units) { return std::min(width, units / kUnitsPerDirection); }
-int64_t paired_directions(int64_t width) { return std::min(width, kPairedDirections); }
+int64_t paired_directions(bool gated, int64_t width) {
+  return std::min(width, gated ? kGatedPairedDirections : kPairedDirections);
+}
 int64_t pairs(int64_t count) { return count * (count + 1) / 2; }
 
 /// weight (g z + b) + bias, unit by unit: mean + deviation times a direction's product with normal numbers.
@@ -232,6 +236,16 @@ Orders orders_of(const Units& gate, const Units& up, Activation activation) {
           .twist = std::sqrt(0.5) * up.deviation * a.at(1)};
 }
 
+/// Where some units' second derivatives point, [width, width].
+at::Tensor bends(const Units& gate, const Units& up, const Orders& x) {
+  const auto some = [](const at::Tensor& of) { return of.slice(0, 0, of.size(0), kUnitsApart); };
+  const auto times = [&](const Units& units, const at::Tensor& squares) {
+    return some(units.directions) * some(squares).sqrt().unsqueeze(1);
+  };
+  const at::Tensor twist = x.twist.abs();
+  return linalg::gram(at::cat({times(gate, x.bend.square().add(x.twist.square()).sqrt()), times(up, twist)}));
+}
+
 /// The same of many units, gated or not.
 Moments widely_activated(const Path& path) {
   const Units gate = units_of(path, path.gate);
@@ -243,15 +257,16 @@ Moments widely_activated(const Path& path) {
   if (gated) gradients.addcmul_(up.directions, x.beside.unsqueeze(1));
   const at::Tensor gram = linalg::gram(gradients);
   gradients = at::Tensor();
-  const auto leading = [&](int64_t count, int64_t rounds) {
-    return linalg::leading_space(gram, count, at::make_generator<at::CPUGeneratorImpl>(kSeed), rounds);
+  const auto leading = [](const at::Tensor& of, int64_t count, int64_t rounds) {
+    return linalg::leading_space(of, count, at::make_generator<at::CPUGeneratorImpl>(kSeed), rounds);
   };
-  const at::Tensor first = leading(directions(path.width, x.mean.size(0)), 1);
+  const at::Tensor first = leading(gram, directions(path.width, x.mean.size(0)), 1);
   at::Tensor order1 = linalg::product(gate.directions, first).mul_(x.along.unsqueeze(1));
   if (gated) order1.addcmul_(linalg::product(up.directions, first), x.beside.unsqueeze(1));
   // A quadratic form in two places among those directions is a sum over pairs of them.
-  const int64_t count = paired_directions(path.width);
-  const at::Tensor second = leading(count, 4), place = linalg::product(gate.directions, second);
+  const int64_t count = paired_directions(gated, path.width);
+  const at::Tensor second = gated ? leading(bends(gate, up, x), count, 4) : leading(gram, count, 4),
+                   place = linalg::product(gate.directions, second);
   const at::Tensor index =
       at::triu_indices(count, count, 0, at::TensorOptions(at::kLong).device(place.device()));
   const at::Tensor twice = at::where(index[0] == index[1], 1.0, std::sqrt(2.0)).to(at::kFloat);
@@ -273,7 +288,8 @@ Moments widely_activated(const Path& path) {
 int64_t closed_form_rows(Behind behind, int64_t width, int64_t outputs) {
   if (behind == Behind::kNorm) return outputs >= linalg::kSamplesFrom ? 1 : 0;
   const int64_t from = behind == Behind::kActivation ? kManyUnits : linalg::kSamplesFrom;
-  return outputs >= from ? 1 + directions(width, outputs) + pairs(paired_directions(width)) : 0;
+  const bool gated = behind == Behind::kGatedActivation;
+  return outputs >= from ? 1 + directions(width, outputs) + pairs(paired_directions(gated, width)) : 0;
 }
 
 Moments closed_form_moments(const Path& path) {

@@ -63,7 +63,7 @@ ImpliedInputs::Form ImpliedInputs::form(std::string_view layer) const {
     form = {Implied::kActivation,
             closed_form_rows(source->up.weight ? Behind::kGatedActivation : Behind::kActivation, form.width,
                              source->gate.rows),
-            form.width};
+            form.width, source->up.weight != nullptr};
   else
     form.rows = closed_form_rows(Behind::kNorm, form.width, form.width);
   return form;

@@ -52,6 +52,7 @@ class ImpliedInputs {
     Implied kind = Implied::kNothing;
     int64_t rows = 0;   ///< of a second moment D + X^T X; 0: it is a matrix
     int64_t width = 0;  ///< of the norm at the beginning
+    bool gated = false;
   };
   /// What moments() gives, from headers alone.
   Form form(std::string_view layer) const;

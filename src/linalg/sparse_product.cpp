@@ -12,7 +12,7 @@
 namespace ctq::linalg {
 namespace {
 
-constexpr int64_t kSparse = 8;      // one of so many elements at most is not zero
+constexpr int64_t kSparse = 6;      // one of so many elements at most is not zero
 constexpr int64_t kApart = 16;      // floats, a cache line
 constexpr int64_t kTurned = 64;     // columns that are turned at a time
 constexpr int64_t kNarrowest = 64;  // columns of b below which a product by a BLAS costs little
@@ -67,7 +67,6 @@ void add_product(at::Tensor& sum, const at::Tensor& a, const at::Tensor& b) {
     return;
   }
   cpu::ldlq_kernels().add_sparse({.rows = a.size(0),
-                                  .cols = a.size(1),
                                   .begins = changes.begins.data(),
                                   .columns = changes.columns.data(),
                                   .amounts = changes.amounts.data()},

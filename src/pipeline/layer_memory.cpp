@@ -51,8 +51,10 @@ int64_t samples_left(const LayerWork& work, const LayerSteps& steps) {
 /// While the second moment is made.
 double floats_to_find_moment(const LayerWork& work, const LayerSteps& steps) {
   if (in_samples(work, steps)) {
-    const double implied = work.implied && work.implied_width > 0
-                               ? elements(work.implied_width, 3 * work.columns + work.implied_width)
+    // Linears, as they are and as directions, and what is made of them.
+    const int64_t maps = work.implied_gated ? 5 : 3;
+    const double implied = work.implied && work.samples > 1
+                               ? elements(work.implied_width, maps * work.columns + work.implied_width)
                                : 0;
     if (work.recorded_rows > 0)  // weighted and, where codes are, rotated; then made fewer
       return implied + elements(2 * work.samples + 4 * steps.samples, work.columns);
@@ -213,6 +215,7 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
           .measured = run.measure_quality && choice.settings.optimizer != &optimize::kNearest,
           .implied = !choice.source.empty() && (!choice.recorded || tried),
           .implied_width = choice.implied.width,
+          .implied_gated = choice.implied.gated,
           .recorded_rows = recorded_rows,
           .samples = samples_of(choice, tensor.target, shape, sampled_rows, tried),
           .trial_sets = tried ? most_trial_sets(shape.in_features) : 0};

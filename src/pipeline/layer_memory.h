@@ -26,6 +26,7 @@ struct LayerWork {
   bool measured = false;          ///< also in the weight's leading directions
   bool implied = false;           ///< the second moment of the input follows from other weights
   int64_t implied_width = 0;      ///< of the norm it follows from
+  bool implied_gated = false;     ///< behind a gate: two linears
   int64_t recorded_rows = 0;      ///< of the input, kept for the next layer that reads it
   int64_t samples = 0;            ///< rows of a second moment D + X^T X; 0: it is a matrix
   int64_t trial_sets = 0;         ///< of them at most are held back to try what was recorded

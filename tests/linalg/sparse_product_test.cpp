@@ -24,7 +24,7 @@ at::Tensor scattered(int64_t rows, int64_t cols, int percent, at::ScalarType typ
 
 TEST_CASE("sparse product: sum + a b, whatever a holds and however b lies", "[linalg]") {
   const auto type = GENERATE(at::kFloat, at::kDouble);
-  const int percent = GENERATE(0, 3, 12, 13, 100);
+  const int percent = GENERATE(0, 3, 16, 17, 100);
   const int64_t width = GENERATE(1, 63, 64, 200, 1000);
   const bool apart = GENERATE(false, true);
   CAPTURE(static_cast<int>(type), percent, width, apart);
@@ -49,7 +49,7 @@ TEST_CASE("sparse product kernels: the same bits for all instruction sets", "[li
     CAPTURE(isa);
     at::Tensor sum = before.clone();
     cpu::find_ldlq_kernels(isa)->add_sparse(
-        {.rows = 3, .cols = 4, .begins = begins.data(), .columns = columns.data(), .amounts = amounts.data()},
+        {.rows = 3, .begins = begins.data(), .columns = columns.data(), .amounts = amounts.data()},
         {b.const_data_ptr<float>(), b.stride(0), 1}, 333, {sum.mutable_data_ptr<float>(), sum.stride(0), 1});
     results.push_back(sum);
     CHECK(test::same_bits(results[0], results.back()));

@@ -251,32 +251,44 @@ void search(Code code, const SearchBlock& block) {
   with_code(code, [&]<Code kCode>() { search_as<kCode>(block); });
 }
 
-/// One row's sums over so many columns.
-template <uint32_t kWidth>
-void add_row(const SparseRows& a, int64_t row, View<const float> b, int64_t first, float* sum) {
-  float sums[kWidth];
-  for (uint32_t i = 0; i < kWidth; ++i) sums[i] = sum[i];
+/// A vector wherever floats lie.
+typedef float Unaligned __attribute__((vector_size(sizeof(Vector)), aligned(4), may_alias));
+
+/// One row's sums over kWidth vectors of columns, which stay in registers.
+template <int kWidth>
+void add_vectors(const SparseRows& a, int64_t row, View<const float> b, int64_t first, float* sum) {
+  constexpr int64_t kFloats = sizeof(Vector) / sizeof(float);
+  Vector sums[static_cast<uint32_t>(kWidth)];
+#pragma GCC unroll 8
+  for (int v = 0; v < kWidth; ++v) sums[v] = *reinterpret_cast<const Unaligned*>(sum + v * kFloats);
   for (int64_t k = a.begins[row]; k < a.begins[row + 1]; ++k) {
     const float* const of = b.data + a.columns[k] * b.row_stride + first;
     const float amount = a.amounts[k];
-    for (uint32_t i = 0; i < kWidth; ++i) sums[i] += amount * of[i];
+#pragma GCC unroll 8
+    for (int v = 0; v < kWidth; ++v)
+      sums[v] += amount * *reinterpret_cast<const Unaligned*>(of + v * kFloats);
   }
-  for (uint32_t i = 0; i < kWidth; ++i) sum[i] = sums[i];
+#pragma GCC unroll 8
+  for (int v = 0; v < kWidth; ++v) *reinterpret_cast<Unaligned*>(sum + v * kFloats) = sums[v];
+}
+
+void add_column(const SparseRows& a, int64_t row, View<const float> b, int64_t column, float* sum) {
+  for (int64_t k = a.begins[row]; k < a.begins[row + 1]; ++k)
+    *sum += a.amounts[k] * b.data[a.columns[k] * b.row_stride + column];
 }
 
 void add_sparse(const SparseRows& a, View<const float> b, int64_t width, View<float> sum) {
-  constexpr int64_t kWide = 64, kStrip = 4 * kWide;  // of b, which stays in the cache for all rows of a
-  constexpr int64_t kLine = 16;                      // floats of a cache line
+  constexpr int kVectorsWide = 8;
+  constexpr int64_t kWide = kVectorsWide * static_cast<int64_t>(sizeof(Vector) / sizeof(float));
+  constexpr int64_t kStrip = 256;  // columns of b that stay in the cache for all rows of a
+  static_assert(kStrip % kWide == 0);
   for (int64_t strip = 0; strip < width; strip += kStrip) {
     const int64_t end = width - strip < kStrip ? width : strip + kStrip;
-    for (int64_t row = 0; row < a.cols; ++row) {
-      for (int64_t i = strip; i < end; i += kLine) __builtin_prefetch(b.data + row * b.row_stride + i, 0, 2);
-    }
     for (int64_t row = 0; row < a.rows; ++row) {
       float* const out = sum.data + row * sum.row_stride;
       int64_t i = strip;
-      for (; i + kWide <= end; i += kWide) add_row<kWide>(a, row, b, i, out + i);
-      for (; i < end; ++i) add_row<1>(a, row, b, i, out + i);
+      for (; i + kWide <= end; i += kWide) add_vectors<kVectorsWide>(a, row, b, i, out + i);
+      for (; i < end; ++i) add_column(a, row, b, i, out + i);
     }
   }
 }

@@ -46,7 +46,6 @@ struct SearchBlock {
 /// begins[i + 1].
 struct SparseRows {
   int64_t rows;
-  int64_t cols;
   const int64_t* begins;
   const int32_t* columns;
   const float* amounts;
