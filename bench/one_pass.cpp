@@ -1,8 +1,9 @@
 // Time of rounding one layer in one pass under recorded rows, as a matrix X^T X and in the space of the rows:
 //   one_pass_bench [--rows 3072] [--columns 12288] [--samples 4096] [--leading R] [--sweeps 2] [--runs 3]
 //                  [--threads 2]
-// --leading: the latter with a part of low rank and the exact diagonal. The rows have a spectrum that falls as
-// 1/i, as inputs have. Prints medians in seconds and the objective tr(E H E^T) over that of round to nearest.
+// --leading: the latter with a part of low rank and the exact diagonal. The rows have a spectrum that falls
+// as 1/i, as inputs have. Prints medians in seconds and the objective tr(E H E^T) over that of round to
+// nearest.
 #include <algorithm>
 #include <chrono>
 #include <cmath>
