@@ -102,6 +102,12 @@ std::vector<StatisticsEntry> gather_measured(const CalibrationFile& activations,
     entry.shared_by.assign(names.begin() + 1, names.end());
     entry.statistics = measure(rows, options.percentile);
     entry.origin = activations.origin(owner);
+    const bool chosen = options.rows.value_or(rows.size(0)) < rows.size(0);
+    if (!options.hessian && (recorded.second_moment || chosen))
+      entry.second_moment =
+          recorded.second_moment
+              ? model::load(*recorded.second_moment).to(at::kFloat)
+              : mean_square_of(distinct_rows(stored_rows(source), row_origins(recorded), at::kCPU));
     entry.large.push_back(pending_rows(source, rows, options));
     std::ranges::move(pending_origins(recorded, rows, options), std::back_inserter(entry.large));
   }

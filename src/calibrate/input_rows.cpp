@@ -212,9 +212,22 @@ linalg::Moment input_moment(const InputRows& rows, const at::Tensor& index) {
   return {at::zeros({x.size(1)}, x.options()), x};
 }
 
+linalg::Moment completed(const linalg::Moment& h, const at::Tensor& diagonal) {
+  if (!diagonal.defined()) return h;
+  const at::Tensor lacking = (diagonal - h.diagonal()).clamp_min_(0);
+  constexpr double kLeast = 1e-3;
+  return linalg::mean_of(lacking) > kLeast * linalg::mean_of(diagonal) ? h.shifted(lacking) : h;
+}
+
 at::Tensor mean_of(const InputRows& rows) {
   const at::Tensor counts = rows.counts.to(at::kDouble);
   return (rows.rows * (counts / counts.sum()).unsqueeze(1)).sum(0).to(at::kFloat);
+}
+
+at::Tensor mean_square_of(const InputRows& rows) {
+  const double all = rows.counts.sum(at::kDouble).item<double>();
+  const at::Tensor squares = rows.rows.square().mul_(rows.counts.unsqueeze(1));
+  return squares.sum(0, /*keepdim=*/false, at::kDouble).div_(all).to(at::kFloat);
 }
 
 double effective_rank(const linalg::Moment& second) {

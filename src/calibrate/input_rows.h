@@ -62,8 +62,13 @@ at::Tensor second_moment(const InputRows& rows, const at::Tensor& index = {});
 /// The same as D + X^T X with D = 0, where that costs less for all of the rows.
 linalg::Moment input_moment(const InputRows& rows, const at::Tensor& index = {});
 
-/// The mean of the rows by their counts, [in_features] float32.
+/// H with what it lacks of a diagonal [in_features] on its own, where that is more than a thousandth.
+/// diagonal: undefined: not known
+linalg::Moment completed(const linalg::Moment& h, const at::Tensor& diagonal);
+
+/// The mean of the rows, and of their squares, by their counts, [in_features] float32.
 at::Tensor mean_of(const InputRows& rows);
+at::Tensor mean_square_of(const InputRows& rows);
 
 /// Participation ratio of the spectrum, (sum of eigenvalues)^2 / sum of their squares: how many directions
 /// the input has, 1 to in_features; on the CPU the same bits for any number of threads. second: of D + X^T X

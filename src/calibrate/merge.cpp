@@ -89,11 +89,20 @@ at::Tensor load_float(const model::Checkpoint::Entry* entry) {
   return entry ? model::load(*entry).to(at::kFloat) : at::Tensor();
 }
 
+/// Mean square of each column; undefined: neither stored nor rows.
+at::Tensor second_moment_of(const Source& source) {
+  const Entry& entry = source.entry();
+  if (entry.second_moment || !has_rows(source)) return load_float(entry.second_moment);
+  const InputRows rows = distinct_rows(stored_rows(*entry.rows), row_origins(entry), at::kCPU);
+  return rows.any() ? mean_square_of(rows) : at::Tensor();
+}
+
 at::Tensor merged_second_moment(const Sources& sources) {
   WeightedMean mean;
   const std::vector<double> weights = weights_of(sources);
   for (size_t i = 0; i < sources.size(); ++i) {
-    if (const auto* stored = sources[i].entry().second_moment) mean.add(load_float(stored), weights[i]);
+    if (const at::Tensor diagonal = second_moment_of(sources[i]); diagonal.defined())
+      mean.add(diagonal, weights[i]);
   }
   return mean.value();
 }
@@ -233,7 +242,10 @@ StatisticsEntry merged_entry(const Sources& sources, const std::string& layer, c
   entry.layer = layer;
   for (const Source& source : sources) entry.origin = worse(entry.origin, source.file->origin(source.owner));
   entry.statistics = merged_statistics(sources, /*rows_go=*/options.hessian && any_rows);
-  entry.second_moment = merged_second_moment(sources);
+  int64_t stored = 0;
+  for (const Source& source : sources) stored += source.entry().stored_rows();
+  if (any_has(sources, &Entry::second_moment) || (!options.hessian && options.rows.value_or(stored) < stored))
+    entry.second_moment = merged_second_moment(sources);
   if (options.hessian && !has_hessian && !any_rows) {
     fail(ErrorCode::kBadInput, "{}: layer '{}' has neither rows nor H, from which H could be made",
          sources.front().file->path(), printable(layer));

@@ -89,6 +89,10 @@ bool Recording::is_of_rows(std::string_view layer) const {
   return entry && !entry->hessian && entry->stored_rows() > 0;
 }
 
+bool Recording::has_diagonal(std::string_view layer) const {
+  return is_of_rows(layer) && find(layer)->second_moment != nullptr;
+}
+
 std::string Recording::key(std::string_view layer) const {
   const auto found = layers_.owners.find(layer);
   return found == layers_.owners.end() ? std::string() : found->second;
@@ -138,17 +142,18 @@ std::optional<RecordedInput> Recording::load(std::string_view layer, at::Device 
       if (!input.channel_max.defined()) input.channel_max = input.rows.rows.abs().amax(0);
     }
   }
-  const bool diagonal = !second.defined() && !input.rows.any() && entry->second_moment;
-  if (diagonal) second = load_float(entry->second_moment, device);
-  for (at::Tensor* statistic : {&second, &input.mean, &input.channel_max}) {
+  const bool diagonal = !second.defined() && entry->second_moment;
+  if (diagonal) input.diagonal = load_float(entry->second_moment, device);
+  for (at::Tensor* statistic : {&second, &input.diagonal, &input.mean, &input.channel_max}) {
     if (!statistic->defined() || linalg::extent(*statistic).finite()) continue;
     warn("calibration data of '{}' hold values that are not finite and are not used", printable(layer));
     return std::nullopt;
   }
-  if (diagonal)
-    input.second = {second, at::empty({0, second.size(0)}, second.options())};
-  else if (second.defined())
-    input.second = second;
+  if (second.defined()) input.second = second;
+  if (diagonal && !input.rows.any()) {
+    input.second = {input.diagonal, at::empty({0, input.diagonal.size(0)}, input.diagonal.options())};
+    input.diagonal = at::Tensor();
+  }
   return input;
 }
 

@@ -20,6 +20,7 @@ namespace ctq::calibrate {
 struct RecordedInput {
   InputRows rows;
   linalg::Moment second;   ///< H as the file has it, [in_features, in_features] float32
+  at::Tensor diagonal;     ///< of H, of all that was seen, where it is made of rows, [in_features] float32
   at::Tensor mean;         ///< of x, [in_features] float32
   at::Tensor channel_max;  ///< largest |x| of each column, [in_features] float32
 
@@ -58,6 +59,8 @@ class Recording {
   int64_t stored_rows(std::string_view layer) const;
   /// Whether H is made of them, and not in the file.
   bool is_of_rows(std::string_view layer) const;
+  /// Whether RecordedInput::diagonal can be known.
+  bool has_diagonal(std::string_view layer) const;
   /// Of the entry that the layer reads; layers with the same key read the same input. Empty: none.
   std::string key(std::string_view layer) const;
   std::optional<double> input_scale(std::string_view layer) const;

@@ -69,6 +69,7 @@ const calibrate::RecordedInput* KnownInput::recorded() {
   if (!std::exchange(has_recorded_, true) && !recorded_key_.empty()) {
     recorded_ = options_.recording->load(layer_, device_);
     if (const at::Tensor by = factors(); recorded_ && by.defined()) {
+      if (recorded_->diagonal.defined()) recorded_->diagonal = recorded_->diagonal / by.square();
       for (at::Tensor* vectors : {&recorded_->mean, &recorded_->channel_max, &recorded_->rows.rows})
         if (vectors->defined()) *vectors = *vectors / by;
       if (recorded_->second.defined()) recorded_->second = recorded_->second.divided(by);
@@ -95,10 +96,15 @@ const linalg::Moment& KnownInput::second() {
   } else if (input->rows.any()) {
     // Of pictures, rows that were fitted are among those that are judged by.
     const bool joins = sets_ && sets_->size() == 1 && sets_->front().second.is_matrix() &&
-                       input->rows.grouped_by != calibrate::GroupedBy::kPicture;
-    second_ = joins ? joined(sets_->front()) : calibrate::input_moment(input->rows);
+                       input->rows.grouped_by != calibrate::GroupedBy::kPicture && !input->diagonal.defined();
+    second_ = joins ? joined(sets_->front()) : of_rows();
   }
   return second_;
+}
+
+/// Of the rows of that index, or all, with the diagonal of all that was seen.
+linalg::Moment KnownInput::of_rows(const at::Tensor& index) const {
+  return calibrate::completed(calibrate::input_moment(recorded_->rows, index), recorded_->diagonal);
 }
 
 /// Of the rows that are held back and the others, which costs a tenth of making it anew.
@@ -115,8 +121,7 @@ const linalg::Moment& KnownInput::learned_second() {
   if (input->second.defined()) {
     learned_second_ = input->second;
   } else if (input->rows.any()) {
-    learned_second_ =
-        calibrate::input_moment(input->rows, calibrate::all_but(input->rows, input->held_back()));
+    learned_second_ = of_rows(calibrate::all_but(input->rows, input->held_back()));
   }
   return learned_second_;
 }
@@ -151,7 +156,7 @@ std::span<const HeldBack> KnownInput::trial_sets() {
   for (const at::Tensor& index : held_back_sets(rows, is_plentiful())) {
     const at::Tensor others = calibrate::all_but(rows, index);
     HeldBack& set = sets_->emplace_back(rows_at(rows, index));
-    set.second = calibrate::input_moment(rows, others);
+    set.second = of_rows(others);
     if (fresh >= kAllFresh) continue;
     // What recurs is fitted, and a part of what is judged by.
     const HeldBack seen =

@@ -54,6 +54,7 @@ class KnownInput {
   std::optional<Damping>& damping_for(const std::string& format);
 
  private:
+  linalg::Moment of_rows(const at::Tensor& index = {}) const;
   linalg::Moment joined(const HeldBack& set) const;
   at::Tensor factors() const;
 

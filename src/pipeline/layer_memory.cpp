@@ -199,7 +199,11 @@ LayerWork layer_work(const plan::TensorPlan& tensor, const LayerMethods::Choice&
   const bool mapped = device.is_cpu() && !tensor.source->computed && !run.smoothquant_alpha;
   const int64_t recorded_rows = choice.recorded ? run.recording->stored_rows(tensor.source->layer()) : 0;
   const bool of_rows = recorded_rows > 0 && run.recording->is_of_rows(tensor.source->layer());
-  const int64_t sampled_rows = of_rows ? recorded_rows : 0;
+  // The diagonal of all that was seen is no diagonal where codes are rotated.
+  const int64_t group = tensor.target.rotation_group;
+  const bool cut = group > 0 && !linalg::stays_in_samples(group) && of_rows &&
+                   run.recording->has_diagonal(tensor.source->layer());
+  const int64_t sampled_rows = of_rows && !cut ? recorded_rows : 0;
   const bool tried = recorded_rows > 0 && is_tried(choice.settings, *tensor.target.codec, shape.in_features);
   return {.codec = tensor.target.codec,
           .block_size = tensor.target.block_size,

@@ -66,6 +66,7 @@ TEST_CASE("gather: one matrix per layer name gives statistics and keeps the rows
   REQUIRE(entries[0].large.size() == 1);
   CHECK(entries[0].large[0].shape == std::vector<int64_t>{49, 8});
   CHECK(at::equal(entries[0].large[0].make(), good));
+  CHECK_FALSE(entries[0].second_moment.defined());
 }
 
 TEST_CASE("gather: a recording's shared inputs stay shared, under the model's names", "[calibrate]") {
@@ -79,6 +80,8 @@ TEST_CASE("gather: a recording's shared inputs stay shared, under the model's na
   CHECK(thinned[0].large[0].shape == std::vector<int64_t>{10, 8});
   CHECK(thinned[0].large[0].dtype == at::kBFloat16);
   CHECK(thinned[0].statistics.count == 50);
+  const at::Tensor squares = normal(50, 8).to(at::kBFloat16).to(at::kFloat).square();
+  CHECK(at::allclose(thinned[0].second_moment, squares.mean(0), 1e-4, 1e-5));
   const auto hessian = model.measured(path, {.hessian = true});
   CHECK(hessian[0].large[0].part == ".hessian");
   CHECK(at::equal(hessian[0].large[0].make(), second_moment(normal(50, 8).to(at::kBFloat16))));

@@ -145,6 +145,20 @@ TEST_CASE("recording: H itself is taken as it is", "[calibrate]") {
   CHECK_FALSE(recording.has_second_moment("model.diffusion_model.blk.0.c"));
 }
 
+TEST_CASE("recording: the diagonal of all that was seen stands beside rows, not beside H", "[calibrate]") {
+  const at::Tensor rows = normal(20, 8), h = rows.t().mm(rows) / 20;
+  const Files files({f32("a.rows", rows), f32("a.second_moment", at::arange(1, 9)), f32("blk.0.c.rows", rows),
+                     f32("blk.0.c.hessian", h), f32("blk.0.c.second_moment", at::arange(1, 9))});
+  const Recording recording = files.open();
+  CHECK(recording.has_diagonal("a"));
+  const auto input = recording.load("a", at::kCPU);
+  CHECK(at::equal(input->diagonal, at::arange(1, 9).to(at::kFloat)));
+  CHECK_FALSE(input->second.defined());
+  const std::string other = "model.diffusion_model.blk.0.c";
+  CHECK_FALSE(recording.has_diagonal(other));
+  CHECK_FALSE(recording.load(other, at::kCPU)->diagonal.defined());
+}
+
 TEST_CASE("recording: layers share an input, and are found under the model's prefix", "[calibrate]") {
   const Files files({f32("blk.0.c.rows", normal(80, 8)), f32("blk.0.c.input_scale", at::tensor(0.25))},
                     {{"shared", R"({"a": "blk.0.c"})"}, {"format", "ctq-calibration"}});

@@ -130,7 +130,18 @@ TEST_CASE("merge: thinned rows are a repeatable choice among all", "[calibrate]"
   const model::Checkpoint other = files.joined({.rows = 40, .seed = 2});
   CHECK_FALSE(at::equal(chosen, loaded(other, "a.rows")));
   CHECK(loaded(other, "b.rows").size(0) == 5);
+  // The mean square of all of them, since some are gone; of b none is.
+  CHECK(loaded(other, "a.second_moment").item<double>() == Approx(rows.square().mean().item<double>()));
+  CHECK(other.find("b.second_moment") == nullptr);
   CHECK(other.metadata().at("rows") == "40");
+}
+
+TEST_CASE("merge: the mean square of rows whose file has none", "[calibrate]") {
+  const at::Tensor a = normal(30, 4, 1), b = normal(10, 4, 2) * 3;
+  Files files;
+  files.add({stored("a.rows", a), stored("a.second_moment", a.square().mean(0))}).add({stored("a.rows", b)});
+  CHECK(
+      at::allclose(loaded(files.joined(), "a.second_moment"), at::cat({a, b}).square().mean(0), 1e-5, 1e-6));
 }
 
 TEST_CASE("merge: H in place of rows, with the statistics that the rows gave", "[calibrate]") {

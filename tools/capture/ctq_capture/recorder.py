@@ -467,7 +467,7 @@ def _items(layer: Layer) -> list[Item]:
     name, statistics, n = layer.name, layer.entry.statistics, layer.in_features
     items: list[Item] = [
         (f"{name}.{kind}", torch.float32, (n,), lambda kind=kind: getattr(statistics, kind))
-        for kind in ("mean", "channel_max", "channel_mean")
+        for kind in ("mean", "second_moment", "channel_max", "channel_mean")
     ]
     items.append((f"{name}.input_scale", torch.float32, (), lambda: statistics.channel_max.max() / 127))
     sample = statistics.sample

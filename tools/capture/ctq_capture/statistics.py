@@ -247,9 +247,14 @@ class RowSample:
 
 
 def _columns(x: torch.Tensor) -> torch.Tensor:
-    """Sum, sum of magnitudes and largest magnitude of each column, float32 [3, N] in host memory."""
+    """Sum, sum of magnitudes, largest magnitude and length of each column, float32 [4, N] in host memory."""
     magnitude = x.abs()
-    sums = (x.sum(0, dtype=torch.float32), magnitude.sum(0, dtype=torch.float32), magnitude.amax(0).float())
+    sums = (
+        x.sum(0, dtype=torch.float32),
+        magnitude.sum(0, dtype=torch.float32),
+        magnitude.amax(0).float(),
+        torch.linalg.vector_norm(x, dim=0, dtype=torch.float32),
+    )
     return torch.stack(sums).cpu()
 
 
@@ -279,6 +284,7 @@ class InputStatistics:
         self.channel_max = torch.zeros(in_features)
         self._sum = torch.zeros(in_features, dtype=torch.float64)
         self._magnitude_sum = torch.zeros(in_features, dtype=torch.float64)
+        self._square_sum = torch.zeros(in_features, dtype=torch.float64)
         self._wants_hessian, self._hessian_device = hessian, hessian_device
         self.hessian: torch.Tensor | None = None
 
@@ -292,6 +298,11 @@ class InputStatistics:
         """Mean magnitude of each column, float32 [N]"""
         return (self._magnitude_sum / max(1, self.count)).float()
 
+    @property
+    def second_moment(self) -> torch.Tensor:
+        """Mean square of each column, float32 [N]"""
+        return (self._square_sum / max(1, self.count)).float()
+
     def add(self, x: torch.Tensor, picture: int = 0, step: int = 0) -> None:
         """x  [n, N], any float type and device; not modified"""
         if x.dtype not in (torch.float32, torch.bfloat16, torch.float16):
@@ -300,17 +311,18 @@ class InputStatistics:
             self._add(chunk, picture, step)
 
     def _add(self, x: torch.Tensor, picture: int, step: int) -> None:
-        total, magnitude, largest = _columns(x)
+        total, magnitude, largest, length = _columns(x)
         if not (largest <= LARGEST).all():  # a NaN is not, either
             usable = (x.abs() <= LARGEST).all(dim=1)
             before, x = len(x), x[usable]
             self.skipped += before - len(x)
             if not len(x):
                 return
-            total, magnitude, largest = _columns(x)
+            total, magnitude, largest, length = _columns(x)
         before, self.count = self.count, self.count + len(x)
         self._sum += total.double()
         self._magnitude_sum += magnitude.double()
+        self._square_sum += length.double().square()
         self.channel_max = torch.maximum(self.channel_max, largest)
         if self.sample is not None:
             self.sample.add(x, picture, step)

@@ -62,6 +62,9 @@ class Moments(Case):
             torch.testing.assert_close(
                 tensors[f"{name}.channel_mean"].double(), rows.abs().mean(0), rtol=1e-5, atol=1e-6
             )
+            torch.testing.assert_close(
+                tensors[f"{name}.second_moment"].double(), rows.square().mean(0), rtol=1e-5, atol=1e-6
+            )
             self.assertAlmostEqual(
                 tensors[f"{name}.input_scale"].item(), rows.abs().max().item() / 127, places=6
             )
