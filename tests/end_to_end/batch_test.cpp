@@ -91,7 +91,7 @@ TEST_CASE("batch: an output that is older than its input, or not whole, is writt
   CHECK(has(models.batch(words).out, "1 converted, 0 failed, 1 finished before"));
 }
 
-TEST_CASE("batch: every file with every recipe, into a folder; outputs among the inputs are left out",
+TEST_CASE("batch: every file with every recipe, into a folder, outputs among the inputs are left out",
           "[end_to_end]") {
   const Models models(2);
   const Words words{models / "modela.safetensors",

@@ -126,7 +126,7 @@ TEST_CASE("convert: --fp16 casts candidates and leaves what float16 cannot hold"
   CHECK(run.err.find("big.weight") != std::string::npos);
 }
 
-TEST_CASE("convert: NaN and infinite weights are kept, named and counted; --strict refuses them",
+TEST_CASE("convert: NaN and infinite weights are kept, named and counted, --strict refuses them",
           "[end_to_end]") {
   const TempDir dir;
   const auto with = [](float special) {

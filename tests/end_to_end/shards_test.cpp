@@ -51,7 +51,7 @@ TEST_CASE("shards: one of them, and their folder, are the whole model", "[end_to
   check_whole(dir / "m_simple_fp8_tensor.safetensors");
 }
 
-TEST_CASE("shards: a missing one is named and nothing is written; inspect shows one alone", "[end_to_end]") {
+TEST_CASE("shards: a missing one is named and nothing is written, inspect shows one alone", "[end_to_end]") {
   const TempDir dir, out;
   make_shards(dir);
   std::filesystem::remove(dir / kFirst);

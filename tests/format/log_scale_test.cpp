@@ -50,7 +50,7 @@ TEST_CASE("log scale: weights are rounded with the scale that is stored", "[form
   CHECK(scale < exact * 1.1145f);
 }
 
-TEST_CASE("log scale: a zero weight is code 0 and zeros; a huge one is refused", "[format]") {
+TEST_CASE("log scale: a zero weight is code 0 and zeros, a huge one is refused", "[format]") {
   const std::vector<at::Tensor> zero = pack(*encode_nearest(log_scale_codec(), at::zeros({4, 4}), 0));
   CHECK(zero[0].to(at::kFloat).abs().max().item<float>() == 0);
   CHECK(zero[1].item<uint8_t>() == 0);

@@ -123,7 +123,7 @@ TEST_CASE("coordinate_descent: dead columns and tiles with scale 0 stay", "[lina
   }
 }
 
-TEST_CASE("coordinate_descent: same bits for any number of threads; inputs stay as they are", "[linalg]") {
+TEST_CASE("coordinate_descent: same bits for any number of threads, inputs stay as they are", "[linalg]") {
   const at::Tensor w = test::normal({700, 300}, 12, at::kFloat),
                    h = test::second_moment(300, 400, 13).to(at::kFloat);
   const at::Tensor scale = test::absmax_scale(w, {1, 300}, Code::kInt8);

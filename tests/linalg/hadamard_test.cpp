@@ -67,7 +67,7 @@ TEST_CASE("rotate_columns: exact for small integers times a power of two, in any
   CHECK(at::equal(rotate_columns(w.t().contiguous().t(), 256), expected));
 }
 
-TEST_CASE("rotate_columns: same bits for any number of threads; the weight stays as it is", "[linalg]") {
+TEST_CASE("rotate_columns: same bits for any number of threads, the weight stays as it is", "[linalg]") {
   const at::Tensor w = test::normal({900, 256}, 4, at::kFloat), before = w.clone();
   const auto found = test::with_threads([&] { return rotate_columns(w, 256); });
   for (const at::Tensor& rotated : found) CHECK(test::same_bits(rotated, found[0]));

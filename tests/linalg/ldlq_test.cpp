@@ -172,7 +172,7 @@ TEST_CASE("ldlq: a tile with scale 0 gets zeros, and its weights' loss is made u
   }
 }
 
-TEST_CASE("ldlq: same bits for any number of threads; inputs stay as they are", "[linalg]") {
+TEST_CASE("ldlq: same bits for any number of threads, inputs stay as they are", "[linalg]") {
   const at::Tensor w = test::normal({700, 500}, 16, at::kFloat), before = w.clone();
   const at::Tensor h = test::second_moment(500, 600, 17).to(at::kFloat);
   const at::Tensor scale = test::absmax_scale(w, {128, 128}, Code::kE4M3);

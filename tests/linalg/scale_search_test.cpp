@@ -60,7 +60,7 @@ TEST_CASE("scale search: takes the scale of least cost, and its values", "[linal
   }
 }
 
-TEST_CASE("scale search: of equally good scales the first; 0 only where nothing is better", "[linalg]") {
+TEST_CASE("scale search: of equally good scales the first, 0 only where nothing is better", "[linalg]") {
   const at::Tensor w = at::full({17, 4}, 2.0f), ones = at::ones({1, 17, 1});
   const SearchedScales exact = search_scales(w, 4, Code::kInt8, at::cat({ones * 0.5, ones, ones * 2}), {});
   CHECK(at::equal(exact.scale, at::full({17, 1}, 0.5f)));

@@ -147,7 +147,7 @@ TEST_CASE("router: lookup tables are known by the last part of their layer's nam
   CHECK(fate_of(zeros(table + ".weight", {64, 64}), int8_row()) == Fate{Decision::kKeep, "embedding table"});
 }
 
-TEST_CASE("router: tables of tokens on request, whatever a preset says; those of positions never", "[plan]") {
+TEST_CASE("router: tables of tokens on request, whatever a preset says, those of positions never", "[plan]") {
   Options options = int8_row();
   options.quantize_embeddings = true;
   options.presets = {"t5xxl"};
@@ -386,7 +386,7 @@ TEST_CASE("router: a width that a 4-bit format does not take gets INT8 with a sc
   }
 }
 
-TEST_CASE("router: NVFP4 and MXFP8 take every shape; --heur looks at their groups", "[plan]") {
+TEST_CASE("router: NVFP4 and MXFP8 take every shape, --heur looks at their groups", "[plan]") {
   for (const std::string_view type : {"nvfp4", "mxfp8"}) {
     Options options = options_for({codec_of_type(type, ""), 0});
     for (const auto& shape : {std::vector<int64_t>{64, 2048}, {3072, 15}, {30, 64}})

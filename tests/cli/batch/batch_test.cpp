@@ -154,7 +154,7 @@ TEST_CASE("batch expectations: a deviation names file, figure, wanted and got", 
   }
 }
 
-TEST_CASE("batch expectations: what is written is read back; nonsense is kBadInput", "[cli]") {
+TEST_CASE("batch expectations: what is written is read back, nonsense is kBadInput", "[cli]") {
   const Expectations written = one_file();
   const Expectations read = parse_expectations(expectations_json(written));
   CHECK(deviations(read, written.files).empty());
