@@ -113,6 +113,13 @@ Choice solve(const Layer& layer, const Search& search, const Minimizer& minimize
   return search.better(fed_back, refitted, /*same_scales=*/false);
 }
 
+/// Whether columns have nothing to do with each other, so that with scales as they are nothing is better than
+/// round to nearest: as behind an RMSNorm without bias.
+bool is_diagonal(const linalg::Moment& h) {
+  return !h.is_matrix() && h.rest().width() == 1 && h.rows().size(0) <= 1 &&
+         h.rows().eq(0).all().item<bool>();
+}
+
 }  // namespace
 
 SecondMomentRounding::SecondMomentRounding(linalg::Moment h, OnePassSettings settings, const Layer& like,
@@ -152,8 +159,9 @@ Rounding SecondMomentRounding::round_part(const Layer& layer) const {
   const bool fixed_scales = settings_.scales == Scales::kAbsmax;
   if (!minimizer_) return rounding;
   Search search(layer, *minimizer_);
-  search.offer(solve(layer, search, *minimizer_, settings_),
-               /*same_scales=*/fixed_scales || settings_.scales == Scales::kSearch);
+  if (!fixed_scales || !is_diagonal(h_))
+    search.offer(solve(layer, search, *minimizer_, settings_),
+                 /*same_scales=*/fixed_scales || settings_.scales == Scales::kSearch);
   if (!fixed_scales)
     search.offer(solve(search_scales(layer, minimizer_->h()), search, *minimizer_, settings_), false);
 

@@ -29,6 +29,29 @@ TEST_CASE("one pass: never worse than round to nearest in its own objective, on 
   }
 }
 
+TEST_CASE("one pass: under a diagonal nothing is better than round to nearest but other scales",
+          "[optimize]") {
+  const at::Tensor weight = seeded_weight(64, 128);
+  at::manual_seed(14);
+  const linalg::Moment diagonal(at::rand({128}) + 0.1, at::zeros({1, 128}));
+  const int64_t sweeps = GENERATE(0, 2);
+  for (const format::Codec& codec : format::registry()) {
+    INFO(codec.label() << " " << sweeps);
+    const Layer layer = make_layer(codec, weight, codec.has_blocks() ? 32 : 0);
+    const OnePassSettings settings{.lambda = 0.03, .sweeps = sweeps};
+    const Rounding rounding = round_with_second_moment(layer, diagonal, settings, "test"),
+                   matrix = round_with_second_moment(layer, diagonal.matrix(), settings, "test");
+    CHECK(rounding.guarded);
+    CHECK(matrix.guarded);
+    CHECK(at::equal(rounding.values, layer.nearest));
+    CHECK(rounding.nearest_objective == Approx(matrix.nearest_objective).epsilon(1e-4));
+    CHECK(rounding.objective_value == rounding.nearest_objective);
+    const Rounding searched = round_with_second_moment(
+        layer, diagonal, {.lambda = 0.03, .sweeps = sweeps, .scales = Scales::kSearch}, "test");
+    CHECK(searched.objective_value <= searched.nearest_objective);
+  }
+}
+
 TEST_CASE("one pass: under D + X^T X as under the matrix it stands for, on every codec", "[optimize]") {
   const at::Tensor weight = seeded_weight(64, 640);
   at::manual_seed(13);
