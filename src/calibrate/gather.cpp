@@ -14,6 +14,7 @@
 #include "base/log.h"
 #include "base/text.h"
 #include "calibrate/lora_rows.h"
+#include "linalg/device.h"
 
 namespace ctq::calibrate {
 namespace {
@@ -25,7 +26,9 @@ PendingTensor pending_rows(const CheckpointEntry& source, const at::Tensor& rows
   const int64_t width = rows.size(1);
   if (options.hessian)
     return {".hessian", at::kFloat, {width, width}, [&source, device = options.device] {
-              return second_moment(usable_rows(source).to(device)).cpu();
+              return linalg::on_device_or_cpu(device, [&](at::Device place) {
+                return second_moment(usable_rows(source).to(place)).cpu();
+              });
             }};
   const int64_t kept = std::min(rows.size(0), options.rows.value_or(rows.size(0)));
   return {".rows", rows.scalar_type(), {kept, width}, [&source, kept, seed = options.seed] {
@@ -104,10 +107,9 @@ std::vector<StatisticsEntry> gather_measured(const CalibrationFile& activations,
     entry.origin = activations.origin(owner);
     const bool chosen = options.rows.value_or(rows.size(0)) < rows.size(0);
     if (!options.hessian && (recorded.second_moment || chosen))
-      entry.second_moment =
-          recorded.second_moment
-              ? model::load(*recorded.second_moment).to(at::kFloat)
-              : mean_square_of(distinct_rows(stored_rows(source), row_origins(recorded), at::kCPU));
+      entry.second_moment = recorded.second_moment
+                                ? model::load(*recorded.second_moment).to(at::kFloat)
+                                : mean_square_of(stored_rows(source), row_origins(recorded).counts);
     entry.large.push_back(pending_rows(source, rows, options));
     std::ranges::move(pending_origins(recorded, rows, options), std::back_inserter(entry.large));
   }

@@ -44,6 +44,20 @@ bool is_finite(const linalg::Moment& second) {
              : linalg::extent(second.rest().values()).finite() && linalg::extent(second.rows()).finite();
 }
 
+ImpliedInputs::Form form_of(const Source& source) {
+  if (source.values.weight) return {.kind = Implied::kValues, .rows = 0, .width = source.width};
+  if (!source.gate.weight)
+    return {.kind = Implied::kNorm,
+            .rows = closed_form_rows(Behind::kNorm, source.width, source.width),
+            .width = source.width};
+  const bool gated = source.up.weight != nullptr;
+  const Behind behind = gated ? Behind::kGatedActivation : Behind::kActivation;
+  return {.kind = Implied::kActivation,
+          .rows = closed_form_rows(behind, source.width, source.gate.rows),
+          .width = source.width,
+          .gated = gated};
+}
+
 /// FNV-1a. Layers draw different rows, whatever the order they are asked for in.
 uint64_t hash(std::string_view text) {
   uint64_t value = 0xCBF29CE484222325u;
@@ -55,18 +69,7 @@ uint64_t hash(std::string_view text) {
 
 ImpliedInputs::Form ImpliedInputs::form(std::string_view layer) const {
   const auto source = resolve(checkpoint_, layer);
-  if (!source) return {};
-  Form form{.kind = Implied::kNorm, .rows = 0, .width = source->width};
-  if (source->values.weight)
-    form.kind = Implied::kValues;
-  else if (source->gate.weight)
-    form = {Implied::kActivation,
-            closed_form_rows(source->up.weight ? Behind::kGatedActivation : Behind::kActivation, form.width,
-                             source->gate.rows),
-            form.width, source->up.weight != nullptr};
-  else
-    form.rows = closed_form_rows(Behind::kNorm, form.width, form.width);
-  return form;
+  return source ? form_of(*source) : Form{};
 }
 
 std::string ImpliedInputs::source(std::string_view layer) const {
@@ -93,8 +96,8 @@ std::optional<InputMoments> ImpliedInputs::moments(std::string_view layer, uint6
   if (path.norm == Norm::kRmsOnePlus) path.norm_scale = path.norm_scale + 1;
   InputMoments result;
   result.source = words(*source);
-  const bool drawn =
-      path.up.weight.defined() && closed_form_rows(Behind::kGatedActivation, path.width, path.outputs()) == 0;
+  const Form form = form_of(*source);
+  const bool drawn = form.gated && form.rows == 0;
   const Moments found =
       drawn ? draw_moments(path, hash(result.source) ^ seed, rows, device) : closed_form_moments(path);
   if (!is_finite(found.second)) return std::nullopt;

@@ -224,9 +224,16 @@ at::Tensor mean_of(const InputRows& rows) {
   return (rows.rows * (counts / counts.sum()).unsqueeze(1)).sum(0).to(at::kFloat);
 }
 
-at::Tensor mean_square_of(const InputRows& rows) {
-  const double all = rows.counts.sum(at::kDouble).item<double>();
-  const at::Tensor squares = rows.rows.square().mul_(rows.counts.unsqueeze(1));
+at::Tensor mean_square_of(const at::Tensor& stored, const at::Tensor& counts) {
+  const at::Tensor usable = finite_index(stored);
+  if (usable.size(0) == 0) return {};
+  at::Tensor squares = stored.index_select(0, usable).to(at::kFloat).square_();
+  auto all = static_cast<double>(usable.size(0));
+  if (counts.defined()) {
+    const at::Tensor weights = counts.index_select(0, usable).to(at::kFloat);
+    squares.mul_(weights.unsqueeze(1));
+    all = weights.sum(at::kDouble).item<double>();
+  }
   return squares.sum(0, /*keepdim=*/false, at::kDouble).div_(all).to(at::kFloat);
 }
 

@@ -66,9 +66,15 @@ linalg::Moment input_moment(const InputRows& rows, const at::Tensor& index = {})
 /// diagonal: undefined: not known
 linalg::Moment completed(const linalg::Moment& h, const at::Tensor& diagonal);
 
-/// The mean of the rows, and of their squares, by their counts, [in_features] float32.
+/// The mean of the rows by their counts, [in_features] float32.
 at::Tensor mean_of(const InputRows& rows);
-at::Tensor mean_square_of(const InputRows& rows);
+
+/// The mean square of each column of rows, which need not be distinct: [in_features] float32; undefined: none
+/// is finite.
+///
+/// stored  [n, in_features], as stored_rows() gives them
+/// counts  [n] integers; undefined: 1 each
+at::Tensor mean_square_of(const at::Tensor& stored, const at::Tensor& counts);
 
 /// Participation ratio of the spectrum, (sum of eigenvalues)^2 / sum of their squares: how many directions
 /// the input has, 1 to in_features; on the CPU the same bits for any number of threads. second: of D + X^T X

@@ -93,8 +93,7 @@ at::Tensor load_float(const model::Checkpoint::Entry* entry) {
 at::Tensor second_moment_of(const Source& source) {
   const Entry& entry = source.entry();
   if (entry.second_moment || !has_rows(source)) return load_float(entry.second_moment);
-  const InputRows rows = distinct_rows(stored_rows(*entry.rows), row_origins(entry), at::kCPU);
-  return rows.any() ? mean_square_of(rows) : at::Tensor();
+  return mean_square_of(stored_rows(*entry.rows), row_origins(entry).counts);
 }
 
 at::Tensor merged_second_moment(const Sources& sources) {

@@ -77,7 +77,7 @@ void read_memory(Job& job) {
                     compute.no_memory_limits));
   }
   if (*compute.low_memory) run.byte_budget = 0;
-  if (*compute.low_memory && run.device.is_cuda())
+  if (*compute.low_memory && linalg::is_gpu(run.device))
     job.notes.push_back(fmt::format("{} streams tensors one by one, but stays on the GPU that was named",
                                     compute.low_memory));
   if (run.device.is_cpu()) {

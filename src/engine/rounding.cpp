@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "engine/parts.h"
 #include "engine/rounding_notes.h"
+#include "linalg/device.h"
 
 namespace ctq::engine {
 namespace {
@@ -170,10 +171,9 @@ void remark_on_choice(const Settings& settings, const InUse& in_use, at::Device 
   const Rounding& rounding = settings.rounding;
   const AnySetting& data = settings.calibration.data;
   const bool gptq = in_use.has(optimize::kGptq);
-  if (*rounding.gptq_gpu_kernel && gptq)
-    remarks.warnings.push_back(fmt::format(
-        "{}: {}; the blocked pass is used", rounding.gptq_gpu_kernel,
-        device.is_cuda() ? "this version has no GPU kernel for a block" : "the run is on the CPU"));
+  if (*rounding.gptq_gpu_kernel && gptq && device.is_cpu())
+    remarks.warnings.push_back(
+        fmt::format("{}: the run is on the CPU; the blocked pass is used", rounding.gptq_gpu_kernel));
   if (!data.given() && (gptq || in_use.has(optimize::kQuip)))
     remarks.notes.push_back(
         fmt::format("{} {} without {} takes the second moments that the checkpoint implies",
@@ -206,7 +206,7 @@ void read_rounding(Job& job) {
   settings.learned = learned_of(asked.learning);
   if (settings.optimizer == &optimize::kTpec && !asked.learning.iterations.given())
     settings.learned.iterations = kTpecIterations;
-  settings.adaround = adaround_of(asked.learning, job.run.device.is_cuda());
+  settings.adaround = adaround_of(asked.learning, linalg::is_gpu(job.run.device));
   settings.drawn_rows = *asked.learning.drawn_rows;
   settings.drawn_at_once = *asked.learning.drawn_at_once;
   settings.direct = {.objective = *rounding.objective,

@@ -215,6 +215,24 @@ Encoded rows_of(const Encoded& encoded, int64_t row, int64_t rows) {
   return part;
 }
 
+Encoded rows_of(const Encoded& encoded, std::span<const RowRange> ranges) {
+  std::vector<Encoded> parts;
+  for (const RowRange& range : ranges) parts.push_back(rows_of(encoded, range.first, range.count));
+  Encoded together = parts.front();
+  for (at::Tensor Encoded::*const field :
+       {&Encoded::codes, &Encoded::sign_row, &Encoded::scales, &Encoded::outer_scale, &Encoded::zeros}) {
+    // What belongs to all rows stays as it is.
+    if (parts.size() == 1 || !(together.*field).defined() || (together.*field).is_same(encoded.*field))
+      continue;
+    const at::ScalarType type = (encoded.*field).scalar_type();
+    const bool byte = c10::elementSize(type) == 1;  // not every operation knows float8
+    std::vector<at::Tensor> all;
+    for (const Encoded& part : parts) all.push_back(byte ? (part.*field).view(at::kByte) : part.*field);
+    together.*field = at::cat(all).view(type);
+  }
+  return together;
+}
+
 at::Tensor storable_scales(const Codec& codec, const at::Tensor& scales, const at::Tensor& outer_scale) {
   switch (codec.scale_type) {
     case ScaleType::kFloat32: return scales;

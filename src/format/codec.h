@@ -179,10 +179,17 @@ at::Tensor decode(const Encoded& encoded);
 /// The same in the space of the codes, not rotated back.
 at::Tensor decode_codes(const Encoded& encoded);
 
+struct RowRange {
+  int64_t first, count;
+};
+
 /// Rows [row, row + count) as views. Where tiles are squares both are multiples of their height, or the last
 /// row is among them. Of an incoherent codec they mean something in the space of the codes only
 /// (decode_codes()).
 Encoded rows_of(const Encoded& encoded, int64_t row, int64_t count);
+
+/// Several of them, one below the other, as a copy. Each but the last is as high as some tiles.
+Encoded rows_of(const Encoded& encoded, std::span<const RowRange> ranges);
 
 /// For every scale the nearest one that the format can store. scales: float32 [tiles down, tiles across];
 /// outer_scale: as in Encoded

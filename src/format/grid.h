@@ -13,23 +13,29 @@ namespace ctq::format {
 /// domain u = w / scale; results have the same shape and device.
 class Grid {
  public:
+  explicit Grid(linalg::Code code) : code_(code), row_(linalg::code_row(code)) {}
   virtual ~Grid() = default;
-  virtual std::string_view name() const = 0;
-  virtual linalg::Code code() const = 0;
-  virtual float min() const = 0;                              ///< the least value
-  virtual float max_abs() const = 0;                          ///< what absmax scales the largest magnitude to
-  virtual bool uniform() const = 0;                           ///< all steps are of one size
+  std::string_view name() const { return row_.name; }
+  linalg::Code code() const { return code_; }
+  float min() const { return row_.min; }      ///< the least value
+  float max_abs() const { return row_.max; }  ///< what absmax scales the largest magnitude to
+  bool uniform() const { return row_.spacing == linalg::Spacing::kInteger; }  ///< all steps are of one size
+  int bits() const { return row_.bits; }                                      ///< that a code takes in a file
   virtual at::Tensor nearest(const at::Tensor& u) const = 0;  ///< ties as the code has them, saturating
   virtual at::Tensor below(const at::Tensor& u) const = 0;    ///< largest value <= u; min() for smaller u
   virtual at::Tensor above(const at::Tensor& u) const = 0;  ///< smallest value >= u; the largest for larger u
-
-  /// What a code takes in a file.
-  int bits() const { return code() < linalg::Code::kE2M1 ? 8 : 4; }
 
   /// The codes of values of the grid, of linalg::code_dtype(code()).
   at::Tensor codes(const at::Tensor& values) const;
   /// The values of codes.
   at::Tensor values(const at::Tensor& codes) const;
+
+ protected:
+  const linalg::CodeRow& row() const { return row_; }
+
+ private:
+  linalg::Code code_;
+  linalg::CodeRow row_;
 };
 
 const Grid& int8_grid();

@@ -16,6 +16,7 @@ Bf16Compute& limits() {
 void set_bf16_compute(const Bf16Compute& compute) { limits() = compute; }
 
 bool has_bf16(at::Device device) {
+  if (device.is_privateuseone()) return true;
   // What it asks of the current device is its compute capability.
   return device.is_cuda() && at::detail::getCUDAHooks().supportsBFloat16ConvolutionWithCuDNNv8();
 }
@@ -32,7 +33,7 @@ at::Tensor rounded_to_bf16(const at::Tensor& x) { return x.to(at::kBFloat16).to(
 
 at::Tensor bf16_product(const at::Tensor& a, const at::Tensor& b) {
   const at::Tensor left = a.to(at::kBFloat16), right = b.to(at::kBFloat16);
-  if (a.is_cuda()) return at::mm(left, right, at::kFloat);
+  if (!a.is_cpu()) return at::mm(left, right, at::kFloat);
   return at::mm(left.to(at::kFloat), right.to(at::kFloat));
 }
 

@@ -27,6 +27,14 @@ void BlockDiagonal::add_to(at::Tensor part, int64_t row, int64_t column) const {
     return;
   }
   const int64_t b = width();
+  if (row == column && row % b == 0 && part.size(0) == part.size(1) && part.size(0) % b == 0) {
+    const int64_t count = part.size(0) / b;
+    part.unflatten(0, {count, b})
+        .unflatten(2, {count, b})
+        .diagonal(0, 0, 2)
+        .add_(values_.narrow(0, row / b, count).permute({1, 2, 0}));
+    return;
+  }
   for (int64_t i = row / b; i * b < row + part.size(0); ++i) {
     const int64_t up = std::max(i * b, row), down = std::min((i + 1) * b, row + part.size(0)),
                   left = std::max(i * b, column), right = std::min((i + 1) * b, column + part.size(1));
@@ -40,6 +48,11 @@ void BlockDiagonal::add_to(at::Tensor part, int64_t row, int64_t column) const {
 at::Tensor BlockDiagonal::product(const at::Tensor& x, int64_t begin, int64_t width) const {
   if (values_.dim() == 1) return x.narrow(1, begin, width) * values_.narrow(0, begin, width);
   const int64_t b = this->width();
+  if (!x.is_cpu() && begin % b == 0 && width % b == 0) {  // one operation in place of many
+    const int64_t count = width / b;
+    const at::Tensor columns = x.narrow(1, begin, width).unflatten(1, {count, b}).transpose(0, 1);
+    return at::bmm(columns, values_.narrow(0, begin / b, count)).transpose(0, 1).reshape({x.size(0), width});
+  }
   at::Tensor result = at::empty({x.size(0), width}, x.options());
   for (int64_t i = begin / b; i * b < begin + width; ++i) {
     const int64_t left = std::max(i * b, begin), right = std::min((i + 1) * b, begin + width);

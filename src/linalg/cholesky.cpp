@@ -1,6 +1,8 @@
 #include "linalg/cholesky.h"
 
 #include <algorithm>
+#include <cmath>
+#include <limits>
 #include <numeric>
 
 #include <ATen/ATen.h>
@@ -16,16 +18,17 @@ constexpr double kFirstLambda = 0.01;  // after none: the default of GPTQ
 constexpr int64_t kBlock = 512;
 
 /// R, upper triangular, with R R^T = A for a symmetric A: the Cholesky factor of A with rows and columns
-/// reversed, reversed back.
-at::Tensor reversed_cholesky(const at::Tensor& a, bool* ok) {
+/// reversed, reversed back. status: []
+at::Tensor reversed_cholesky(const at::Tensor& a, at::Tensor* status) {
   const auto [factor, info] = at::linalg_cholesky_ex(a.flip({0, 1}), /*upper=*/false, /*check_errors=*/false);
-  *ok = info.item<int>() == 0 && factor.diagonal().isfinite().all().item<bool>();
+  constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+  *status = at::where(info == 0, factor.diagonal().sum(), kNaN);
   return factor.flip({0, 1});
 }
 
 /// The same in place, in blocks of columns from the last to the first. Reads and writes the upper triangle;
-/// blocks below the diagonal are left as they are.
-bool factor_blocks(at::Tensor& a) {
+/// blocks below the diagonal are left as they are. Returns the status.
+at::Tensor factor_blocks(at::Tensor& a) {
   const int64_t n = a.size(0);
   for (int64_t end = n; end > 0;) {
     const int64_t begin = (end - 1) / kBlock * kBlock, width = end - begin;
@@ -36,13 +39,12 @@ bool factor_blocks(at::Tensor& a) {
         columns.narrow(0, row, rows).addmm_(done.narrow(0, row, rows), done_here, /*beta=*/1, /*alpha=*/-1);
       });
     }
-    bool ok = false;
-    at::Tensor corner;
+    at::Tensor corner, status;
     for_each_on_one_thread(1, [&](int64_t) {
-      corner = reversed_cholesky(columns.narrow(0, begin, width), &ok);
+      corner = reversed_cholesky(columns.narrow(0, begin, width), &status);
       columns.narrow(0, begin, width).copy_(corner);
     });
-    if (!ok) return false;
+    if (!is_factored(status)) return status;
     const at::Tensor lower = corner.t();
     for_panels(begin, [&](int64_t row, int64_t rows) {
       at::Tensor panel = columns.narrow(0, row, rows);
@@ -50,7 +52,18 @@ bool factor_blocks(at::Tensor& a) {
     });
     end = begin;
   }
-  return true;
+  return at::zeros({}, a.options());
+}
+
+/// U and D of what was damped and ordered; a: changed
+void factor_into(FeedbackFactor& factor, at::Tensor a, at::Tensor* status) {
+  if (a.is_cpu())
+    *status = factor_blocks(a);
+  else
+    a = reversed_cholesky(a, status);
+  const at::Tensor roots = a.diagonal().clone();
+  factor.pivots = roots.square();
+  factor.feedback = a.div_(roots).triu_();
 }
 
 /// H + shift I in the factor's order, dead columns with a one.
@@ -123,20 +136,22 @@ FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder ord
   do {
     ++factor.attempts;
     factor.lambda = damping.lambda();
-    at::Tensor r = damp(h, factor.lambda * mean, factor);
-    if (r.is_cpu()) {
-      factor.ok = factor_blocks(r);
-    } else {
-      r = reversed_cholesky(r, &factor.ok);
-    }
-    if (factor.ok) {
-      const at::Tensor roots = r.diagonal().clone();
-      factor.pivots = roots.square();
-      factor.feedback = r.div_(roots).triu_();
-    }
+    at::Tensor status;
+    factor_into(factor, damp(h, factor.lambda * mean, factor), &status);
+    factor.ok = is_factored(status);
   } while (!factor.ok && damping.climb());
   return factor;
 }
+
+FeedbackFactor undamped_factor(const at::Tensor& h, at::Tensor* status) {
+  FeedbackFactor factor;
+  factor.ok = true;
+  factor.attempts = 1;
+  factor_into(factor, h.clone(at::MemoryFormat::Contiguous), status);
+  return factor;
+}
+
+bool is_factored(at::TensorList statuses) { return std::isfinite(at::stack(statuses).sum().item<double>()); }
 
 at::Tensor solve(const FeedbackFactor& factor, const at::Tensor& x) {
   TORCH_INTERNAL_ASSERT(factor.ok);
@@ -153,11 +168,7 @@ at::Tensor solve(const FeedbackFactor& factor, const at::Tensor& x) {
     at::Tensor out = result.narrow(0, row, rows);
     order.defined() ? out.index_copy_(1, order, whole) : out.copy_(whole);
   };
-  if (x.is_cpu()) {
-    for_panels(x.size(0), solve_panel);
-  } else if (x.size(0) > 0) {
-    solve_panel(0, x.size(0));
-  }
+  for_panels(x.device(), x.size(0), solve_panel);
   return result;
 }
 

@@ -67,6 +67,11 @@ struct FeedbackFactor {
 /// returns  factors of h's type and device; on the CPU the same bits for any number of threads
 FeedbackFactor damped_factor(const at::Tensor& h, double lambda, ColumnOrder order = ColumnOrder::kNatural);
 
+/// Factors H as it is. What it returns is to be used once is_factored() has said so of its status, at once or
+/// for several factors together: on a GPU the host waits for the answer.
+FeedbackFactor undamped_factor(const at::Tensor& h, at::Tensor* status);
+bool is_factored(at::TensorList statuses);
+
 /// X H^-1 for the H that was factored.
 ///
 /// factor   ok

@@ -23,31 +23,29 @@ std::vector<at::Tensor> groups_of(const Moment& h) {
   return groups;
 }
 
-/// pull: of h and error
-void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight, const Moment& h, Pull& pull,
+/// pull: of H and error
+void sweep_rows(at::Tensor& values, at::Tensor& error, const at::Tensor& weight, Pull& pull,
                 const std::vector<at::Tensor>& groups, const at::Tensor& scale, Code code) {
   const int64_t cols = weight.size(1);
   for (int64_t group = 0; group < cols; group += kGroupCols) {
     const int64_t group_end = std::min(group + kGroupCols, cols);
     const at::Tensor& within = groups[static_cast<size_t>(group / kGroupCols)];
-    const at::Tensor group_before =
-        h.is_matrix() ? at::Tensor() : error.narrow(1, group, group_end - group).clone();
     // Afresh for every group rather than kept for all columns: the same work, and no rounding piles up.
     at::Tensor gradients = pull.columns(group, group_end - group);
+    const at::Tensor changes = at::empty_like(gradients);
     for (int64_t begin = group; begin < group_end; begin += kBlockCols) {
       const int64_t width = std::min(kBlockCols, group_end - begin), rest = group_end - begin - width;
       const auto columns = [&](const at::Tensor& matrix) { return matrix.narrow(1, begin, width); };
       const int64_t in_group = begin - group;
-      const at::Tensor before = columns(error).clone(), of_block = within.narrow(0, in_group, width);
-      at::Tensor gradient = gradients.narrow(1, in_group, width);
+      const at::Tensor of_block = within.narrow(0, in_group, width);
+      at::Tensor gradient = gradients.narrow(1, in_group, width), change = changes.narrow(1, in_group, width);
       refine_block({code, columns(weight), columns(scale), of_block.narrow(1, in_group, width),
                     columns(error), columns(values)},
-                   gradient);
+                   gradient, change);
       if (rest == 0) continue;
-      gradients.narrow(1, in_group + width, rest)
-          .addmm_(columns(error) - before, of_block.narrow(1, in_group + width, rest));
+      gradients.narrow(1, in_group + width, rest).addmm_(change, of_block.narrow(1, in_group + width, rest));
     }
-    if (group_before.defined()) pull.moved(group, group_end - group, group_before);
+    pull.moved(group, changes);
   }
 }
 
@@ -67,14 +65,10 @@ at::Tensor CoordinateDescent::swept(const at::Tensor& values, const at::Tensor& 
     const at::Tensor panel_scale = scale_of_rows(scales, tiling, row, rows, weight.size(1));
     at::Tensor out = result.narrow(0, row, rows), error = out * panel_scale - panel;
     Pull pull(h_, error, mapped.defined() ? mapped.narrow(0, row, rows) : mapped);
-    for (int64_t i = 0; i < sweeps; ++i) sweep_rows(out, error, panel, h_, pull, groups_, panel_scale, code);
+    for (int64_t i = 0; i < sweeps; ++i) sweep_rows(out, error, panel, pull, groups_, panel_scale, code);
     if (cost && cost->defined()) cost->narrow(0, row, rows).copy_(pull.costs());
   };
-  if (weight.is_cpu()) {
-    for_panels(weight.size(0), refine_panel);
-  } else if (weight.size(0) > 0) {
-    refine_panel(0, weight.size(0));
-  }
+  for_panels(weight.device(), weight.size(0), refine_panel);
   return result;
 }
 

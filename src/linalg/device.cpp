@@ -19,6 +19,7 @@
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
 #include <c10/core/CachingDeviceAllocator.h>
+#include <c10/core/impl/DeviceGuardImplInterface.h>
 #include <c10/util/Exception.h>
 
 #include "base/error.h"
@@ -58,8 +59,14 @@ void load_cuda_libraries(const std::string& device) {
 
 }  // namespace
 
+bool is_loaded_back_end(const std::string& name) {
+  return c10::impl::hasDeviceGuardImpl(at::kPrivateUse1) &&
+         name == c10::get_privateuse1_backend(/*lower_case=*/true);
+}
+
 at::Device open_device(const std::string& name) {
   if (name == "cpu") return at::kCPU;
+  if (is_loaded_back_end(name)) return {at::kPrivateUse1, 0};
   const at::Device device(name);
   load_cuda_libraries(name);
   if (!at::globalContext().hasCUDA())
@@ -81,7 +88,8 @@ uint64_t free_memory(at::Device device) {
 }
 
 void free_cached_memory(at::Device device) {
-  if (device.is_cuda() && at::globalContext().hasCUDA()) at::getDeviceAllocator(device.type())->emptyCache();
+  const bool has_cache = device.is_cuda() ? at::globalContext().hasCUDA() : is_gpu(device);
+  if (has_cache) at::getDeviceAllocator(device.type())->emptyCache();
 }
 
 bool is_out_of_memory(const std::exception& error) {

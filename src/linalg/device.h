@@ -9,8 +9,14 @@
 
 namespace ctq::linalg {
 
-/// "cpu", "cuda" or "cuda:N" to a device that works. LibTorch's CUDA libraries are loaded here, the first
-/// time a GPU is named.
+/// Not the CPU: memory of its own, and operations that are many at a time or slow.
+inline bool is_gpu(at::Device device) { return !device.is_cpu(); }
+
+/// Whether that is the name of a back end which is loaded into LibTorch beside CUDA, as tests do.
+bool is_loaded_back_end(const std::string& name);
+
+/// "cpu", "cuda", "cuda:N" or a loaded back end to a device that works. LibTorch's CUDA libraries are loaded
+/// here, the first time a GPU is named.
 /// throws  Error(kFailure) when there is no such device, with the reason; never another device than the one
 ///         named
 at::Device open_device(const std::string& name);
@@ -23,6 +29,19 @@ void free_cached_memory(at::Device device);
 
 /// Whether an operation of LibTorch ended because there was no memory for it, on any device.
 bool is_out_of_memory(const std::exception& error);
+
+/// Calls work(device), and work of the CPU where the memory of a GPU runs out. For what is done besides
+/// layers, whose place is chosen by their size.
+template <typename Work>
+auto on_device_or_cpu(at::Device device, const Work& work) {
+  try {
+    return work(device);
+  } catch (const std::exception& error) {
+    if (!is_gpu(device) || !is_out_of_memory(error)) throw;
+  }
+  free_cached_memory(device);
+  return work(at::Device(at::kCPU));
+}
 
 /// CPU threads of all later arithmetic.
 void set_threads(int threads);

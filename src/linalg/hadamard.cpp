@@ -3,12 +3,14 @@
 #include <algorithm>
 #include <bit>
 #include <cmath>
+#include <type_traits>
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
 #include "base/error.h"
 #include "linalg/bf16.h"
+#include "linalg/gpu_kernels.h"
 
 namespace ctq::linalg {
 namespace {
@@ -68,7 +70,7 @@ struct Sylvester {
   static at::Tensor pass(const at::Tensor& x, int64_t stride) { return sylvester_pass(x, stride); }
 };
 
-/// Transforms every run of n elements. x: float32, contiguous; changed in place on the CPU.
+/// Transforms every run of n elements. x: float32, contiguous; may be changed in place.
 template <typename Butterfly>
 at::Tensor transform_runs(at::Tensor x, int64_t n) {
   if (x.numel() == 0) return x;
@@ -76,6 +78,13 @@ at::Tensor transform_runs(at::Tensor x, int64_t n) {
   if (!x.is_cpu()) {
     at::Tensor y = x;
     const bool bf16 = uses_bf16(Bf16Operation::kHadamard, static_cast<double>(x.numel()), x);
+    const gpu::Kernels* kernels = bf16 || n > gpu::kMostHadamard ? nullptr : gpu_kernels(x);
+    if (kernels) {
+      check_launch(*kernels,
+                   kernels->hadamard(x.mutable_data_ptr<float>(), x.numel(), n,
+                                     std::is_same_v<Butterfly, Regular>, normalise, gpu_queue(x.device())));
+      return x;
+    }
     for (int64_t stride = 1; stride < n; stride *= Butterfly::kRadix) {
       y = Butterfly::pass(y, stride);
       if (bf16) y = rounded_to_bf16(y);

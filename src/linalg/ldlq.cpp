@@ -43,14 +43,9 @@ at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, co
       correct(group, begin, begin, width);
       at::Tensor target = targets.narrow(1, begin - group, width);
       const at::Tensor within = columns(feedback).narrow(0, begin, width);
-      // t_j is the target less what the block's own earlier errors add, E U without its diagonal.
-      at::Tensor missed = cost.defined() ? columns(weight) - target : at::Tensor();
-      round_block({code, columns(weight), columns(scale), within, columns(error), columns(values)}, target);
-      if (!cost.defined()) continue;
-      missed.addmm_(columns(error), within);
-      cost.add_(missed.square_()
-                    .mul_(factor.pivots.narrow(0, begin, width))
-                    .sum(1, /*keepdim=*/false, at::kDouble));
+      const BlockCosts costs{cost.defined() ? factor.pivots.narrow(0, begin, width) : at::Tensor(), cost};
+      round_block({code, columns(weight), columns(scale), within, columns(error), columns(values)}, target,
+                  costs);
     }
   }
   return values;
@@ -88,11 +83,7 @@ at::Tensor round_panels(const at::Tensor& weight, const Factor& factor, Tiling t
     at::Tensor out = result.narrow(0, row, rows);
     order.defined() ? out.index_copy_(1, order, values) : out.copy_(values);
   };
-  if (weight.is_cpu()) {
-    for_panels(weight.size(0), round_panel);
-  } else if (weight.size(0) > 0) {
-    round_panel(0, weight.size(0));
-  }
+  for_panels(weight.device(), weight.size(0), round_panel);
   return result;
 }
 

@@ -17,11 +17,6 @@ namespace {
 constexpr uint64_t kLeadingSeed = 1;
 constexpr double kWorthwhile = 0.4;  // of the columns
 
-/// A panel's work happens on the thread that has it.
-at::Tensor product_of_panel(const at::Tensor& a, const at::Tensor& b) {
-  return a.is_cpu() && a.size(0) > kPanelRows ? product(a, b) : at::mm(a, b);
-}
-
 }  // namespace
 
 bool worth_samples(int64_t rows, int64_t columns) {
@@ -50,6 +45,26 @@ at::Tensor Moment::block(int64_t row, int64_t height, int64_t column, int64_t wi
   return block;
 }
 
+at::Tensor Moment::blocks(int64_t width) const {
+  const int64_t count = (size() + width - 1) / width, lacking = count * width - size();
+  if (is_matrix() || rest_.width() > 1) {
+    at::Tensor result = at::zeros({count, width, width}, (is_matrix() ? matrix_ : rows_).options());
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t cols = std::min(width, size() - i * width);
+      result.select(0, i)
+          .narrow(0, 0, cols)
+          .narrow(1, 0, cols)
+          .copy_(block(i * width, cols, i * width, cols));
+    }
+    return result;
+  }
+  const auto padded = [&](const at::Tensor& x) { return at::constant_pad_nd(x, {0, lacking}); };
+  const at::Tensor x = padded(rows_).view({-1, count, width}).permute({1, 0, 2});  // [count, r, width]
+  at::Tensor result = at::bmm(x.transpose(1, 2), x);
+  result.diagonal(0, 1, 2).add_(padded(rest_.diagonal()).view({count, width}));
+  return result;
+}
+
 Moment Moment::turned(const std::function<at::Tensor(const at::Tensor& x)>& turn, int64_t block) const {
   if (is_matrix() || rest_.width() > 1) return conjugate(matrix(), turn);
   const at::Tensor& rest = rest_.values();
@@ -66,7 +81,9 @@ Moment Moment::leading(int64_t most_rows) const {
   return {rest_.shifted(left), rows};
 }
 
-Moment Moment::by_columns() const { return is_matrix() ? *this : Moment(rest_, with_columns_apart(rows_)); }
+Moment Moment::by_columns() const {
+  return is_matrix() || !rows_.is_cpu() ? *this : Moment(rest_, with_columns_apart(rows_));
+}
 
 Moment Moment::divided(const at::Tensor& factors) const {
   if (!is_matrix()) return {rest_.divided(factors), rows_ / factors};
@@ -82,24 +99,17 @@ Moment Moment::shifted(const at::Tensor& shift) const {
 
 Pull::Pull(const Moment& h, const at::Tensor& error, const at::Tensor& mapped)
     : h_(h), error_(error), mapped_(mapped) {
-  if (!h.is_matrix() && !mapped_.defined()) mapped_ = product_of_panel(error, h.rows().t());
+  if (!h.is_matrix() && !mapped_.defined()) mapped_ = at::mm(error, h.rows().t());
 }
 
 at::Tensor Pull::columns(int64_t begin, int64_t width) const {
-  if (h_.is_matrix()) return product_of_panel(error_, h_.block(0, h_.size(), begin, width));
-  return product_of_panel(mapped_, h_.rows().narrow(1, begin, width))
-      .add_(h_.rest().product(error_, begin, width));
+  if (h_.is_matrix()) return at::mm(error_, h_.block(0, h_.size(), begin, width));
+  return at::mm(mapped_, h_.rows().narrow(1, begin, width)).add_(h_.rest().product(error_, begin, width));
 }
 
-void Pull::moved(int64_t begin, int64_t width, const at::Tensor& before) {
+void Pull::moved(int64_t begin, const at::Tensor& change) {
   if (h_.is_matrix()) return;
-  const at::Tensor change = error_.narrow(1, begin, width) - before,
-                   columns = h_.rows().narrow(1, begin, width).t();
-  if (h_.device().is_cpu() && change.size(0) > kPanelRows) {
-    mapped_.add_(product(change, columns));
-  } else {
-    add_product(mapped_, change, columns);
-  }
+  add_product(mapped_, change, h_.rows().narrow(1, begin, change.size(1)).t());
 }
 
 at::Tensor Pull::costs() const {

@@ -52,13 +52,16 @@ class Moment {
   at::Tensor matrix() const;
   /// The part of H in those rows and columns; of a matrix a view.
   at::Tensor block(int64_t row, int64_t height, int64_t column, int64_t width) const;
+  /// The blocks on the diagonal of so many columns each: [size / width rounded up, width, width], contiguous;
+  /// what the last one lacks is 0.
+  at::Tensor blocks(int64_t width) const;
   /// Of Q x, from that of x, Q orthogonal. turn: as of conjugate(). block: of so many columns that Q turns
   /// among themselves; 0: all. D + X^T X becomes a matrix where D is not d I and stays_in_samples() says so
   Moment turned(const std::function<at::Tensor(const at::Tensor& x)>& turn, int64_t block = 0) const;
   /// D + X^T X with at most so many rows: of X^T X what lies near its leading eigenvectors, in D the rest of
   /// its diagonal. Of a matrix itself.
   Moment leading(int64_t most_rows) const;
-  /// The same, of D + X^T X with the columns of X apart, as Pull likes them best.
+  /// The same, on the CPU of D + X^T X with the columns of X apart, as Pull likes them best.
   Moment by_columns() const;
   /// Of x / factors, from that of x. factors: [N]
   Moment divided(const at::Tensor& factors) const;
@@ -71,7 +74,7 @@ class Moment {
   at::Tensor rows_;
 };
 
-/// E H by columns, while E changes.
+/// E H by columns, while E changes. Works on the thread that calls: on the CPU E is a panel of rows.
 class Pull {
  public:
   /// h [N, N], error [M, N]: must outlive this. mapped: E X^T [M, r] where it is known, of no matrix; changed
@@ -79,8 +82,9 @@ class Pull {
 
   /// (E H) of those columns, [M, width], of E as it is.
   at::Tensor columns(int64_t begin, int64_t width) const;
-  /// To be called after those columns of E became what they are. before: what they were, [M, width]
-  void moved(int64_t begin, int64_t width, const at::Tensor& before);
+  /// To be called after columns of E from `begin` on became what they are. change: what was added to them,
+  /// [M, width]
+  void moved(int64_t begin, const at::Tensor& change);
   /// e H e^T of every row of E as it is, [M] float64. h: no matrix
   at::Tensor costs() const;
 

@@ -7,11 +7,10 @@
 namespace ctq::linalg {
 namespace {
 
-/// `mantissa` stored bits, normal numbers from 2^min_exponent on.
-at::Tensor nearest_float(const at::Tensor& u, int mantissa, int min_exponent, double max) {
-  const at::Tensor v = u.clamp(-max, max);
+at::Tensor nearest_float(const at::Tensor& u, const CodeRow& row) {
+  const at::Tensor v = u.clamp(row.min, row.max);
   const auto [fraction, exponent] = at::frexp(v);  // fraction in [1/2, 1): the binade is 2^(exponent - 1)
-  const at::Tensor power = (exponent - 1).clamp_min_(min_exponent).sub_(mantissa);
+  const at::Tensor power = (exponent - 1).clamp_min_(row.min_exponent).sub_(row.mantissa_bits);
   const at::Tensor steps = at::ldexp(v, power.neg()).round_();
   return at::ldexp(steps, power).to(u.scalar_type());
 }
@@ -39,14 +38,11 @@ at::Tensor e2m1_code(const at::Tensor& value) {
 }  // namespace
 
 at::Tensor nearest(const at::Tensor& u, Code code) {
-  switch (code) {
-    case Code::kInt8: return u.round().clamp_(-127, 127);
-    case Code::kE4M3: return nearest_float(u, 3, -6, 448);     // largest finite E4M3
-    case Code::kE5M2: return nearest_float(u, 2, -14, 57344);  // largest finite E5M2
-    case Code::kE2M1: return nearest_float(u, 1, 0, 6);
-    case Code::kInt4: return u.round().clamp_(-7, 7);
-    case Code::kNibble: return u.round().clamp_(-8, 7);
-    case Code::kLevel16: return levels(u).index({nearest_level(u)}).to(u.scalar_type());
+  const CodeRow row = code_row(code);
+  switch (row.spacing) {
+    case Spacing::kInteger: return u.round().clamp_(row.min, row.max);
+    case Spacing::kFloat: return nearest_float(u, row);
+    case Spacing::kLevels: return levels(u).index({nearest_level(u)}).to(u.scalar_type());
   }
   TORCH_INTERNAL_ASSERT(false);
 }

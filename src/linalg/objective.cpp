@@ -20,11 +20,7 @@ at::Tensor objective_of_samples(const at::Tensor& error, const Moment& h) {
         .copy_(at::mm(panel, h.rows().t()).square_().sum(1, false, at::kDouble))
         .add_((panel * h.rest().product(panel, 0, h.size())).sum(1, false, at::kDouble));
   };
-  if (error.is_cpu()) {
-    for_panels(error.size(0), set_panel);
-  } else if (error.size(0) > 0) {
-    set_panel(0, error.size(0));
-  }
+  for_panels(error.device(), error.size(0), set_panel);
   return result;
 }
 
@@ -42,11 +38,7 @@ at::Tensor objective_rows(const at::Tensor& error, const Moment& moment) {
       const at::Tensor panel = error.narrow(0, row, rows).to(at::kDouble);
       result.narrow(0, row, rows).add_(at::mm(panel, columns).mul_(panel.narrow(1, begin, width)).sum(1));
     };
-    if (error.is_cpu()) {
-      for_panels(m, add_panel);
-    } else {
-      add_panel(0, m);
-    }
+    for_panels(error.device(), m, add_panel);
   }
   return result;
 }
@@ -67,11 +59,7 @@ at::Tensor objective_rows(const at::Tensor& error, const FeedbackFactor& factor)
       sum.add_(residual.square_().mul_(factor.pivots.narrow(0, begin, width)).sum(1, false, at::kDouble));
     }
   };
-  if (error.is_cpu()) {
-    for_panels(m, add_panel);
-  } else if (m > 0) {
-    add_panel(0, m);
-  }
+  for_panels(error.device(), m, add_panel);
   return result;
 }
 

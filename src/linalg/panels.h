@@ -69,6 +69,15 @@ void for_panels(int64_t rows, const Run& run) {
   });
 }
 
+/// The same for what happens on that device: on a GPU one panel of all rows.
+template <typename Run>
+void for_panels(at::Device device, int64_t rows, const Run& run) {
+  if (device.is_cpu())
+    for_panels(rows, run);
+  else if (rows > 0)
+    run(0, rows);
+}
+
 /// a b, [M, K] times [K, N], float32 or float64, any device. On the CPU the same bits for any number of
 /// threads.
 at::Tensor product(const at::Tensor& a, const at::Tensor& b);

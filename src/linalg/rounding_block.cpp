@@ -2,27 +2,30 @@
 
 #include <ATen/ATen.h>
 
+#include "linalg/gpu_kernels.h"
 #include "linalg/kernels/cpu/ldlq_kernels.h"
 #include "linalg/nearest.h"
 
 namespace ctq::linalg {
 namespace {
 
-static_assert(kBlockCols <= cpu::kMaxBlockCols);
+static_assert(kBlockCols <= kMaxBlockCols);
 
-constexpr double kLeastGain = 1e-3;  // as in the kernel
+constexpr double kLeastGain = 1e-3;  // as in the kernels
 
-bool has_kernel(const at::Tensor& tensor) { return tensor.is_cpu() && tensor.scalar_type() == at::kFloat; }
+bool has_cpu_kernel(const at::Tensor& tensor) {
+  return tensor.is_cpu() && tensor.scalar_type() == at::kFloat;
+}
 
-cpu::View<const float> reading(const at::Tensor& matrix) {
+View<const float> reading(const at::Tensor& matrix) {
   return {matrix.const_data_ptr<float>(), matrix.stride(0), matrix.stride(1)};
 }
 
-cpu::View<float> writing(const at::Tensor& matrix) {
+View<float> writing(const at::Tensor& matrix) {
   return {matrix.mutable_data_ptr<float>(), matrix.stride(0), matrix.stride(1)};
 }
 
-cpu::RoundingBlock for_kernel(const Block& block) {
+RoundingBlock for_kernel(const Block& block) {
   return {block.weight.size(0),    block.weight.size(1), reading(block.weight), reading(block.scale),
           reading(block.coupling), writing(block.error), writing(block.values)};
 }
@@ -37,10 +40,9 @@ void spread(const at::Tensor& amount, const at::Tensor& coupling, int64_t j, at:
   if (rest > 0) moved.narrow(1, j + 1, rest).addr_(amount, coupling[j].narrow(0, j + 1, rest));
 }
 
-}  // namespace
-
-void round_block(const Block& block, at::Tensor& target) {
-  if (has_kernel(target)) return cpu::ldlq_kernels().round(block.code, for_kernel(block), reading(target));
+void round_columns(const Block& block, at::Tensor& target) {
+  if (has_cpu_kernel(target))
+    return cpu::ldlq_kernels().round(block.code, for_kernel(block), reading(target));
   for (int64_t j = 0; j < target.size(1); ++j) {
     const at::Tensor s = block.scale.select(1, j);
     const at::Tensor value = nearest(over_scale(target.select(1, j), s), block.code);
@@ -51,9 +53,7 @@ void round_block(const Block& block, at::Tensor& target) {
   }
 }
 
-void refine_block(const Block& block, at::Tensor& gradient) {
-  if (has_kernel(gradient))
-    return cpu::ldlq_kernels().refine(block.code, for_kernel(block), reading(gradient));
+void refine_columns(const Block& block, at::Tensor& gradient) {
   const at::Tensor diagonal = block.coupling.diagonal();
   for (int64_t j = 0; j < gradient.size(1); ++j) {
     const at::Tensor s = block.scale.select(1, j), g = gradient.select(1, j), h = diagonal[j];
@@ -67,6 +67,35 @@ void refine_block(const Block& block, at::Tensor& gradient) {
     block.error.select(1, j).copy_(value * s - block.weight.select(1, j));
     spread(at::where(better, delta, 0), block.coupling, j, gradient);
   }
+}
+
+}  // namespace
+
+void round_block(const Block& block, at::Tensor& target, const BlockCosts& costs) {
+  const bool asked = costs.pivots.defined();
+  if (const gpu::Kernels* kernels = gpu_kernels(target)) {
+    const gpu::RowCosts for_rows = {asked ? costs.pivots.const_data_ptr<float>() : nullptr,
+                                    asked ? costs.cost.mutable_data_ptr<double>() : nullptr};
+    return check_launch(*kernels, kernels->round(block.code, for_kernel(block), reading(target), for_rows,
+                                                 gpu_queue(target.device())));
+  }
+  // q_j - t_j is the error and what the block's own earlier ones add, E U, beside the weight less the target.
+  at::Tensor missed = asked ? block.weight - target : at::Tensor();
+  round_columns(block, target);
+  if (!asked) return;
+  missed.addmm_(block.error, block.coupling);
+  costs.cost.add_(missed.square_().mul_(costs.pivots).sum(1, /*keepdim=*/false, at::kDouble));
+}
+
+void refine_block(const Block& block, at::Tensor& gradient, const at::Tensor& change) {
+  if (const gpu::Kernels* kernels = gpu_kernels(gradient))
+    return check_launch(*kernels, kernels->refine(block.code, for_kernel(block), reading(gradient),
+                                                  writing(change), gpu_queue(gradient.device())));
+  if (has_cpu_kernel(gradient))
+    return cpu::ldlq_kernels().refine(block.code, for_kernel(block), reading(gradient), writing(change));
+  const at::Tensor before = block.error.clone();
+  refine_columns(block, gradient);
+  change.copy_(block.error - before);
 }
 
 at::Tensor scale_of_rows(const at::Tensor& scale, Tiling tiling, int64_t row, int64_t rows, int64_t cols,

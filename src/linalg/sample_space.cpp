@@ -41,9 +41,7 @@ class Inverse {
   }
   template <typename Run>
   void for_rows(const Run& run) const {
-    if (upper_.is_cpu()) return for_panels(upper_.size(0), run);
-    for (int64_t row = 0; row < upper_.size(0); row += kPanelRows)
-      run(row, std::min(kPanelRows, upper_.size(0) - row));
+    for_panels(upper_.device(), upper_.size(0), run);
   }
 
   at::Tensor upper_;
@@ -55,6 +53,7 @@ std::optional<std::vector<SampleFactor::Run>> factored_runs(const at::Tensor& ro
   const int64_t columns = rest.size(), count = (columns + kSampleRun - 1) / kSampleRun;
   std::vector<SampleFactor::Run> runs(static_cast<size_t>(count));
   Inverse inverse(rows.size(0), rows.options());
+  std::vector<at::Tensor> statuses(static_cast<size_t>(count));
   for (int64_t i = count - 1; i >= 0; --i) {
     throw_if_cancelled();
     SampleFactor::Run& run = runs[static_cast<size_t>(i)];
@@ -62,11 +61,13 @@ std::optional<std::vector<SampleFactor::Run>> factored_runs(const at::Tensor& ro
     const at::Tensor x = rows.narrow(1, run.begin, run.width), whole = inverse.times(x);
     const at::Tensor m = product(x.t(), whole);
     rest.add_to(m, run.begin, run.begin);
-    run.factor = damped_factor(m, /*lambda=*/0);
-    if (!run.factor.ok || run.factor.lambda > 0) return std::nullopt;
+    at::Tensor& status = statuses[static_cast<size_t>(i)];
+    run.factor = undamped_factor(m, &status);
+    if (rows.is_cpu() && !is_factored(status)) return std::nullopt;
     run.pull = solve(run.factor, whole);
     if (i > 0) inverse.subtract(run.pull, whole);
   }
+  if (!is_factored(statuses)) return std::nullopt;
   return runs;
 }
 

@@ -10,23 +10,15 @@
 #include <ATen/Parallel.h>
 
 #include "linalg/kernels/cpu/tile_kernels.h"
+#include "linalg/source.h"
 #include "linalg/tiles_aten.h"
+#include "linalg/tiles_gpu.h"
 
 namespace ctq::linalg {
 namespace {
 
 // Work for a thread that outweighs waking it up: about 0.1 ms.
 constexpr int64_t kTaskElements = int64_t{1} << 17;
-
-cpu::Source source_of(const at::Tensor& weight) {
-  switch (weight.scalar_type()) {
-    case at::kFloat: return cpu::Source::kFloat32;
-    case at::kHalf: return cpu::Source::kFloat16;
-    case at::kBFloat16: return cpu::Source::kBFloat16;
-    case at::kDouble: return cpu::Source::kFloat64;
-    default: TORCH_INTERNAL_ASSERT(false, "weight has no float type");
-  }
-}
 
 /// A matrix in memory and its tiles.
 struct Matrix {
@@ -76,7 +68,7 @@ void raise(std::atomic<uint32_t>& most, uint32_t bits) {
 /// float32 bits of the largest magnitude of all of it; at least kInfinityBits when there is a NaN or an
 /// infinity.
 uint32_t magnitude_bits(const at::Tensor& weight) {
-  const cpu::Source source = source_of(weight);
+  const Source source = source_of(weight);
   const auto* data = static_cast<const std::byte*>(weight.const_data_ptr());
   const int64_t bytes = static_cast<int64_t>(weight.element_size());
   std::atomic<uint32_t> most = 0;
@@ -89,7 +81,7 @@ uint32_t magnitude_bits(const at::Tensor& weight) {
   return most;
 }
 
-void encode_rows(const Matrix& weight, cpu::Source source, Code code, bool divide, const float* factor,
+void encode_rows(const Matrix& weight, Source source, Code code, bool divide, const float* factor,
                  std::byte* codes) {
   for_rows(weight, [&](int64_t row, int64_t height, int64_t tile) {
     cpu::kernels().encode(source, code, divide, weight.row(row), weight.band(height),
@@ -101,7 +93,7 @@ void encode_rows(const Matrix& weight, cpu::Source source, Code code, bool divid
 bool apply(ScaleRule rule, float whole, const std::vector<uint32_t>& bits, float* decode, float* factor) {
   bool finite = true;
   for (size_t t = 0; t < bits.size(); ++t) {
-    if (bits[t] >= cpu::kInfinityBits) {
+    if (bits[t] >= kInfinityBits) {
       decode[t] = std::numeric_limits<float>::quiet_NaN();
       finite = false;
       continue;
@@ -118,16 +110,16 @@ std::byte* bytes_of(at::Tensor& codes) { return static_cast<std::byte*>(codes.mu
 }  // namespace
 
 Extent extent(const at::Tensor& weight) {
-  if (!weight.is_cpu()) return aten::extent(weight);
+  if (!weight.is_cpu()) return on_gpu::extent(weight);
   const uint32_t bits = magnitude_bits(weight);
-  if (bits >= cpu::kInfinityBits) return aten::extent(weight);
+  if (bits >= kInfinityBits) return aten::extent(weight);
   return {.amax = std::bit_cast<float>(bits)};
 }
 
 at::Tensor tile_amax(const at::Tensor& weight, Tiling tiling) {
-  if (!weight.is_cpu()) return aten::tile_amax(weight, tiling);
+  if (!weight.is_cpu()) return on_gpu::tile_amax(weight, tiling);
   const Matrix matrix(weight, tiling);
-  const cpu::Source source = source_of(weight);
+  const Source source = source_of(weight);
   const int64_t down = tiling.count_down(matrix.rows);
   at::Tensor result = at::zeros({down, matrix.across}, weight.options().dtype(at::kFloat));
   if (matrix.empty()) return result;
@@ -148,9 +140,9 @@ at::Tensor tile_amax(const at::Tensor& weight, Tiling tiling) {
 }
 
 TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding coding, bool* finite) {
-  if (!weight.is_cpu()) return aten::quantize_tiles(weight, tiling, coding, finite);
+  if (!weight.is_cpu()) return on_gpu::quantize_tiles(weight, tiling, coding, finite);
   const Matrix matrix(weight, tiling);
-  const cpu::Source source = source_of(weight);
+  const Source source = source_of(weight);
   const int64_t down = tiling.count_down(matrix.rows);
   at::Tensor codes = at::empty({matrix.rows, matrix.cols}, weight.options().dtype(code_dtype(coding.code)));
   at::Tensor decode = at::zeros({down, matrix.across}, weight.options().dtype(at::kFloat));
@@ -166,7 +158,7 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
     return {codes, decode, std::bit_cast<float>(bits)};
   }
   const uint32_t whole = coding.two_levels ? magnitude_bits(weight) : 0;
-  if (whole >= cpu::kInfinityBits) {
+  if (whole >= kInfinityBits) {
     *finite = false;
     return {codes, decode};
   }
@@ -196,7 +188,7 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
 
 at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool divide,
                         const at::Tensor& factor) {
-  if (!weight.is_cpu()) return aten::encode_tiles(weight, tiling, code, divide, factor);
+  if (!weight.is_cpu()) return on_gpu::encode_tiles(weight, tiling, code, divide, factor);
   at::Tensor codes = at::empty_like(weight, weight.options().dtype(code_dtype(code)));
   const at::Tensor factors = factor.contiguous();
   encode_rows(Matrix(weight, tiling), source_of(weight), code, divide, factors.const_data_ptr<float>(),
@@ -206,7 +198,7 @@ at::Tensor encode_tiles(const at::Tensor& weight, Tiling tiling, Code code, bool
 
 at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const at::Tensor& decode) {
   TORCH_INTERNAL_ASSERT(codes.scalar_type() == code_dtype(code));
-  if (!codes.is_cpu()) return aten::decode_tiles(codes, code, tiling, decode);
+  if (!codes.is_cpu()) return on_gpu::decode_tiles(codes, code, tiling, decode);
   const Matrix matrix(codes, tiling);
   at::Tensor values = at::empty_like(codes, codes.options().dtype(at::kFloat));
   const at::Tensor scales = decode.contiguous();
@@ -221,7 +213,7 @@ at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const
 
 at::Tensor pack_nibbles(const at::Tensor& codes, bool even_is_high) {
   TORCH_INTERNAL_ASSERT(codes.element_size() == 1 && codes.is_contiguous() && codes.size(-1) % 2 == 0);
-  if (!codes.is_cpu()) return aten::pack_nibbles(codes, even_is_high);
+  if (!codes.is_cpu()) return on_gpu::pack_nibbles(codes, even_is_high);
   std::vector<int64_t> shape = codes.sizes().vec();
   shape.back() /= 2;
   at::Tensor packed = at::empty(shape, codes.options());

@@ -1,8 +1,9 @@
 // Fused one-pass kernels over tiles of a matrix: largest magnitude; scale, round and pack; and back.
 //
 // A tile is what shares one scale: the whole matrix, a row, a run of columns of a row, or a square block. On
-// the CPU these are our own vectorised kernels, chosen at run time by instruction set; on other devices the
-// same arithmetic in ATen operations. Both give the same bits, for any number of threads.
+// the CPU these are our own vectorised kernels, chosen at run time by instruction set; on a GPU kernels of
+// our own, or where they were not built the same arithmetic in ATen operations. All give the same bits, for
+// any number of threads.
 #pragma once
 
 #include <cstdint>

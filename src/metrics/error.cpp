@@ -1,7 +1,6 @@
 #include "metrics/error.h"
 
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -10,6 +9,7 @@
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
 
+#include "linalg/differences.h"
 #include "metrics/error_sum.h"
 
 namespace ctq::metrics {
@@ -18,30 +18,22 @@ namespace {
 // Elements whose sums are formed together. Fixed, so that no sum depends on the number of threads; two chunks
 // in float64 fit in a second-level cache.
 constexpr int64_t kChunk = int64_t{1} << 15;
-constexpr int64_t kDeviceChunk = int64_t{1} << 22;  // fewer, larger steps where each one is a kernel launch
 
-enum Sum { kErrors, kErrorSquares, kWeights, kWeightSquares };
-constexpr size_t kSums = kWeightSquares + 1;
-
-struct ChunkSums {
-  std::array<double, kSums> sum{};
-  double max_error = 0;
-  int64_t numel = 0;
-  int64_t to_zero = 0;
-};
+using ChunkSums = linalg::DifferenceSums;
 
 template <typename T>
 ChunkSums sums_of(const T* original, const T* decoded, size_t n) {
   constexpr size_t kLanes = 4;  // independent partial sums, as many as fit in the registers of any machine
-  double lane[kSums][kLanes] = {}, most[kLanes] = {};
+  double errors[kLanes] = {}, error_squares[kLanes] = {}, weights[kLanes] = {}, weight_squares[kLanes] = {},
+         most[kLanes] = {};
   int64_t zeros[kLanes] = {};
   const auto add = [&](size_t i, size_t j) {
     const double weight = static_cast<double>(original[i]), error = static_cast<double>(decoded[i]) - weight;
     const double magnitude = std::abs(error);
-    lane[kErrors][j] += error;
-    lane[kErrorSquares][j] += error * error;
-    lane[kWeights][j] += weight;
-    lane[kWeightSquares][j] += weight * weight;
+    errors[j] += error;
+    error_squares[j] += error * error;
+    weights[j] += weight;
+    weight_squares[j] += weight * weight;
     most[j] = magnitude > most[j] ? magnitude : most[j];
     zeros[j] += decoded[i] == 0 && original[i] != 0 ? 1 : 0;
   };
@@ -50,13 +42,16 @@ ChunkSums sums_of(const T* original, const T* decoded, size_t n) {
     for (size_t j = 0; j < kLanes; ++j) add(i + j, j);
   }
   for (; i < n; ++i) add(i, 0);
-  ChunkSums sums;
-  for (size_t s = 0; s < kSums; ++s) {
-    for (double x : lane[s]) sums.sum[s] += x;
-  }
-  sums.max_error = *std::max_element(std::begin(most), std::end(most));
-  sums.to_zero = std::accumulate(std::begin(zeros), std::end(zeros), int64_t{0});
-  return sums;
+  const auto sum = [](const double(&lanes)[kLanes]) {
+    return std::accumulate(std::begin(lanes), std::end(lanes), 0.0);
+  };
+  return {.errors = sum(errors),
+          .error_squares = sum(error_squares),
+          .weights = sum(weights),
+          .weight_squares = sum(weight_squares),
+          .max_error = *std::max_element(std::begin(most), std::end(most)),
+          .to_zero = std::accumulate(std::begin(zeros), std::end(zeros), int64_t{0}),
+          .numel = static_cast<int64_t>(n)};
 }
 
 ChunkSums sums_on_cpu(const at::Tensor& original, const at::Tensor& decoded) {
@@ -69,38 +64,17 @@ ChunkSums sums_on_cpu(const at::Tensor& original, const at::Tensor& decoded) {
               : run(at::kFloat, float{});  // float32 holds every other type exactly
 }
 
-ChunkSums sums_on_device(const at::Tensor& original, const at::Tensor& decoded) {
-  const at::Tensor w = original.to(at::kDouble), d = decoded.to(at::kDouble), e = d - w;
-  const at::Tensor zeros = (d == 0).logical_and(w != 0).sum().to(at::kDouble);
-  const at::Tensor all =
-      at::stack({e.sum(), e.square().sum(), w.sum(), w.square().sum(), e.abs().max(), zeros}).cpu();
-  const double* values = all.const_data_ptr<double>();
-  ChunkSums sums;
-  std::copy_n(values, kSums, sums.sum.begin());
-  sums.max_error = values[kSums];
-  sums.to_zero = static_cast<int64_t>(values[kSums + 1]);
-  return sums;
-}
-
 std::vector<ChunkSums> chunk_sums(const at::Tensor& original, const at::Tensor& decoded) {
+  if (!original.is_cpu()) return linalg::difference_sums(original, decoded);
   const at::Tensor w = original.reshape(-1), d = decoded.reshape(-1);
-  const bool on_cpu = w.is_cpu();
-  const int64_t chunk = on_cpu ? kChunk : kDeviceChunk, chunks = (w.numel() + chunk - 1) / chunk;
+  const int64_t chunks = (w.numel() + kChunk - 1) / kChunk;
   std::vector<ChunkSums> parts(static_cast<size_t>(chunks));
-  const auto run = [&](int64_t begin, int64_t end) {
+  at::parallel_for(0, chunks, /*grain_size=*/2, [&](int64_t begin, int64_t end) {
     for (int64_t c = begin; c < end; ++c) {
-      const int64_t start = c * chunk, n = std::min(chunk, w.numel() - start);
-      const at::Tensor wc = w.narrow(0, start, n), dc = d.narrow(0, start, n);
-      ChunkSums& part = parts[static_cast<size_t>(c)];
-      part = on_cpu ? sums_on_cpu(wc, dc) : sums_on_device(wc, dc);
-      part.numel = n;
+      const int64_t start = c * kChunk, n = std::min(kChunk, w.numel() - start);
+      parts[static_cast<size_t>(c)] = sums_on_cpu(w.narrow(0, start, n), d.narrow(0, start, n));
     }
-  };
-  if (on_cpu) {
-    at::parallel_for(0, chunks, /*grain_size=*/2, run);
-  } else {
-    run(0, chunks);
-  }
+  });
   return parts;
 }
 
@@ -127,10 +101,10 @@ void WeightErrorSum::add(const at::Tensor& original, const at::Tensor& decoded) 
   int64_t to_zero = 0;
   for (const ChunkSums& part : chunk_sums(original, decoded)) {
     const double n = static_cast<double>(part.numel);
-    error_squares += part.sum[kErrorSquares];
-    weight_squares_ += part.sum[kWeightSquares];
-    error_.add(n, part.sum[kErrors], part.sum[kErrorSquares]);
-    weight_.add(n, part.sum[kWeights], part.sum[kWeightSquares]);
+    error_squares += part.error_squares;
+    weight_squares_ += part.weight_squares;
+    error_.add(n, part.errors, part.error_squares);
+    weight_.add(n, part.weights, part.weight_squares);
     max_error_ = std::max(max_error_, part.max_error);
     to_zero += part.to_zero;
   }

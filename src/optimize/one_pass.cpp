@@ -65,8 +65,9 @@ class Search {
     nearest_ = total();
   }
   const Choice& best() const { return best_; }
-  double nearest() const { return nearest_; }
-  double total() const { return best_.cost.sum().item<double>(); }
+  // Numbers on the layer's device, [] float64.
+  const at::Tensor& nearest() const { return nearest_; }
+  at::Tensor total() const { return best_.cost.sum(); }
 
   Choice measured(Choice choice) const {
     choice.cost = minimizer_.costs(error_of(layer_, choice.values, choice.scale));
@@ -87,7 +88,7 @@ class Search {
   const Layer& layer_;
   const Minimizer& minimizer_;
   Choice best_;
-  double nearest_ = 0;
+  at::Tensor nearest_;
 };
 
 /// layer: with the scales to use.
@@ -125,7 +126,7 @@ bool is_diagonal(const linalg::Moment& h) {
 SecondMomentRounding::SecondMomentRounding(linalg::Moment h, OnePassSettings settings, const Layer& like,
                                            std::string method)
     : h_(std::move(h)),
-      mean_(h_.diagonal().mean().item<double>()),
+      mean_(h_.diagonal().mean().to(at::kDouble)),
       settings_(std::move(settings)),
       method_(std::move(method)) {
   const bool with_h = settings_.sweeps > 0 || settings_.scales != Scales::kAbsmax;
@@ -174,17 +175,21 @@ Rounding SecondMomentRounding::round_part(const Layer& layer) const {
 
   const Minimizer::Ending ending = minimizer_->ending();
   rounding.stopped_by = ending.by;
-  const double mean = mean_ * (1 + minimizer_->lambda());
-  const double whole = layer.weight.square().sum(at::kDouble).item<double>() * mean;
+  // All at once: on a GPU the host waits for every look.
+  const at::Tensor figures =
+      at::stack({search.nearest(), search.total(), layer.weight.square().sum(at::kDouble), mean_}).cpu();
+  const auto* const figure = figures.const_data_ptr<double>();
+  const double nearest = figure[0], total = figure[1];
+  const double whole = figure[2] * (figure[3] * (1 + minimizer_->lambda()));
   const double unit = whole > 0 ? whole : 1;
-  rounding.nearest_objective = search.nearest() / unit;
+  rounding.nearest_objective = nearest / unit;
   rounding.objective_value = rounding.nearest_objective;
   rounding.iterations = settings_.sweeps + ending.iterations;
-  if (!(search.total() < search.nearest())) return rounding;
+  if (!(total < nearest)) return rounding;
   rounding.guarded = false;
   rounding.values = search.best().values;
   rounding.scale = search.best().scale;
-  rounding.objective_value = search.total() / unit;
+  rounding.objective_value = total / unit;
   return rounding;
 }
 

@@ -58,7 +58,7 @@ class SecondMomentRounding {
 
  private:
   linalg::Moment h_;
-  double mean_ = 0;  // of its diagonal
+  at::Tensor mean_;  // of its diagonal, [] float64
   OnePassSettings settings_;
   std::string method_;
   std::shared_ptr<const Minimizer> minimizer_;  ///< null where H cannot be factored

@@ -51,7 +51,7 @@ at::Tensor weighted_squares(const at::Tensor& error, const linalg::Moment& momen
   if (moment.defined() && !moment.is_matrix()) return linalg::objective_rows(error, moment);
   const at::Tensor h = moment.defined() ? moment.matrix() : at::Tensor();
   at::Tensor squares = at::empty({error.size(0)}, error.options().dtype(at::kDouble));
-  linalg::for_panels(error.size(0), [&](int64_t row, int64_t rows) {
+  linalg::for_panels(error.device(), error.size(0), [&](int64_t row, int64_t rows) {
     const at::Tensor e = error.narrow(0, row, rows);
     const at::Tensor weighted = h.defined() ? e.mm(h) : e;
     squares.narrow(0, row, rows).copy_((weighted * e).sum(1, /*keepdim=*/false, at::kDouble));
@@ -79,10 +79,10 @@ std::vector<Span> spans(const Layer& layer) {
 
 /// Tiles of one row, all candidates at once, in our own kernel.
 void search_runs(const Layer& layer, const linalg::Moment& h, at::Tensor scale, at::Tensor nearest) {
-  std::vector<at::Tensor> tried = {layer.scale};
-  for (const double factor : candidates(layer)) tried.push_back(storable(layer, layer.scale * factor));
-  const auto found =
-      linalg::search_scales(layer.weight, layer.tiling.cols, layer.grid->code(), at::stack(tried), h);
+  const std::vector<double> factors = candidates(layer);
+  const at::Tensor each = at::tensor(factors, at::kDouble).to(layer.scale.options()).view({-1, 1, 1});
+  const at::Tensor tried = at::cat({layer.scale.unsqueeze(0), storable(layer, layer.scale * each)});
+  const auto found = linalg::search_scales(layer.weight, layer.tiling.cols, layer.grid->code(), tried, h);
   scale.copy_(found.scale);
   nearest.copy_(found.values);
 }
@@ -145,13 +145,13 @@ void refit(const Layer& layer, const at::Tensor& values, const linalg::Moment& h
       const int64_t after = span.begin + span.width, rest = end - after;
       if (!h.defined() || rest == 0) continue;
       const at::Tensor coupling = h.block(span.begin, span.width, after, rest);
-      linalg::for_panels(error.size(0), [&](int64_t row, int64_t count) {
+      linalg::for_panels(error.device(), error.size(0), [&](int64_t row, int64_t count) {
         pull.narrow(1, after - begin, rest)
             .narrow(0, row, count)
             .addmm_(change.narrow(0, row, count), coupling);
       });
     }
-    if (before.defined()) pulled->moved(begin, end - begin, before);
+    if (before.defined()) pulled->moved(begin, error.narrow(1, begin, end - begin) - before);
   }
 }
 
@@ -173,8 +173,8 @@ Layer search_scales(const Layer& layer, const linalg::Moment& h) {
   Layer searched = layer;
   searched.scale = layer.scale.clone();
   searched.nearest = layer.nearest.clone();
-  if (by_panels(layer) && layer.tiling.cols <= linalg::kMaxSearchedRun) {
-    linalg::for_panels(layer.weight.size(0), [&](int64_t row, int64_t rows) {
+  if (layer.tiling.rows == 1 && linalg::searches_runs(layer.weight, layer.tiling.cols)) {
+    linalg::for_panels(layer.weight.device(), layer.weight.size(0), [&](int64_t row, int64_t rows) {
       search_runs(rows_of(layer, row, rows), h, searched.scale.narrow(0, row, rows),
                   searched.nearest.narrow(0, row, rows));
     });

@@ -145,7 +145,7 @@ class Chooser {
     for (const plan::TensorPlan& tensor : plans_.front().tensors) {
       if (!concerned(tensor)) continue;
       throw_if_cancelled();
-      const at::Tensor weight = model::load(*tensor.source).to(run_.device);
+      const at::Tensor weight = model::load(*tensor.source);
       MeasuredLayer layer{.tensor = &tensor, .name = tensor.source->name(), .formats = {}};
       for (const plan::Plan& plan : plans_) {
         const plan::TensorPlan& planned = *plan.find(layer.name);

@@ -170,12 +170,12 @@ LayerOutcome LayerConversion::cast(const TensorPlan& tensor) {
   if (std::string finding = value_finding(tensor, options_.optimizer.quip_seed); !finding.empty())
     return Unfit{std::move(finding)};
   const at::ScalarType type = model::scalar_type(tensor.outputs.front());
-  return Converted{.stored = {values_of(tensor, options_.device).to(type).cpu()}, .record = {}};
+  return Converted{.stored = {values_on_cpu(tensor).to(type)}, .record = {}};
 }
 
 std::optional<at::Tensor> LayerConversion::kept(const TensorPlan& tensor) const {
   if (is_smoothed(tensor)) {
-    at::Tensor values = values_of(tensor, options_.device).to(model::scalar_type(*tensor.source->info)).cpu();
+    at::Tensor values = values_on_cpu(tensor).to(model::scalar_type(*tensor.source->info));
     if (!values.isfinite().all().item<bool>())
       fail(ErrorCode::kFailure,
            "tensor '{}': a factor of SmoothQuant carries it beyond its type; lower --smoothquant-alpha",
@@ -189,17 +189,20 @@ std::optional<at::Tensor> LayerConversion::kept(const TensorPlan& tensor) const 
 at::Tensor LayerConversion::corrected_bias(const TensorPlan& tensor, const at::Tensor& change,
                                            bool& usable) const {
   const at::ScalarType type = model::scalar_type(*tensor.source->info);
-  const at::Tensor bias = values_of(tensor, options_.device).cpu();
+  const at::Tensor bias = values_on_cpu(tensor);
   const at::Tensor corrected = (bias.to(at::kDouble) + change).to(type);
   usable = corrected.isfinite().all().item<bool>();
   return usable ? corrected : bias.to(type, /*non_blocking=*/false, /*copy=*/true);
 }
 
 std::variant<double, Unfit> LayerConversion::nearest_error(const TensorPlan& tensor) {
-  const at::Tensor weight = values_of(tensor, options_.device);
-  auto nearest = rounding_.nearest(tensor, weight, shared_largest(tensor));
-  if (!nearest) return Unfit{no_encoding_fault(weight)};
-  return rounding_.error(tensor, weight, {std::move(*nearest), std::nullopt});
+  const LayerWork work = layer_work(tensor, rounding_.methods().choice(tensor), options_, options_.device);
+  return placement_.in_room(tensor, work, [&](const Place& place) -> std::variant<double, Unfit> {
+    const at::Tensor weight = values_of(tensor, place.device);
+    auto nearest = rounding_.nearest(tensor, weight, shared_largest(tensor));
+    if (!nearest) return Unfit{no_encoding_fault(weight)};
+    return rounding_.error(tensor, weight, {std::move(*nearest), std::nullopt});
+  });
 }
 
 bool LayerConversion::is_smoothed(const TensorPlan& tensor) const {
@@ -209,6 +212,11 @@ bool LayerConversion::is_smoothed(const TensorPlan& tensor) const {
 at::Tensor LayerConversion::values_of(const TensorPlan& tensor, at::Device device) const {
   const at::Tensor values = model::load(*tensor.source).to(device);
   return is_smoothed(tensor) ? smoothing_->apply(*tensor.source, values) : values;
+}
+
+/// For what the CPU does as fast as it could send the tensor elsewhere.
+at::Tensor LayerConversion::values_on_cpu(const TensorPlan& tensor) const {
+  return values_of(tensor, at::kCPU);
 }
 
 /// 0 where the weight shares no scale with others.

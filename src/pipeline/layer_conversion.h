@@ -70,6 +70,7 @@ class LayerConversion {
 
   bool is_smoothed(const plan::TensorPlan& tensor) const;
   at::Tensor values_of(const plan::TensorPlan& tensor, at::Device device) const;
+  at::Tensor values_on_cpu(const plan::TensorPlan& tensor) const;
   float shared_largest(const plan::TensorPlan& tensor) const;
   const at::Tensor& input_factors(const plan::TensorPlan& tensor) const;
 

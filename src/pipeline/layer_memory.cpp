@@ -45,7 +45,7 @@ double floats_of_samples(const LayerWork& work, int64_t samples) {
 
 /// Rows of X that are left.
 int64_t samples_left(const LayerWork& work, const LayerSteps& steps) {
-  return steps.samples > 0 ? std::min(steps.samples, work.samples) : work.samples;
+  return steps.samples > 0 ? steps.samples : work.samples;
 }
 
 /// While the second moment is made.
@@ -53,12 +53,12 @@ double floats_to_find_moment(const LayerWork& work, const LayerSteps& steps) {
   if (in_samples(work, steps)) {
     // Linears, as they are and as directions, and what is made of them.
     const int64_t maps = work.implied_gated ? 5 : 3;
-    const double implied = work.implied && work.samples > 1
-                               ? elements(work.implied_width, maps * work.columns + work.implied_width)
-                               : 0;
+    const bool follows = work.implied && work.samples > 1;
+    const double implied =
+        follows ? elements(work.implied_width, maps * work.columns + work.implied_width) : 0;
     if (work.recorded_rows > 0)  // weighted and, where codes are, rotated; then made fewer
       return implied + elements(2 * work.samples + 4 * steps.samples, work.columns);
-    if (work.implied && work.samples > 1) return implied + 3 * elements(work.samples, work.columns);
+    if (follows) return implied + 3 * elements(work.samples, work.columns);
     const double turned = work.rotation_group > 0 ? elements(work.rows, work.columns) : 0;  // the weight
     return 4 * elements(work.samples, work.columns) + elements(work.samples, work.rows) + turned;
   }
@@ -74,8 +74,8 @@ double floats_kept_beside_moment(const LayerWork& work) {
   const double rows = elements(work.recorded_rows, work.columns);
   const double moment =
       work.samples > 0 ? elements(work.samples, work.columns) : elements(work.columns, work.columns);
-  // Rows as they are and with their weights.
-  if (work.trial_sets == 0) return (work.samples > 0 ? 1 : 0) * rows + kHeldBackCopy * rows;
+  const double weighted = work.samples > 0 ? rows : 0;
+  if (work.trial_sets == 0) return weighted + kHeldBackCopy * rows;
   const auto sets = static_cast<double>(work.trial_sets);
   return (2 + sets) * moment + 2 * rows + sets * elements(kMostSeenRows, work.columns);
 }

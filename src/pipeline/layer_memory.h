@@ -51,9 +51,8 @@ struct LayerSteps {
 
 /// The steps within that many bytes that change least: all at once, on a CPU in parts of its threads where
 /// that gives the same codes, which is as fast; some rows at a time, with absmax in place of searched scales
-/// where rows share them; also with fewer
-/// samples, or columns in segments. Nothing where none of them fits. The choice follows from
-/// the arguments and the number of threads alone.
+/// where rows share them; also with fewer samples, or columns in segments. Nothing where none of them fits.
+/// The choice follows from the arguments and the number of threads alone.
 std::optional<LayerSteps> steps_within(const LayerWork& work, uint64_t bytes);
 
 /// Those that need least.

@@ -247,6 +247,7 @@ void LayerRounding::guard_output(const plan::TensorPlan& tensor, const at::Tenso
 
 double LayerRounding::error(const plan::TensorPlan& tensor, const at::Tensor& weight,
                             const Outcome& outcome) {
+  device_ = weight.device();
   if (outcome.optimized && outcome.optimized->output) return outcome.optimized->output->stored;
   if (const at::Tensor rows = held_back(tensor); rows.defined())
     return metrics::output_rel(rows, weight, format::decode(outcome.encoded.front()));

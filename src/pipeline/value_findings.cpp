@@ -51,18 +51,18 @@ bool decodes_to_zero(const format::Encoded& encoded) {
 }
 
 /// About the largest magnitude that the codes stand for.
-float reach(const format::Encoded& encoded) {
+float reach_of(const format::Encoded& encoded) {
   return encoded.scales.max().item<float>() * encoded.codec->grid().max_abs();
 }
 
-bool decodes_to_finite(const format::Encoded& encoded) {
-  if (reach(encoded) <= kLargestFloat / 4 / summed(encoded)) return true;
+bool decodes_to_finite(const format::Encoded& encoded, float reach) {
+  if (reach <= kLargestFloat / 4 / summed(encoded)) return true;
   return format::decode(encoded).isfinite().all().item<bool>();
 }
 
 /// Whether zeros were nearer to the weight: scales below the format's smallest are raised to that.
-bool is_worse_than_zeros(const at::Tensor& weight, const format::Encoded& encoded) {
-  if (reach(encoded) >= kUsuallyEnough) return false;
+bool is_worse_than_zeros(const at::Tensor& weight, const format::Encoded& encoded, float reach) {
+  if (reach >= kUsuallyEnough) return false;
   const at::Tensor original = weight.to(at::kDouble);
   const at::Tensor error = format::decode(encoded).to(at::kDouble) - original;
   return error.square().sum().item<double>() > original.square().sum().item<double>();
@@ -71,14 +71,15 @@ bool is_worse_than_zeros(const at::Tensor& weight, const format::Encoded& encode
 /// encoding_fault() of a weight that is no bank, or of one expert.
 std::string matrix_fault(const at::Tensor& weight, const format::Encoded& encoded) {
   if (weight.numel() == 0) return "";
+  const float reach = reach_of(encoded);
   const bool zeros = decodes_to_zero(encoded);
-  if (zeros || is_worse_than_zeros(weight, encoded)) {
+  if (zeros || is_worse_than_zeros(weight, encoded, reach)) {
     const float amax = linalg::extent(weight).amax;
     if (amax > 0)
       return fmt::format("values of at most {:.6g}, which {} in {}", amax,
                          zeros ? "are all zeros" : "are lost", encoded.codec->label());
   }
-  if (decodes_to_finite(encoded)) return "";
+  if (decodes_to_finite(encoded, reach)) return "";
   return fmt::format("values up to {:.6g}, which overflow float32 when {} is decoded",
                      linalg::extent(weight).amax, encoded.codec->label());
 }

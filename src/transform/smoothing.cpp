@@ -9,6 +9,7 @@
 #include <fmt/ranges.h>
 
 #include "base/cancel.h"
+#include "linalg/device.h"
 
 namespace ctq::transform {
 namespace {
@@ -103,9 +104,12 @@ Smoothing::Smoothing(const model::Checkpoint& checkpoint, const calibrate::Input
   for (const Fold& fold : candidates(checkpoint, ranges, quantized)) {
     if (concerned && !is_asked(fold)) continue;
     throw_if_cancelled();
-    const at::Tensor largest = ranges.largest(fold.readers.front(), device);
-    if (!largest.defined()) continue;
-    at::Tensor factors = smoothing_factors(largest, weight_max(checkpoint, fold, device), alpha).to(at::kCPU);
+    at::Tensor factors = linalg::on_device_or_cpu(device, [&](at::Device place) {
+      const at::Tensor largest = ranges.largest(fold.readers.front(), place);
+      if (!largest.defined()) return at::Tensor();
+      return smoothing_factors(largest, weight_max(checkpoint, fold, place), alpha).cpu();
+    });
+    if (!factors.defined()) continue;
     const FoldedRows& maker = fold.makers.front();
     const bool is_vector = fold.into == Fold::Into::kNorm || fold.into == Fold::Into::kModulation;
     if (fold.into == Fold::Into::kModulation) factors = of_mean_one(factors);

@@ -10,6 +10,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "format_rules.h"
+#include "linalg/device.h"
 #include "quantized/decode.h"
 
 namespace ctq::verify {
@@ -179,7 +180,9 @@ Differences compare(const QuantizedFile& original, const QuantizedFile& file,
         fail(ErrorCode::kBadInput, "it decodes to {}, the original has {}", shape_text(decoded.sizes()),
              shape_text(weight.sizes()));
       found.layers.push_back(
-          {layer.name, layer.format, metrics::weight_error(weight.to(device), decoded.to(device))});
+          {layer.name, layer.format, linalg::on_device_or_cpu(device, [&](at::Device place) {
+             return metrics::weight_error(weight.to(place), decoded.to(place));
+           })});
     } catch (const Error& error) {
       found.findings.push_back({layer.name, error.what(), is_fault(error)});
     }

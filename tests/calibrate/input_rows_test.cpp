@@ -28,9 +28,10 @@ TEST_CASE("input rows: equal rows are one, with the sum of their counts", "[cali
   const at::Tensor all = rows.index_select(0, order).to(at::kFloat);
   CHECK(at::allclose(second_moment(again), all.t().mm(all) / 9, 1e-4, 1e-5));
   CHECK(at::allclose(mean_of(again), all.mean(0), 1e-4, 1e-5));
-  CHECK(at::allclose(mean_square_of(again), all.square().mean(0), 1e-4, 1e-5));
-  const InputRows counted = distinct_rows(
-      rows, {.counts = at::tensor({3, 2, 1, 1, 1, 1}, at::kLong), .pictures = {}, .steps = {}}, at::kCPU);
+  const at::Tensor counts = at::tensor({3, 2, 1, 1, 1, 1}, at::kLong);
+  CHECK(at::allclose(mean_square_of(rows, counts), all.square().mean(0), 1e-4, 1e-5));
+  CHECK(at::allclose(mean_square_of(all, {}), all.square().mean(0), 1e-4, 1e-5));
+  const InputRows counted = distinct_rows(rows, {.counts = counts, .pictures = {}, .steps = {}}, at::kCPU);
   CHECK(at::equal(counted.counts, again.counts));
 }
 
@@ -63,11 +64,10 @@ TEST_CASE("input rows: few of wide inputs stay rows", "[calibrate]") {
 TEST_CASE("input rows: what a sample lacks of the diagonal of all is added", "[calibrate]") {
   const at::Tensor rows = normal(400, 1100);
   const int64_t count = GENERATE(30, 400);
-  const InputRows all = distinct_rows(rows, {}, at::kCPU),
-                  some = distinct_rows(rows.narrow(0, 0, count), {}, at::kCPU);
-  const linalg::Moment sample = input_moment(some), whole = completed(sample, mean_square_of(all));
+  const InputRows some = distinct_rows(rows.narrow(0, 0, count), {}, at::kCPU);
+  const linalg::Moment sample = input_moment(some), whole = completed(sample, mean_square_of(rows, {}));
   CHECK(sample.is_matrix() == whole.is_matrix());
-  const at::Tensor expected = at::maximum(sample.diagonal(), mean_square_of(all));
+  const at::Tensor expected = at::maximum(sample.diagonal(), mean_square_of(rows, {}));
   CHECK(at::allclose(whole.diagonal(), expected, 1e-4, 1e-5));
   const at::Tensor added = whole.matrix() - sample.matrix();
   CHECK(at::allclose(added, at::diag(added.diagonal()), 0, 1e-5));

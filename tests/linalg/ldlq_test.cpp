@@ -217,13 +217,13 @@ TEST_CASE("ldlq kernels: every value, midpoint and neighbour gets the nearest va
       const auto rows = static_cast<int64_t>(u.size());
       const float one = 1, zero = 0;
       std::vector<float> error(u.size()), values(u.size());
-      const cpu::RoundingBlock block{rows,
-                                     1,
-                                     {u.data(), 1, 1},
-                                     {&one, 0, 0},
-                                     {&zero, 0, 0},
-                                     {error.data(), 1, 1},
-                                     {values.data(), 1, 1}};
+      const RoundingBlock block{rows,
+                                1,
+                                {u.data(), 1, 1},
+                                {&one, 0, 0},
+                                {&zero, 0, 0},
+                                {error.data(), 1, 1},
+                                {values.data(), 1, 1}};
       cpu::find_ldlq_kernels(isa)->round(code, block, {u.data(), 1, 1});
       CHECK(values == expected);
     }
@@ -242,17 +242,21 @@ TEST_CASE("ldlq kernels: same bits for all instruction sets, any number of rows 
         for (const char* isa : runnable_isas()) {
           at::Tensor error = at::empty_like(w), values = at::empty_like(w);
           const auto view = [](const at::Tensor& x) {
-            return cpu::View<const float>{x.const_data_ptr<float>(), x.stride(0), x.stride(1)};
+            return View<const float>{x.const_data_ptr<float>(), x.stride(0), x.stride(1)};
           };
-          const cpu::RoundingBlock block{rows,
-                                         columns,
-                                         view(w),
-                                         {scale.const_data_ptr<float>(), 1, 0},
-                                         view(h),
-                                         {error.mutable_data_ptr<float>(), columns, 1},
-                                         {values.mutable_data_ptr<float>(), columns, 1}};
+          const RoundingBlock block{rows,
+                                    columns,
+                                    view(w),
+                                    {scale.const_data_ptr<float>(), 1, 0},
+                                    view(h),
+                                    {error.mutable_data_ptr<float>(), columns, 1},
+                                    {values.mutable_data_ptr<float>(), columns, 1}};
           cpu::find_ldlq_kernels(isa)->round(code, block, view(w + g * 0.01));
-          cpu::find_ldlq_kernels(isa)->refine(code, block, view(g));
+          const at::Tensor before = error.clone();
+          at::Tensor change = at::empty_like(w);
+          cpu::find_ldlq_kernels(isa)->refine(code, block, view(g),
+                                              {change.mutable_data_ptr<float>(), columns, 1});
+          CHECK(at::equal(change, error - before));
           results.push_back(at::stack({error, values}));
           CAPTURE(isa, rows, columns);
           CHECK(test::same_bits(results[0], results.back()));

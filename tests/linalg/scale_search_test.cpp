@@ -73,7 +73,7 @@ TEST_CASE("scale search kernels: the same bits for all instruction sets", "[lina
   const at::Tensor w = test::normal({37, 16}, 3, at::kFloat),
                    h = test::second_moment(16, 40, 4).to(at::kFloat);
   const auto view = [](const at::Tensor& x) {
-    return cpu::View<const float>{x.const_data_ptr<float>(), x.stride(0), x.stride(1)};
+    return View<const float>{x.const_data_ptr<float>(), x.stride(0), x.stride(1)};
   };
   for (Code code : test::kAllCodes) {
     const at::Tensor absmax = test::absmax_scale(w, {1, 16}, code).t();

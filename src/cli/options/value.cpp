@@ -11,6 +11,7 @@
 #include <fmt/ranges.h>
 
 #include "base/text.h"
+#include "linalg/device.h"
 
 namespace ctq::cli {
 namespace {
@@ -44,7 +45,8 @@ std::optional<std::string> bounds_fault(const Option& option, double value) {
 }
 
 bool is_device(std::string_view text) {
-  if (text == "auto" || text == "cpu" || text == "cuda") return true;
+  if (text == "auto" || text == "cpu" || text == "cuda" || linalg::is_loaded_back_end(std::string(text)))
+    return true;
   if (!text.starts_with("cuda:")) return false;
   const std::string_view index = text.substr(5);
   return !index.empty() && index.size() <= 3 &&

@@ -5,74 +5,16 @@
 #include <cstdint>
 
 #include "linalg/kernels/cpu/ldlq_kernels.h"
+#include "linalg/kernels/grids.h"
 
 namespace ctq::linalg::cpu::CTQ_KERNEL_ISA {
 namespace {
 
 constexpr int kLanes = 16;
-constexpr int32_t kMagnitude = 0x7FFFFFFF;
-constexpr int32_t kExponent = 0x7F800000;
 
 // A gain in the objective must exceed this part of delta^2 H_jj. What is below is lost in the rounding of
 // float32 sums.
 constexpr float kLeastGain = 1e-3f;
-
-int32_t bits_of(float x) { return __builtin_bit_cast(int32_t, x); }
-float float_of(int32_t bits) { return __builtin_bit_cast(float, bits); }
-constexpr int32_t exponent(int e) { return (e + 127) << 23; }  // of 2^e in float32
-
-/// Adding 1.5 * 2^23 leaves no bits for fractions.
-float nearest_integer(float u, float min, float max) {
-  const float below = u < max ? u : max;
-  const float clamped = below > min ? below : min;
-  return (clamped + 0x1.8p23f) - 0x1.8p23f;
-}
-
-/// Binary format with kMantissa stored bits and normal numbers from 2^kMinExponent on. Adding 2^(e + 23 -
-/// kMantissa), 2^e being the binade of |u|, leaves no bits below the format's step there.
-template <int kMantissa, int kMinExponent>
-float nearest_float(float u, float max) {
-  const int32_t all = bits_of(u) & kMagnitude;
-  const int32_t magnitude = all < bits_of(max) ? all : bits_of(max);
-  const int32_t own = magnitude & kExponent;
-  const int32_t binade = own > exponent(kMinExponent) ? own : exponent(kMinExponent);
-  const float magic = float_of(binade + ((23 - kMantissa) << 23));
-  const float rounded = (float_of(magnitude) + magic) - magic;
-  return float_of(bits_of(rounded) | (bits_of(u) & ~kMagnitude));
-}
-
-/// Of two equally near levels the lower.
-float nearest_level(float u) {
-  float level = kLevels16[0];
-  for (int i = 0; i < 15; ++i) level = u > (kLevels16[i] + kLevels16[i + 1]) / 2 ? kLevels16[i + 1] : level;
-  return level;
-}
-
-/// Nearest value of the code, saturating.
-template <Code kCode>
-float nearest(float u) {
-  if constexpr (kCode == Code::kInt8) return nearest_integer(u, -127.0f, 127.0f);
-  if constexpr (kCode == Code::kE4M3) return nearest_float<3, -6>(u, 448.0f);     // largest finite E4M3
-  if constexpr (kCode == Code::kE5M2) return nearest_float<2, -14>(u, 57344.0f);  // largest finite E5M2
-  if constexpr (kCode == Code::kE2M1) return nearest_float<1, 0>(u, 6.0f);
-  if constexpr (kCode == Code::kInt4) return nearest_integer(u, -7.0f, 7.0f);
-  if constexpr (kCode == Code::kNibble) return nearest_integer(u, -8.0f, 7.0f);
-  if constexpr (kCode == Code::kLevel16) return nearest_level(u);
-}
-
-/// Calls run.operator()<code>().
-template <typename Run>
-void with_code(Code code, const Run& run) {
-  switch (code) {
-    case Code::kInt8: return run.template operator()<Code::kInt8>();
-    case Code::kE4M3: return run.template operator()<Code::kE4M3>();
-    case Code::kE5M2: return run.template operator()<Code::kE5M2>();
-    case Code::kE2M1: return run.template operator()<Code::kE2M1>();
-    case Code::kInt4: return run.template operator()<Code::kInt4>();
-    case Code::kNibble: return run.template operator()<Code::kNibble>();
-    case Code::kLevel16: return run.template operator()<Code::kLevel16>();
-  }
-}
 
 /// A column of kLanes rows.
 struct alignas(64) Lanes {
@@ -151,9 +93,9 @@ void round_as(const RoundingBlock& block, View<const float> target) {
 }
 
 template <Code kCode>
-void refine_as(const RoundingBlock& block, View<const float> gradient_of) {
+void refine_as(const RoundingBlock& block, View<const float> gradient_of, View<float> change_of) {
   Lanes gradient[kMaxBlockCols], scale[kMaxBlockCols], error[kMaxBlockCols], values[kMaxBlockCols],
-      weight[kMaxBlockCols];
+      weight[kMaxBlockCols], change[kMaxBlockCols];
   for (int64_t row = 0; row < block.rows; row += kLanes) {
     const int64_t lanes = block.rows - row < kLanes ? block.rows - row : kLanes;
     load(gradient_of, row, lanes, block.cols, 0.0f, gradient);
@@ -163,8 +105,11 @@ void refine_as(const RoundingBlock& block, View<const float> gradient_of) {
     load(read(block.values), row, lanes, block.cols, 0.0f, values);
     for (int64_t j = 0; j < block.cols; ++j) {
       const float h = block.coupling.data[j * (block.coupling.row_stride + block.coupling.col_stride)];
-      if (!(h > 0.0f)) continue;
-      Lanes change;
+      if (!(h > 0.0f)) {
+        change[j] = {};
+        continue;
+      }
+      Lanes moved;
       for (int l = 0; l < kLanes; ++l) {
         const float s = scale[j].x[l], old = values[j].x[l], g = gradient[j].x[l];
         const float u = (old * s - g / h) / s;
@@ -173,12 +118,15 @@ void refine_as(const RoundingBlock& block, View<const float> gradient_of) {
         const float gain = -delta * (2.0f * g + delta * h);
         const bool better = gain > kLeastGain * (delta * delta) * h;
         const float value = better ? candidate : old;
+        const float after = value * s - weight[j].x[l];
         values[j].x[l] = value;
-        error[j].x[l] = value * s - weight[j].x[l];
-        change.x[l] = better ? delta : 0.0f;
+        change[j].x[l] = after - error[j].x[l];
+        error[j].x[l] = after;
+        moved.x[l] = better ? delta : 0.0f;
       }
-      spread(change, block.coupling, j, block.cols, gradient);
+      spread(moved, block.coupling, j, block.cols, gradient);
     }
+    store(change, change_of, row, lanes, block.cols);
     store(error, block.error, row, lanes, block.cols);
     store(values, block.values, row, lanes, block.cols);
   }
@@ -243,8 +191,8 @@ void round(Code code, const RoundingBlock& block, View<const float> target) {
   with_code(code, [&]<Code kCode>() { round_as<kCode>(block, target); });
 }
 
-void refine(Code code, const RoundingBlock& block, View<const float> gradient) {
-  with_code(code, [&]<Code kCode>() { refine_as<kCode>(block, gradient); });
+void refine(Code code, const RoundingBlock& block, View<const float> gradient, View<float> change) {
+  with_code(code, [&]<Code kCode>() { refine_as<kCode>(block, gradient, change); });
 }
 
 void search(Code code, const SearchBlock& block) {

@@ -5,30 +5,9 @@
 #include <cstdint>
 
 #include "linalg/code.h"
+#include "linalg/kernels/blocks.h"
 
 namespace ctq::linalg::cpu {
-
-inline constexpr int64_t kMaxBlockCols = 128;
-
-/// Elements [row, col] at data[row * row_stride + col * col_stride].
-template <typename T>
-struct View {
-  T* data;
-  int64_t row_stride;
-  int64_t col_stride;
-};
-
-/// A block of columns of some rows. Rows do not influence each other.
-struct RoundingBlock {
-  int64_t rows;
-  int64_t cols;              // at most kMaxBlockCols
-  View<const float> weight;  // [rows, cols]
-  View<const float> scale;   // [rows, cols]
-  View<const float>
-      coupling;  // [cols, cols]: U of the factor, or H; the strictly upper triangle, of H also the diagonal
-  View<float> error;   // [rows, cols]: Q - W, of which a correction is a multiple
-  View<float> values;  // [rows, cols]: codes' values before scaling
-};
 
 /// A run of columns of some rows, and the scales to try for it.
 struct SearchBlock {
@@ -55,8 +34,9 @@ struct LdlqKernels {
   /// Rounds column after column; target: [rows, cols], what each column would ideally be if its neighbours in
   /// the block had no error. Writes error and values.
   void (*round)(Code code, const RoundingBlock& block, View<const float> target);
-  /// Coordinate descent once over the columns; gradient: [rows, cols], E H. Updates error and values.
-  void (*refine)(Code code, const RoundingBlock& block, View<const float> gradient);
+  /// Coordinate descent once over the columns; gradient: [rows, cols], E H. Updates error and values; change:
+  /// [rows, cols], what was added to the error.
+  void (*refine)(Code code, const RoundingBlock& block, View<const float> gradient, View<float> change);
   /// Writes the first scale of least e M e^T and its values.
   void (*search)(Code code, const SearchBlock& block);
   /// sum [a.rows, width] += a b; elements of a row of b, and of sum, lie together.

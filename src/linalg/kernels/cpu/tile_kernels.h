@@ -5,11 +5,9 @@
 #include <cstdint>
 
 #include "linalg/code.h"
+#include "linalg/kernels/blocks.h"
 
 namespace ctq::linalg::cpu {
-
-/// Element type of a weight in memory. Everything is computed in float32; float64 is rounded to it first.
-enum class Source : uint8_t { kFloat32, kFloat16, kBFloat16, kFloat64 };
 
 /// A band: `rows` consecutive rows of `cols` contiguous elements, cut into tiles of `tile_cols` columns (the
 /// last may be narrower) that are as high as the band. Per-tile arrays have ceil(cols / tile_cols) elements.
@@ -33,8 +31,6 @@ struct TileKernels {
   /// Writes n bytes: of each pair of codes the low halves.
   void (*pack_nibbles)(const void* codes, int64_t n, bool even_is_high, void* packed);
 };
-
-inline constexpr uint32_t kInfinityBits = 0x7F800000;
 
 namespace baseline {
 extern const TileKernels kKernels;

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "linalg/kernels/cpu/tile_kernels.h"
+#include "linalg/kernels/grids.h"
 
 #define CTQ_STRINGIFY_EXPANDED(x) #x
 #define CTQ_STRINGIFY(x) CTQ_STRINGIFY_EXPANDED(x)
@@ -15,118 +16,7 @@ namespace {
 
 constexpr int64_t kChunk =
     1024;  // columns handled at a time; its factors and converted elements stay in the first-level cache
-constexpr int32_t kMagnitude = 0x7FFFFFFF;
-
-int32_t bits_of(float x) { return __builtin_bit_cast(int32_t, x); }
-float float_of(int32_t bits) { return __builtin_bit_cast(float, bits); }
-int32_t min_of(int32_t a, int32_t b) { return a < b ? a : b; }
-int32_t max_of(int32_t a, int32_t b) { return a > b ? a : b; }
 int64_t min_of(int64_t a, int64_t b) { return a < b ? a : b; }
-constexpr int32_t exponent(int e) { return (e + 127) << 23; }  // of 2^e in float32
-
-float widen(double x) { return static_cast<float>(x); }
-
-struct BFloat16 {
-  uint16_t bits;
-};
-float widen(BFloat16 x) { return __builtin_bit_cast(float, static_cast<uint32_t>(x.bits) << 16); }
-
-struct Float16 {
-  uint16_t bits;
-};
-float widen(Float16 x) {
-  const int32_t magnitude = x.bits & 0x7FFF;
-  const int32_t special = magnitude >= 0x7C00 ? exponent(-15) : 0;  // infinity and NaN: to the top exponent
-  const int32_t normal = (magnitude << 13) + exponent(-15) + special;
-  const int32_t subnormal = bits_of(static_cast<float>(magnitude) * 0x1p-24f);
-  const int32_t value = magnitude < 0x0400 ? subnormal : normal;
-  return __builtin_bit_cast(float,
-                            static_cast<uint32_t>(value) | (static_cast<uint32_t>(x.bits & 0x8000) << 16));
-}
-
-/// Nearest value of a binary format with `kMantissa` stored bits and normal numbers from 2^kMinExponent on,
-/// ties to even.
-///
-/// Adding 2^(e + 23 - mantissa) to |u|, with 2^e its binade, rounds it to a multiple of the format's step
-/// there; the sum's low bits are that multiple. Below the normal numbers the step stays, which gives the
-/// subnormals.
-template <int kMantissa, int kMinExponent>
-uint8_t encode_float(float u, float max) {
-  const int32_t magnitude = min_of(bits_of(u) & kMagnitude, bits_of(max));
-  const int32_t binade = max_of(magnitude & static_cast<int32_t>(kInfinityBits), exponent(kMinExponent));
-  const int32_t magic = binade + ((23 - kMantissa) << 23);
-  const int32_t steps = bits_of(float_of(magnitude) + float_of(magic)) - magic;
-  const int32_t code = ((binade - exponent(kMinExponent)) >> (23 - kMantissa)) + steps;
-  return static_cast<uint8_t>(code | ((bits_of(u) >> 24) & 0x80));
-}
-
-uint8_t encode_integer(float u, float min, float max) {
-  const float below = u < max ? u : max;
-  const float clamped = below > min ? below : min;
-  return static_cast<uint8_t>(
-      bits_of(clamped + 0x1.8p23f));  // the step of float32 there is 1: the low byte is the integer
-}
-
-/// Index of the nearest level: how many midpoints lie below.
-uint8_t encode_level(float u) {
-  int32_t index = 0;
-  for (int i = 0; i < 15; ++i) index += u > (kLevels16[i] + kLevels16[i + 1]) / 2;
-  return static_cast<uint8_t>(index);
-}
-
-template <Code kCode>
-uint8_t encode_value(float u) {
-  if constexpr (kCode == Code::kInt8) return encode_integer(u, -127.0f, 127.0f);
-  if constexpr (kCode == Code::kE4M3) return encode_float<3, -6>(u, 448.0f);     // largest finite E4M3
-  if constexpr (kCode == Code::kE5M2) return encode_float<2, -14>(u, 57344.0f);  // largest finite E5M2
-  if constexpr (kCode == Code::kE2M1) {
-    const uint8_t code = encode_float<1, 0>(u, 6.0f);
-    return static_cast<uint8_t>((code & 7) | (code >> 4));  // the sign from bit 7 to bit 3
-  }
-  if constexpr (kCode == Code::kInt4) return encode_integer(u, -7.0f, 7.0f);
-  if constexpr (kCode == Code::kNibble) return encode_integer(u, -8.0f, 7.0f);
-  if constexpr (kCode == Code::kLevel16) return encode_level(u);
-}
-
-float decode_e4m3(uint8_t code) {
-  const int32_t magnitude = code & 0x7F;
-  const int32_t normal = (magnitude << 20) + exponent(-7);
-  const int32_t subnormal = bits_of(static_cast<float>(magnitude) * 0x1p-9f);
-  const int32_t finite = magnitude < 8 ? subnormal : normal;
-  const int32_t value = magnitude == 0x7F ? 0x7FC00000 : finite;
-  return __builtin_bit_cast(float, static_cast<uint32_t>(value) | (static_cast<uint32_t>(code & 0x80) << 24));
-}
-
-float decode_e2m1(uint8_t code) {
-  const int32_t magnitude = code & 7;
-  const int32_t value = magnitude < 2 ? bits_of(static_cast<float>(magnitude) * 0.5f)
-                                      : (magnitude << 22) + exponent(-1);  // one bit of mantissa below 2^0
-  return __builtin_bit_cast(float, static_cast<uint32_t>(value) | (static_cast<uint32_t>(code & 8) << 28));
-}
-
-template <Code kCode>
-float decode_value(uint8_t code) {
-  if constexpr (kCode == Code::kE4M3) return decode_e4m3(code);
-  if constexpr (kCode == Code::kE5M2)
-    return widen(Float16{static_cast<uint16_t>(code << 8)});  // the upper half of a float16
-  if constexpr (kCode == Code::kE2M1) return decode_e2m1(code);
-  if constexpr (kCode == Code::kLevel16) return kLevels16[code & 15];
-  return static_cast<float>(static_cast<int8_t>(code));
-}
-
-/// Calls run.operator()<code>().
-template <typename Run>
-void with_code(Code code, const Run& run) {
-  switch (code) {
-    case Code::kInt8: return run.template operator()<Code::kInt8>();
-    case Code::kE4M3: return run.template operator()<Code::kE4M3>();
-    case Code::kE5M2: return run.template operator()<Code::kE5M2>();
-    case Code::kE2M1: return run.template operator()<Code::kE2M1>();
-    case Code::kInt4: return run.template operator()<Code::kInt4>();
-    case Code::kNibble: return run.template operator()<Code::kNibble>();
-    case Code::kLevel16: return run.template operator()<Code::kLevel16>();
-  }
-}
 
 template <Code kCode, bool kDivide>
 void encode_run(const float* __restrict weight, const float* __restrict factor, uint8_t* __restrict codes,
@@ -140,7 +30,12 @@ void encode_run(const float* __restrict weight, const float* __restrict factor, 
 template <Code kCode>
 void decode_run(const uint8_t* __restrict codes, const float* __restrict decode, float* __restrict values,
                 int64_t n) {
-  for (int64_t i = 0; i < n; ++i) values[i] = decode_value<kCode>(codes[i]) * decode[i];
+  for (int64_t i = 0; i < n; ++i) {
+    if constexpr (code_row(kCode).spacing == Spacing::kLevels)
+      values[i] = kLevels16[codes[i] & 15] * decode[i];  // a gather is faster than selects
+    else
+      values[i] = decode_value<kCode>(codes[i]) * decode[i];
+  }
 }
 
 template <typename T>
@@ -235,12 +130,12 @@ struct Half {  // float16 and bfloat16
 struct Single {
   using Element = float;
   using Bits = int32_t;
-  static Bits magnitude(float x) { return bits_of(x) & kMagnitude; }
+  static Bits magnitude(float x) { return bits_of(x) & kMagnitudeBits; }
 };
 struct Double {
   using Element = double;
   using Bits = int32_t;
-  static Bits magnitude(double x) { return bits_of(static_cast<float>(x)) & kMagnitude; }
+  static Bits magnitude(double x) { return bits_of(static_cast<float>(x)) & kMagnitudeBits; }
 };
 
 template <typename Kind>
