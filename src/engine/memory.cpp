@@ -45,9 +45,8 @@ void note_no_gpu(const Compute& compute, std::vector<std::string>& notes) {
 }
 
 void read_gpu_limits(const Compute& compute, at::Device device, MemoryLimits& limits) {
-  const uint64_t free = linalg::free_memory(device);
-  limits.gpu_bytes = most_of(free);
-  limits.offload = pipeline::offload_of(*compute.streaming_mode, free).value();
+  limits.gpu_bytes = most_of(linalg::free_memory(device));
+  limits.offload = pipeline::offload_of(*compute.streaming_mode).value();
   for (const Threshold& threshold : kThresholds) {
     if ((compute.*threshold.setting).given()) limits.offload.*threshold.limit = *(compute.*threshold.setting);
   }

@@ -1,5 +1,7 @@
 #include "linalg/bf16.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 #include <ATen/detail/CUDAHooksInterface.h>
 
@@ -27,6 +29,10 @@ bool uses_bf16(Bf16Operation operation, double elements, const at::Tensor& like)
                                                                : limits().hessian;
   return from != Bf16Compute::kNever && elements >= static_cast<double>(from) &&
          like.scalar_type() == at::kFloat && has_bf16(like.device());
+}
+
+bool product_uses_bf16(const at::Tensor& a, const at::Tensor& b) {
+  return uses_bf16(Bf16Operation::kProduct, static_cast<double>(std::max(a.numel(), b.numel())), a);
 }
 
 at::Tensor rounded_to_bf16(const at::Tensor& x) { return x.to(at::kBFloat16).to(at::kFloat); }

@@ -30,9 +30,12 @@ void set_bf16_compute(const Bf16Compute& compute);
 /// Whether the device has BF16 arithmetic: a GPU of compute capability 8.0 or later.
 bool has_bf16(at::Device device);
 
-/// Whether an operation on `like`, a float32 tensor, is to use it. elements: of the larger operand; of
-/// a correction those of both, multiplied. Never on the CPU.
+/// Whether an operation on `like`, a float32 tensor, is to use it. elements: of the larger operand. Never on
+/// the CPU.
 bool uses_bf16(Bf16Operation operation, double elements, const at::Tensor& like);
+
+/// The same of the product a b.
+bool product_uses_bf16(const at::Tensor& a, const at::Tensor& b);
 
 /// x with every value rounded to BF16. float32 in, float32 out.
 at::Tensor rounded_to_bf16(const at::Tensor& x);

@@ -29,9 +29,8 @@ at::Tensor round_rows(const at::Tensor& weight, const FeedbackFactor& factor, co
       if (begin == end) return;
       const at::Tensor errors = error.narrow(1, begin, end - begin);
       const at::Tensor pull = feedback.narrow(0, begin, end - begin).narrow(1, of, count);
-      const double elements = static_cast<double>(errors.numel()) * static_cast<double>(pull.numel());
       at::Tensor corrected = targets.narrow(1, of - group, count);
-      if (uses_bf16(Bf16Operation::kProduct, elements, error))
+      if (product_uses_bf16(errors, pull))
         corrected.sub_(bf16_product(errors, pull));
       else
         corrected.addmm_(errors, pull, /*beta=*/1, /*alpha=*/-1);

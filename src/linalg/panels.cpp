@@ -1,7 +1,5 @@
 #include "linalg/panels.h"
 
-#include <algorithm>
-
 #include <ATen/ATen.h>
 
 #include "linalg/bf16.h"
@@ -23,10 +21,7 @@ OneBlasThread::OneBlasThread() : before_(set_blas_threads(1)) {}
 OneBlasThread::~OneBlasThread() { set_blas_threads(before_); }
 
 at::Tensor product(const at::Tensor& a, const at::Tensor& b) {
-  if (!a.is_cpu()) {
-    const auto elements = static_cast<double>(std::max(a.numel(), b.numel()));
-    return uses_bf16(Bf16Operation::kProduct, elements, a) ? bf16_product(a, b) : at::mm(a, b);
-  }
+  if (!a.is_cpu()) return product_uses_bf16(a, b) ? bf16_product(a, b) : at::mm(a, b);
   at::Tensor result = at::empty({a.size(0), b.size(1)}, a.options());
   for_panels(a.size(0), [&](int64_t row, int64_t rows) {
     at::Tensor panel = result.narrow(0, row, rows);

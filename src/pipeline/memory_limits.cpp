@@ -9,7 +9,6 @@
 namespace ctq::pipeline {
 namespace {
 
-constexpr uint64_t kGiB = uint64_t{1} << 30;
 constexpr uint64_t kProgram = 112 << 20;
 constexpr uint64_t kWaitingPart = 16;  // of the whole
 constexpr uint64_t kMostWaiting = 256 << 20;
@@ -46,19 +45,14 @@ std::optional<uint64_t> left_in_group() {
 
 }  // namespace
 
-std::optional<Offload> offload_of(std::string_view streaming_mode, uint64_t free_bytes) {
-  static constexpr std::array<std::pair<std::string_view, Offload>, 4> kTiers{{
+std::optional<Offload> offload_of(std::string_view streaming_mode) {
+  static constexpr std::array<std::pair<std::string_view, Offload>, 5> kTiers{{
+      {"auto", {}},
       {"off", {}},
       {"minimal", {100'000'000, 32768, 65536, 16384}},
       {"balanced", {50'000'000, 24576, 49152, 12288}},
       {"aggressive", {25'000'000, 8192, 16384, 4096}},
   }};
-  if (streaming_mode == "auto")
-    return offload_of(free_bytes >= 24 * kGiB   ? "off"
-                      : free_bytes >= 12 * kGiB ? "minimal"
-                      : free_bytes >= 8 * kGiB  ? "balanced"
-                                                : "aggressive",
-                      free_bytes);
   const auto* const tier =
       std::ranges::find(kTiers, streaming_mode, &std::pair<std::string_view, Offload>::first);
   if (tier == kTiers.end()) return std::nullopt;

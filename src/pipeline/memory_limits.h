@@ -17,9 +17,9 @@ struct Offload {
   int64_t orthogonal_size = kNever;    ///< rows of a random orthogonal matrix
 };
 
-/// That of --streaming-mode "off", "minimal", "balanced" or "aggressive"; "auto" chooses by the GPU's free
-/// memory: from 24 GiB off, from 12 minimal, from 8 balanced, else aggressive. Nothing for another word.
-std::optional<Offload> offload_of(std::string_view streaming_mode, uint64_t free_bytes);
+/// That of --streaming-mode "minimal", "balanced" or "aggressive"; of "auto" and "off" no limit but the
+/// GPU's memory. Nothing for another word.
+std::optional<Offload> offload_of(std::string_view streaming_mode);
 
 /// Bounds on what one layer may take.
 struct MemoryLimits {

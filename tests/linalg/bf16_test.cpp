@@ -44,6 +44,8 @@ TEST_CASE("bf16: thresholds decide by operation on a GPU", "[linalg][cuda]") {
   set_bf16_compute({.product = 1'000'000, .hadamard = Bf16Compute::kNever, .hessian = 0});
   CHECK(uses_bf16(Bf16Operation::kProduct, 1e6, x));
   CHECK_FALSE(uses_bf16(Bf16Operation::kProduct, 999'999, x));
+  CHECK(product_uses_bf16(x, x.narrow(0, 0, 1).t()));  // the larger operand decides
+  CHECK_FALSE(product_uses_bf16(x.narrow(0, 0, 900), x.narrow(0, 0, 900).t()));
   CHECK_FALSE(uses_bf16(Bf16Operation::kHadamard, 1e12, x));
   CHECK_FALSE(uses_bf16(Bf16Operation::kHessian, 1e12, x.to(at::kDouble)));
   const at::Tensor exact = x.to(at::kDouble).t().mm(x.to(at::kDouble));

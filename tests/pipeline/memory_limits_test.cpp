@@ -53,18 +53,14 @@ TEST_CASE("memory: what is left for a layer, and how much it takes to leave that
 }
 
 TEST_CASE("memory: the tiers of --streaming-mode", "[pipeline]") {
-  CHECK(offload_of("off", 0)->hadamard_elements == Offload::kNever);
-  CHECK(offload_of("minimal", 0)->hessian_width == 32768);
-  CHECK(offload_of("balanced", 0)->hadamard_elements == 50'000'000);
-  CHECK(offload_of("aggressive", 0)->orthogonal_size == 4096);
-  CHECK_FALSE(offload_of("extreme", 0));
-  // The more there is, the less leaves the GPU.
-  int64_t before = 0;
-  for (const uint64_t free : {4 * kGiB, 8 * kGiB, 12 * kGiB, 24 * kGiB}) {
-    const int64_t limit = offload_of("auto", free)->ldlq_width;
-    CHECK(limit > before);
-    before = limit;
+  for (const std::string_view mode : {"auto", "off"}) {
+    CHECK(offload_of(mode)->hadamard_elements == Offload::kNever);
+    CHECK(offload_of(mode)->ldlq_width == Offload::kNever);
   }
+  CHECK(offload_of("minimal")->hessian_width == 32768);
+  CHECK(offload_of("balanced")->hadamard_elements == 50'000'000);
+  CHECK(offload_of("aggressive")->orthogonal_size == 4096);
+  CHECK_FALSE(offload_of("extreme"));
 }
 
 TEST_CASE("memory: every threshold sends the layers it is about to the CPU", "[pipeline]") {

@@ -205,7 +205,7 @@ struct Compute {
   Setting<bool> low_memory{"compute.low_memory"};
   Setting<bool> no_memory_limits{"compute.no_memory_limits"};
   Setting<uint64_t> max_memory{"compute.max_memory"};  ///< bytes; 0: what is free
-  Setting<std::string> streaming_mode{"compute.streaming_mode", "balanced"};
+  Setting<std::string> streaming_mode{"compute.streaming_mode", "auto"};
   Setting<int64_t> stream_hadamard{"compute.stream_hadamard"};
   Setting<int64_t> stream_hessian{"compute.stream_hessian"};
   Setting<int64_t> stream_ldlq{"compute.stream_ldlq"};
