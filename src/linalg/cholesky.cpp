@@ -63,7 +63,8 @@ void factor_into(FeedbackFactor& factor, at::Tensor a, at::Tensor* status) {
     a = reversed_cholesky(a, status);
   const at::Tensor roots = a.diagonal().clone();
   factor.pivots = roots.square();
-  factor.feedback = a.div_(roots).triu_();
+  // cuSOLVER's columns lie together; rounding reads rows.
+  factor.feedback = a.div_(roots).triu_().contiguous();
 }
 
 /// H + shift I in the factor's order, dead columns with a one.

@@ -20,6 +20,7 @@
 #include <ATen/Parallel.h>
 #include <c10/core/CachingDeviceAllocator.h>
 #include <c10/core/impl/DeviceGuardImplInterface.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <c10/util/Exception.h>
 
 #include "base/error.h"
@@ -80,7 +81,9 @@ at::Device open_device(const std::string& name) {
   } catch (const c10::Error& error) {
     fail(ErrorCode::kFailure, "device {}: {}", name, error.what_without_backtrace());
   }
-  return device.has_index() ? device : at::Device(at::kCUDA, 0);
+  const at::Device opened = device.has_index() ? device : at::Device(at::kCUDA, 0);
+  c10::impl::VirtualGuardImpl(opened.type()).setDevice(opened);  // what is asked without naming a device
+  return opened;
 }
 
 uint64_t free_memory(at::Device device) {

@@ -38,6 +38,7 @@ std::vector<DifferenceSums> difference_sums(const at::Tensor& original, const at
   const int64_t piece = kernels ? gpu::difference_piece(n) : kPiece;
   at::Tensor sums;
   if (kernels) {
+    check_device(w.device(), {d});
     sums = at::empty({gpu::kDifferencePieces, gpu::kDifferenceSums}, w.options().dtype(at::kDouble));
     check_launch(*kernels,
                  kernels->differences(source_of(w), w.const_data_ptr(), source_of(d), d.const_data_ptr(), n,

@@ -47,6 +47,10 @@ at::Tensor Moment::block(int64_t row, int64_t height, int64_t column, int64_t wi
 
 at::Tensor Moment::blocks(int64_t width) const {
   const int64_t count = (size() + width - 1) / width, lacking = count * width - size();
+  if (is_matrix() && lacking == 0) {
+    const at::Tensor cut = matrix_.unflatten(0, {count, width}).unflatten(2, {count, width});
+    return cut.diagonal(0, 0, 2).permute({2, 0, 1}).contiguous();
+  }
   if (is_matrix() || rest_.width() > 1) {
     at::Tensor result = at::zeros({count, width, width}, (is_matrix() ? matrix_ : rows_).options());
     for (int64_t i = 0; i < count; ++i) {

@@ -74,6 +74,8 @@ void refine_columns(const Block& block, at::Tensor& gradient) {
 void round_block(const Block& block, at::Tensor& target, const BlockCosts& costs) {
   const bool asked = costs.pivots.defined();
   if (const gpu::Kernels* kernels = gpu_kernels(target)) {
+    check_device(target.device(), {block.weight, block.scale, block.coupling, block.error, block.values,
+                                   costs.pivots, costs.cost});
     const gpu::RowCosts for_rows = {asked ? costs.pivots.const_data_ptr<float>() : nullptr,
                                     asked ? costs.cost.mutable_data_ptr<double>() : nullptr};
     return check_launch(*kernels, kernels->round(block.code, for_kernel(block), reading(target), for_rows,
@@ -88,9 +90,12 @@ void round_block(const Block& block, at::Tensor& target, const BlockCosts& costs
 }
 
 void refine_block(const Block& block, at::Tensor& gradient, const at::Tensor& change) {
-  if (const gpu::Kernels* kernels = gpu_kernels(gradient))
+  if (const gpu::Kernels* kernels = gpu_kernels(gradient)) {
+    check_device(gradient.device(),
+                 {block.weight, block.scale, block.coupling, block.error, block.values, change});
     return check_launch(*kernels, kernels->refine(block.code, for_kernel(block), reading(gradient),
                                                   writing(change), gpu_queue(gradient.device())));
+  }
   if (has_cpu_kernel(gradient))
     return cpu::ldlq_kernels().refine(block.code, for_kernel(block), reading(gradient), writing(change));
   const at::Tensor before = block.error.clone();

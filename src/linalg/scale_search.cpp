@@ -25,6 +25,7 @@ View<const float> reading(const at::Tensor& tensor) {
 void search_on_gpu(const gpu::Kernels& kernels, const at::Tensor& weight, int64_t run, Code code,
                    const at::Tensor& candidates, const Moment& h, SearchedScales& found) {
   const at::Tensor tried = candidates.contiguous(), metric = h.defined() ? h.blocks(run) : at::Tensor();
+  check_device(weight.device(), {tried, metric});
   const gpu::SearchRuns runs = {.rows = weight.size(0),
                                 .cols = weight.size(1),
                                 .run = run,

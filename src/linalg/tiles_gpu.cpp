@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 
 #include "linalg/gpu_kernels.h"
 #include "linalg/source.h"
@@ -12,6 +13,8 @@
 
 namespace ctq::linalg::on_gpu {
 namespace {
+
+constexpr int64_t kTilesOfThread = int64_t{1} << 15;  // scales that outweigh waking a thread
 
 /// Null also for what has no elements.
 const gpu::Kernels* kernels_for(const at::Tensor& matrix) {
@@ -35,6 +38,7 @@ at::Tensor amax(const gpu::Kernels& kernels, const at::Tensor& weight, const gpu
 
 at::Tensor encoded(const gpu::Kernels& kernels, const at::Tensor& weight, const gpu::Tiles& tiles, Code code,
                    bool divide, const at::Tensor& factor) {
+  check_device(weight.device(), {factor});
   at::Tensor codes = at::empty(weight.sizes(), weight.options().dtype(code_dtype(code)));
   check_launch(kernels, kernels.encode(source_of(weight), code, divide, weight.const_data_ptr(), tiles,
                                        factor.const_data_ptr<float>(), codes.mutable_data_ptr(),
@@ -47,7 +51,9 @@ at::Tensor encoded(const gpu::Kernels& kernels, const at::Tensor& weight, const 
 Extent extent(const at::Tensor& weight) {
   const gpu::Kernels* kernels = kernels_for(weight);
   if (!kernels) return aten::extent(weight);
-  const int64_t columns = weight.dim() > 0 ? weight.size(-1) : 1, rows = weight.numel() / columns;
+  constexpr int64_t kWide = 256;  // so that no thread is idle
+  const int64_t last = weight.dim() > 0 ? weight.size(-1) : 1, columns = last < kWide ? weight.numel() : last;
+  const int64_t rows = weight.numel() / columns;
   const auto most = amax(*kernels, weight, {rows, columns, rows, columns}).item<float>();
   if (std::bit_cast<uint32_t>(most) >= kInfinityBits) return aten::extent(weight);
   return {.amax = most};
@@ -64,7 +70,7 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
   const gpu::Tiles tiles = tiles_of(weight, tiling);
   const at::Tensor largest = amax(*kernels, weight, tiles).cpu();
   // Scales and factors as one tensor: one way up.
-  at::Tensor both = at::zeros({2, largest.size(0), largest.size(1)}, at::kFloat);
+  at::Tensor both = at::empty({2, largest.size(0), largest.size(1)}, at::kFloat);
   auto* const decode = both.mutable_data_ptr<float>();
   auto* const factor = decode + largest.numel();
   const auto* const magnitude = largest.const_data_ptr<float>();
@@ -74,15 +80,19 @@ TileCodes quantize_tiles(const at::Tensor& weight, Tiling tiling, TileCoding cod
     *finite = *finite && std::bit_cast<uint32_t>(magnitude[i]) < kInfinityBits;
     whole = std::max(whole, magnitude[i]);
   }
+  if (!*finite)
+    return {at::empty(weight.sizes(), weight.options().dtype(code_dtype(coding.code))),
+            both[0].zero_().to(weight.device()), whole};
   if (!coding.two_levels && largest.numel() > 1) whole = 0;
-  for (int64_t i = 0; *finite && i < largest.numel(); ++i) {
-    const TileScale scale = coding.rule(magnitude[i], whole);
-    decode[i] = scale.decode;
-    factor[i] = scale.factor;
-  }
+  at::parallel_for(0, largest.numel(), kTilesOfThread, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const TileScale scale = coding.rule(magnitude[i], whole);
+      decode[i] = scale.decode;
+      factor[i] = scale.factor;
+    }
+  });
   const at::Tensor there = both.to(weight.device());
-  at::Tensor codes = *finite ? encoded(*kernels, weight, tiles, coding.code, coding.divide, there[1])
-                             : at::empty(weight.sizes(), weight.options().dtype(code_dtype(coding.code)));
+  at::Tensor codes = encoded(*kernels, weight, tiles, coding.code, coding.divide, there[1]);
   return {std::move(codes), there[0], whole};
 }
 
@@ -97,6 +107,7 @@ at::Tensor decode_tiles(const at::Tensor& codes, Code code, Tiling tiling, const
   const gpu::Kernels* kernels = kernels_for(codes);
   if (!kernels) return aten::decode_tiles(codes, code, tiling, decode);
   const at::Tensor scale = decode.contiguous();
+  check_device(codes.device(), {scale});
   at::Tensor values = at::empty(codes.sizes(), codes.options().dtype(at::kFloat));
   check_launch(*kernels, kernels->decode(code, codes.const_data_ptr(), tiles_of(codes, tiling),
                                          scale.const_data_ptr<float>(), values.mutable_data_ptr<float>(),

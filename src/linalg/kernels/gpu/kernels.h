@@ -54,9 +54,14 @@ constexpr int64_t difference_piece(int64_t n) { return (n + kDifferencePieces - 
 /// The longest run that fits into the shared memory of every GPU since Turing.
 inline constexpr int64_t kMostHadamard = 16384;
 
+/// cudaErrorMemoryAllocation, also of a kernel's code that is loaded when it is first used.
+inline constexpr int kOutOfMemory = 2;
+
 /// Every function returns 0, or what message() has words for.
 struct Kernels {
-  uint64_t size;  // of this struct: an object of another version is told by it
+  uint64_t layout;  // kLayout: an object of another version is told by it
+  /// Whether kernels can be started on that device, by this driver.
+  int (*usable)(int device);
   /// Rounds column after column; target: [rows, cols], what each column would ideally be if its neighbours in
   /// the block had no error. Writes error and values.
   int (*round)(Code code, const RoundingBlock& block, View<const float> target, RowCosts costs, Queue queue);
@@ -85,6 +90,11 @@ struct Kernels {
   int (*hadamard)(float* x, int64_t count, int64_t n, bool regular, float normalise, Queue queue);
   const char* (*message)(int status);
 };
+
+/// Of what both sides must see alike. The first number is raised by changes that sizes do not show.
+inline constexpr uint64_t kLayout =
+    1 + 16 * (sizeof(Kernels) + 3 * sizeof(RoundingBlock) + 5 * sizeof(SearchRuns) + 7 * sizeof(Tiles) +
+              11 * sizeof(RowCosts) + 13 * sizeof(Queue));
 
 }  // namespace ctq::linalg::gpu
 

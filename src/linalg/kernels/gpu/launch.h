@@ -14,7 +14,7 @@
 namespace ctq::linalg::gpu {
 
 /// kernel<<<grid, block, shared bytes>>>(arguments), more than 48 KiB of shared memory included. Returns a
-/// cudaError_t.
+/// cudaError_t, which is not remembered.
 template <typename... Parameters, typename... Arguments>
 int launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, int device, void* stream,
            const Arguments&... arguments) {
@@ -23,9 +23,19 @@ int launch(void (*kernel)(Parameters...), dim3 grid, dim3 block, size_t shared, 
   if (status == cudaSuccess && shared > kUnasked)
     status = cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
                                   cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared));
-  if (status != cudaSuccess) return status;
-  kernel<<<grid, block, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
-  return cudaGetLastError();
+  if (status == cudaSuccess) kernel<<<grid, block, shared, static_cast<cudaStream_t>(stream)>>>(arguments...);
+  const cudaError_t launched = cudaGetLastError();
+  return status == cudaSuccess ? launched : status;
+}
+
+/// Whether the device can load a kernel: a cudaError_t, which is not remembered.
+inline int loads(void (*kernel)(), int device) {
+  cudaError_t status = cudaSetDevice(device);
+  cudaFuncAttributes attributes;
+  if (status == cudaSuccess)
+    status = cudaFuncGetAttributes(&attributes, reinterpret_cast<const void*>(kernel));
+  (void)cudaGetLastError();
+  return status;
 }
 
 }  // namespace ctq::linalg::gpu

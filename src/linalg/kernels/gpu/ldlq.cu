@@ -82,6 +82,7 @@ __global__ void __launch_bounds__(kThreads)
   double cost = 0;
   CTQ_UNROLL
   for (int r = 0; r < kPerLane; ++r) {
+    if (r * kLanes >= block.cols) break;  // so for all threads
     CTQ_LOOP
     for (int owner = 0; owner < kLanes; ++owner) {
       const float s = scale[r], u = ideal[r] / s;
@@ -121,6 +122,7 @@ __global__ void __launch_bounds__(kThreads)
   uint32_t looked_at = 0;  // a bit for every column of this lane
   CTQ_UNROLL
   for (int r = 0; r < kPerLane; ++r) {
+    if (r * kLanes >= block.cols) break;  // so for all threads
     CTQ_LOOP
     for (int owner = 0; owner < kLanes; ++owner) {
       const float* const of_column = coupling + (r * kLanes + owner) * kCols;

@@ -8,6 +8,10 @@
 namespace ctq::linalg::gpu {
 namespace {
 
+__global__ void probe() {}
+
+int usable(int device) { return loads(probe, device); }
+
 const char* message(int status) { return cudaGetErrorString(static_cast<cudaError_t>(status)); }
 
 }  // namespace
@@ -15,8 +19,8 @@ const char* message(int status) { return cudaGetErrorString(static_cast<cudaErro
 
 extern "C" __attribute__((visibility("default"))) const ctq::linalg::gpu::Kernels* ctq_gpu_kernels() {
   using namespace ctq::linalg::gpu;
-  static const Kernels kernels = {sizeof(Kernels), round_block,  refine_block, search_runs,
-                                  tile_amax,       encode_tiles, decode_tiles, pack_nibbles,
-                                  difference_sums, hadamard,     message};
+  static const Kernels kernels = {kLayout,      usable,          round_block,  refine_block,
+                                  search_runs,  tile_amax,       encode_tiles, decode_tiles,
+                                  pack_nibbles, difference_sums, hadamard,     message};
   return &kernels;
 }
